@@ -1,0 +1,1 @@
+"""Torch module -> deployable file -> session -> measured time; knows nothing of genotypes."""

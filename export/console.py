@@ -1,0 +1,175 @@
+"""The one place where results become output and errors become lines and exit codes."""
+
+import json
+import logging
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from export.errors import DataError, NastoolError, UsageError
+
+T = TypeVar("T")
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command has to say.
+
+    Attributes:
+        document: the promised JSON document, printed by ``--json``.
+        text: what people read instead; anything rich can print.
+        failure: why a gate failed (exit code 1), or None.
+    """
+
+    document: Any
+    text: Any
+    failure: str | None = None
+
+
+class Command(click.Command):
+    """A command whose callback returns an `Outcome`; adds ``--json``, ``--config``, ``--debug``."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.params += [
+            click.Option(["--json", "as_json"], is_flag=True, help="One JSON document on stdout."),
+            click.Option(
+                ["--config"],
+                type=click.Path(path_type=Path),
+                is_eager=True,
+                expose_value=False,
+                callback=_read_config,
+                help="TOML file with values for these flags; flags given here win.",
+            ),
+            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
+        ]
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run the callback, print its outcome and return the exit code."""
+        as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
+        ctx.find_root().meta["debug"] = debug
+        logging.basicConfig(
+            level=logging.DEBUG if debug else logging.INFO,
+            format="%(message)s",
+            stream=sys.stderr,
+            force=True,
+        )
+        for noisy in ("optuna", "onnxscript", "onnx_ir", "torch", "PIL", "matplotlib"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        outcome: Outcome = super().invoke(ctx)
+        if as_json:
+            click.echo(json.dumps(outcome.document, indent=2))
+        else:
+            _print(outcome.text)
+        if outcome.failure:
+            click.echo(f"FAILED: {outcome.failure}", err=True)
+        return 1 if outcome.failure else 0
+
+
+def command(name: str, **attributes: Any) -> Callable[[Callable[..., Outcome]], Command]:
+    """Make a `Command` of a function that returns an `Outcome`."""
+
+    def decorate(function: Callable[..., Outcome]) -> Command:
+        return click.command(name, cls=Command, **attributes)(function)
+
+    return decorate
+
+
+def run(root: click.Command, arguments: Sequence[str] | None = None, name: str = "nastool") -> int:
+    """Run a command line and return its exit code; errors become one line on stderr."""
+    meta: dict[str, Any] = {}
+    try:
+        with root.make_context(name, list(sys.argv[1:] if arguments is None else arguments)) as ctx:
+            meta = ctx.meta
+            return root.invoke(ctx) or 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        where = error.ctx.command_path if getattr(error, "ctx", None) else name  # type: ignore[attr-defined]
+        click.echo(f"{where}: {error.format_message()} (see {where} --help)", err=True)
+        return 2
+    except NastoolError as error:
+        if meta.get("debug"):
+            raise
+        click.echo(f"{name}: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"{name}: interrupted", err=True)
+        return INTERRUPTED
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Any:
+    """Make a plain table for `Outcome.text`; columns after the first are set flush right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    result = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for position, column in enumerate(columns):
+        result.add_column(column, justify="right" if position else "left", overflow="fold")
+    for row in rows:
+        result.add_row(*(str(cell) for cell in row))
+    return result
+
+
+def lines(*parts: Any) -> Any:
+    """Stack several texts or tables under each other for `Outcome.text`."""
+    from rich.console import Group
+
+    return Group(*parts)
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield ``items`` with a progress bar and the time left on stderr, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    yield from rich_track(
+        items, description, total=total, console=Console(stderr=True), transient=True
+    )
+
+
+def _print(text: Any) -> None:
+    if isinstance(text, str):
+        click.echo(text)
+        return
+    from rich.console import Console
+
+    # A pipe has no width: wide enough for a genotype beside its figures.
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(text)
+
+
+def _read_config(ctx: click.Context, option: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(path, f"is not TOML ({error})") from None
+    # Keys are the flags' long names without the dashes ("latency-table"), as users know them.
+    names = {
+        flag.removeprefix("--").replace("-", "_"): parameter.name
+        for parameter in ctx.command.params
+        for flag in [*parameter.opts, *parameter.secondary_opts]
+        if flag.startswith("--") and parameter.name
+    }
+    defaults = {}
+    for key, value in values.items():
+        normal = key.replace("-", "_")
+        if normal not in names:
+            raise UsageError(f"{path}: {key!r} is not a flag of {ctx.command_path}")
+        defaults[names[normal]] = value
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}

@@ -1,0 +1,45 @@
+"""Every error that a user can cause or meet, in one tree.
+
+::
+
+    NastoolError
+    ├── UsageError          2  a flag or an argument is wrong
+    ├── DataError           2  a file is missing, broken or does not fit; names the file
+    ├── UnavailableError    3  a runtime, device or package is missing; names it and the fix
+    └── GateError           1  a result exists but fails its floor
+
+The number is the exit code of the command line. A message is one line: what is wrong, where,
+and what to do about it.
+"""
+
+from pathlib import Path
+
+
+class NastoolError(Exception):
+    """Base of all errors with a message meant for users."""
+
+    exit_code = 2
+
+
+class UsageError(NastoolError):
+    """A flag, an argument or a combination of them is wrong."""
+
+
+class DataError(NastoolError):
+    """A file or folder cannot be used: missing, unreadable, or not what it should be."""
+
+    def __init__(self, path: str | Path, problem: str):
+        super().__init__(f"{path}: {problem}")
+        self.path = Path(path)
+
+
+class UnavailableError(NastoolError):
+    """A runtime, a device or an optional package is missing on this machine."""
+
+    exit_code = 3
+
+
+class GateError(NastoolError):
+    """A measured result is below the floor that was asked for."""
+
+    exit_code = 1

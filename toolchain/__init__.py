@@ -1,0 +1,1 @@
+"""The search: genotype -> network, cost, reward, training, report; and the command line."""

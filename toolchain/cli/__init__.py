@@ -1,0 +1,78 @@
+"""The ``nastool`` command: one thin module a command, imported when it is used."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from export import console
+
+# name -> (module:attribute, one line for `nastool --help`). Kept here so that --help imports none.
+COMMANDS = {
+    "doctor": ("toolchain.cli.doctor:doctor", "Say what this machine has and what is missing."),
+    "encoders": ("toolchain.cli.encoders:encoders", "List the encoders, their size and taps."),
+    "profile-device": (
+        "toolchain.cli.profile_device:profile_device",
+        "Measure this device and write its latency table.",
+    ),
+    "certify": ("toolchain.cli.certify:certify", "Check a latency table on fresh networks."),
+    "cost": ("toolchain.cli.cost:cost", "Parameters, FLOPs and latency of a genotype."),
+    "pretrain": ("toolchain.cli.pretrain:pretrain", "Train encoder weights or a teacher."),
+    "search": ("toolchain.cli.search:search", "Search architectures under your objectives."),
+    "pareto": ("toolchain.cli.pareto:pareto", "Show the Pareto front of a run."),
+    "report": ("toolchain.cli.report:report", "Make an HTML report of runs and logs."),
+    "train": ("toolchain.cli.train:train", "Train a searched or given architecture."),
+    "evaluate": ("toolchain.cli.evaluate:evaluate", "F1 and IoU of a checkpoint or model file."),
+    "export": ("toolchain.cli.export:export", "Write a checkpoint as a complete ONNX file."),
+    "benchmark": ("toolchain.cli.benchmark:benchmark", "Time ONNX files side by side."),
+    "demo": ("demo.webcam:demo", "Run a model on a webcam, a video, images."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the command names in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command, or return None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nastool", prog_name="nastool")
+def nastool() -> None:
+    """Find the best face-parsing network for your device.
+
+    Measure the device once, search architectures under its real latency, train the winner, export
+    it to ONNX and watch it on your webcam. The usual order:
+
+    \b
+      nastool doctor
+      nastool profile-device --encoder mobilenetv2
+      nastool search --data DATA --run runs/first --latency-table latency_tables/TABLE.json
+      nastool train --data DATA --run runs/first --pick best --output runs/first/best
+      nastool export runs/first/best/best.pt --onnx --output runs/first/export
+      nastool demo --model runs/first/export/model.onnx
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line in this process and return its exit code."""
+    return console.run(nastool, arguments)
+
+
+def main() -> Any:
+    """Run the console script."""
+    sys.exit(console.run(nastool))

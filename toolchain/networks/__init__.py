@@ -1,0 +1,1 @@
+"""Torch networks that a genotype and an encoder name describe."""

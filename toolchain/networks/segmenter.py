@@ -1,0 +1,159 @@
+"""The whole network: encoder and decoder; initial weights; the form that is deployed."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from export.errors import DataError, UsageError
+from toolchain.blueprint import AGGREGATION
+from toolchain.genotype import Genotype
+from toolchain.networks.decoder import Decoder
+from toolchain.networks.encoders import build_encoder
+from toolchain.networks.encoders.modules import Encoder
+from toolchain.networks.units import ConvolutionUnit, fold_batch_norms
+
+
+class Segmenter(nn.Module):
+    """A face parser: normalised images to class logits at the decoder's resolution."""
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        encoder: str = "mobilenetv2",
+        classes: int = 19,
+        aggregation: int = AGGREGATION,
+    ):
+        super().__init__()
+        self.genotype, self.encoder_name = genotype, encoder
+        self.classes, self.aggregation = classes, aggregation
+        self.encoder = build_encoder(encoder)
+        self.decoder = Decoder(genotype, self.encoder.description.taps, classes, aggregation)
+        initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, classes, h, w] for normalised images [N, 3, H, W]."""
+        return self.decoder(self.encoder(images))
+
+    def deployable(self, input_size: int | tuple[int, int] = 512) -> nn.Module:
+        """Return a copy in the form that runs on a device.
+
+        Batch norms are folded, what does not reach the logits is gone, and what never changes is
+        a constant. The outputs are those of this network in evaluation mode, to rounding.
+
+        Args:
+            input_size: side of the square image, or (height, width), in pixels.
+        """
+        size = (input_size, input_size) if isinstance(input_size, int) else input_size
+        network = copy.deepcopy(self).eval().cpu()
+        if self.decoder.cell.is_constant:
+            with torch.no_grad():
+                logits = network(torch.zeros(1, 3, *size))
+            return ConstantSegmenter(logits)
+        fold_batch_norms(network)
+        network.decoder.fold(
+            [(-(-size[0] // stride), -(-size[1] // stride)) for stride in (4, 8, 16, 32)]
+        )
+        network.encoder.stages = network.encoder.stages[: max(network.decoder.graph.taps) + 1]
+        return network
+
+
+class ConstantSegmenter(nn.Module):
+    """What remains of a network whose context cell ignores its input: the same logits always."""
+
+    def __init__(self, logits: Tensor):
+        super().__init__()
+        self.register_buffer("logits", logits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits [N, classes, h, w], whatever the images."""
+        return self.get_buffer("logits").expand(len(images), -1, -1, -1)
+
+
+def build_segmenter(
+    genotype: Genotype,
+    encoder: str = "mobilenetv2",
+    classes: int = 19,
+    aggregation: int = AGGREGATION,
+) -> Segmenter:
+    """Build a network with random weights."""
+    return Segmenter(genotype, encoder, classes, aggregation)
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw convolution weights as He et al. (ICCV 2015) for ReLU, fan-out; biases are 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def load_encoder_weights(encoder: Encoder, path: str | Path) -> None:
+    """Set an encoder's weights from a file.
+
+    Args:
+        encoder: the encoder to change.
+        path: a checkpoint of this project with the same encoder, or convolutions with folded batch
+            norms in the order of execution (``conv00.weight``, ``conv00.bias``, ...).
+
+    Raises:
+        DataError: the file cannot be read or belongs to another encoder.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(path, "does not exist; --weights takes a file of encoder weights") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(path, f"is not a file of weights ({reason})") from None
+    if not isinstance(state, dict):
+        raise DataError(path, "is not a file of weights (it holds no dictionary)")
+    try:
+        if "conv00.weight" in state:
+            _load_folded(encoder, state)
+        else:
+            weights: dict[str, Any] = state.get("model", state)
+            prefix = "encoder."
+            encoder.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+            )
+    except (RuntimeError, KeyError, UsageError) as error:
+        name = encoder.description.name
+        raise DataError(
+            path, f"does not fit the encoder {name} ({' '.join(str(error).split())[:120]})"
+        ) from None
+
+
+@torch.no_grad()
+def _load_folded(encoder: Encoder, state: dict[str, Tensor]) -> None:
+    units = [module for module in encoder.modules() if isinstance(module, ConvolutionUnit)]
+    position = 0
+    for unit in units:
+        convolution, norm = unit.convolutions[0], unit.norm
+        assert isinstance(convolution, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        weight = state[f"conv{position:02d}.weight"]
+        if convolution.weight.shape == weight.shape:
+            bias = state[f"conv{position:02d}.bias"]
+            position += 1
+        elif convolution.in_channels == convolution.out_channels and convolution.kernel_size == (
+            1,
+            1,
+        ):
+            # The published space has a 1x1 convolution that the usual MobileNetV2 lacks, between
+            # two ReLU6: as the identity it changes nothing.
+            weight = torch.eye(convolution.out_channels)[..., None, None]
+            bias = torch.zeros(convolution.out_channels)
+        else:
+            raise UsageError(
+                f"convolution {position} has shape {list(weight.shape)}, "
+                f"not {list(convolution.weight.shape)}"
+            )
+        convolution.weight.copy_(weight)
+        norm.weight.fill_(1)
+        norm.bias.copy_(bias)
+        norm.running_mean.zero_()  # type: ignore[union-attr]
+        norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]

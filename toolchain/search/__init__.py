@@ -1,0 +1,1 @@
+"""The architecture search: study, controller, reward, candidate evaluation, Pareto front."""

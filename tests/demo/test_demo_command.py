@@ -1,0 +1,311 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from demo_samples import GREEN, PALETTE, RED, write_video
+
+import demo.parser
+from demo import player
+from demo.sources import open_source
+
+STAGES = {"capture", "preprocess", "inference", "postprocess", "draw", "write"}
+WEBCAM = Path(demo.parser.__file__).with_name("webcam.py")
+
+
+@pytest.fixture
+def run(cli, model):
+    """Run the command on the tiny model without a window."""
+    return lambda *arguments: cli("demo", "--model", model, "--no-display", "--json", *arguments)
+
+
+def frames_of(path):
+    with open_source(path) as source:
+        return [frame.image for frame in source]
+
+
+def overlaid(colour, label, opacity):
+    return [
+        round((1 - opacity) * value + opacity * paint)
+        for value, paint in zip(colour, reversed(PALETTE[label]), strict=True)
+    ]
+
+
+def test_image(run, picture, tmp_path):
+    output = tmp_path / "drawn.png"
+    result = run("--source", picture, "--output", output, "--opacity", 0.5, "--no-outlines")
+    assert result.code == 0, result.err
+    assert result.document["frames"] == 1
+    assert set(result.document["stages_ms"]) == STAGES
+    assert all(value > 0 for value in result.document["stages_ms"].values())
+    drawn = cv2.imread(str(output))
+    assert drawn.shape == (90, 160, 3)
+    assert drawn[5, 5].tolist() == [0, 0, 0]
+    assert np.abs(drawn[57, 80] - np.array(overlaid(RED, 1, 0.5))).max() <= 1
+    assert np.abs(drawn[30, 80] - np.array(overlaid(GREEN, 2, 0.5))).max() <= 1
+
+
+def test_folder_keeps_names_and_sizes(run, folder, tmp_path):
+    output = tmp_path / "parsed"
+    result = run("--source", folder, "--output", output)
+    assert result.document["frames"] == 2
+    assert sorted(path.name for path in output.iterdir()) == ["a.png", "b.jpg"]
+    assert cv2.imread(str(output / "a.png")).shape == (120, 100, 3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov"])
+def test_video(run, tmp_path, suffix):
+    source = write_video(tmp_path / "clip.avi", 12)
+    output = tmp_path / f"drawn{suffix}"
+    result = run("--source", source, "--output", output, "--smooth", 0)
+    assert result.code == 0, result.err
+    assert result.document["frames"] == 12
+    assert result.document["fps"] > 0
+    with open_source(output) as made:
+        assert made.fps == pytest.approx(20)
+        images = [frame.image for frame in made]
+    assert len(images) == 12
+    assert images[0].shape == (90, 160, 3)
+    # The overlay follows the square: its colour is in the last frame where the square is.
+    assert np.abs(images[11][57, 52] - np.array(overlaid(RED, 1, 0.45))).max() < 40
+    assert images[11][57, 8].max() < 40
+
+
+@pytest.mark.parametrize("effect", ["blur", "background", "recolour"])
+def test_effects(run, picture, tmp_path, effect):
+    output = tmp_path / "drawn.png"
+    result = run(
+        "--source", picture, "--effect", effect, "--background", "teal", "--output", output
+    )
+    assert result.document["effect"] == effect
+    drawn = cv2.imread(str(output))
+    if effect == "background":
+        assert drawn[5, 5].tolist() == [128, 128, 0]
+    if effect == "recolour":
+        assert drawn[30, 80].tolist() != list(GREEN)
+    assert drawn[57, 80].tolist() == list(RED)
+
+
+def test_limit_and_measuring_only(run, video):
+    result = run("--source", video, "--limit", 5)
+    assert result.document["frames"] == 5
+    assert result.document["output"] is None
+    assert result.document["stages_ms"]["write"] is None
+
+
+def test_folder_of_frames_from_a_video(run, video, tmp_path):
+    run("--source", video, "--limit", 3, "--output", tmp_path / "frames")
+    assert len(list((tmp_path / "frames").glob("clip-*.png"))) == 3
+
+
+def test_webcam_recording_keeps_time(run, fake_camera, tmp_path):
+    camera = fake_camera(frames=20, seconds=0.05)
+    output = tmp_path / "me.mp4"
+    result = run("--source", 0, "--output", output)
+    assert result.code == 0, result.err
+    assert result.document["source"] == "webcam-0"
+    assert camera.released
+    # One second of frames, at the 25 per second that stand in for an unknown rate.
+    cv2_capture = subprocess.run(
+        [sys.executable, "-c", f"import cv2; print(cv2.VideoCapture({str(output)!r}).get(7))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 20 <= float(cv2_capture.stdout) <= 45
+
+
+def test_text_for_people(cli, model, picture):
+    result = cli("demo", "--model", model, "--no-display", "--source", picture, "--fps-overlay")
+    assert result.code == 0
+    assert "inference" in result.out
+    assert "per second" in result.out
+
+
+def test_without_a_display_frames_are_written(cli, model, picture, video, tmp_path, monkeypatch):
+    monkeypatch.setattr(player, "display_works", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    result = cli("demo", "--model", model, "--source", picture)
+    assert result.code == 0
+    assert "no display" in result.err
+    assert "picture-overlay.png" in result.err
+    assert cv2.imread("picture-overlay.png").shape == (90, 160, 3)
+    cli("demo", "--model", model, "--source", video, "--effect", "blur")
+    assert len(frames_of("clip-blur.mp4")) == 12
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the others always have a display")
+def test_probe_without_display(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not player.display_works()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["--source", "nowhere.mp4"], 2, "nowhere.mp4: does not exist"),
+        (["--source", "notes.txt"], 2, "notes.txt: is neither an image nor a video"),
+        (["--source", "hollow"], 2, "hollow: holds no images"),
+        (["--source", "97"], 3, "camera 97 gives no picture: connect it"),
+        (["--source", "a.png", "--effect", "sparkle"], 2, "'sparkle' is not one of"),
+        (["--source", "a.png", "--smooth", "2"], 2, "--smooth"),
+        (["--source", "a.png", "--limit", "0"], 2, "--limit"),
+        (["--source", "a.png", "--background", "mauvish"], 2, "mauvish: is neither"),
+        (["--source", "a.png", "--lips", "mauvish"], 2, "'mauvish' is not a colour"),
+        (["--source", "a.png", "--output", "a.png"], 2, "would overwrite the source"),
+        (["--source", "a.png", "--output", "."], 2, "would overwrite the source"),
+        (["--source", "a.png", "--output", "out.xyz"], 2, "out.xyz: unknown format"),
+        (["--source", "clip.avi", "--output", "out.png"], 2, "out.png: is one image"),
+        (["--source", "a.png", "--runtime", "abacus"], 2, "runtime 'abacus' is not known"),
+        (["--source", "a.png", "--device", "toaster"], 2, "device 'toaster' is not known"),
+        (["--source", "a.png", "--model", "nowhere.onnx"], 2, "nowhere.onnx: does not exist"),
+        (["--source", "a.png", "--model", "notes.txt"], 2, "notes.txt: is not an ONNX model"),
+    ],
+)
+def test_wrong_use_is_one_line(run, tmp_path, monkeypatch, picture, arguments, code, line):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(picture, "a.png")
+    write_video(Path("clip.avi"), 2)
+    Path("notes.txt").write_text("not a picture\n" * 99)
+    Path("hollow").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    result = run(*arguments)
+    assert result.code == code
+    assert line in result.err
+    assert len(result.err.strip().splitlines()) <= 2
+    assert result.out == ""
+    after = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert after == before, "nothing written, nothing overwritten"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"output": "logits"}, "needs the output labels uint8 [1, 64, 64], but has logits"),
+        ({"palette": None}, "metadata 'palette'"),
+        ({"palette": "[[0, 0, 0]]"}, "1 colours for 8 classes"),
+        ({"classes": None}, "has no metadata 'classes'"),
+        ({"input_size": "32"}, "needs the input image uint8 [1, 32, 32, 3], but has image"),
+    ],
+)
+def test_model_that_is_not_ours(cli, make_model, picture, changes, line):
+    model = make_model(**changes)
+    result = cli("demo", "--model", model, "--source", picture, "--no-display")
+    assert result.code == 2
+    assert line in result.err
+    assert str(model) in result.err
+
+
+def test_effect_that_the_model_cannot_give(cli, make_model, picture):
+    classes = json.dumps(["background", *"abcdefg"])
+    result = cli(
+        "demo", "--model", make_model(classes=classes), "--source", picture,
+        "--no-display", "--effect", "recolour",
+    )  # fmt: skip
+    assert result.code == 2
+    assert "has no class that it changes; it can do overlay, blur, background" in result.err
+
+
+def test_no_model_ships(cli, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo.parser, "__file__", str(tmp_path / "parser.py"))
+    result = cli("demo", "--source", picture, "--no-display")
+    assert result.code == 3
+    assert "no model ships with this installation: pass --model" in result.err
+
+
+def test_shipped_model_is_found(cli, model, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo.parser, "__file__", str(tmp_path / "parser.py"))
+    (tmp_path / "models").mkdir()
+    shutil.move(model, tmp_path / "models" / "face-parser.onnx")
+    result = cli("demo", "--source", picture, "--no-display", "--json")
+    assert result.document["model"].endswith("face-parser.onnx")
+
+
+def test_images_of_two_sizes_cannot_share_a_video(run, folder, tmp_path):
+    result = run("--source", folder, "--output", tmp_path / "both.mp4")
+    assert result.code == 2
+    assert "cannot hold 100x120 and 160x90" in result.err
+    assert not list(tmp_path.glob("*.mp4")), "no half video is left"
+
+
+def test_broken_image_late_leaves_no_half_video(run, folder, tmp_path):
+    (folder / "b.jpg").write_bytes(b"\xff\xd8\xff")
+    result = run("--source", folder, "--output", tmp_path / "both.mp4")
+    assert result.code == 2
+    assert "b.jpg" in result.err
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+def start(arguments, cwd):
+    return subprocess.Popen(
+        [sys.executable, str(WEBCAM), *map(str, arguments)],
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_the_same_program_as_a_script(model, picture, tmp_path):
+    arguments = ["--model", model, "--source", picture, "--no-display", "--json"]
+    process = start(arguments, tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["frames"] == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_ctrl_c_keeps_a_whole_video(model, tmp_path):
+    source = write_video(tmp_path / "long.avi", 3000)
+    output = tmp_path / "drawn.avi"
+    process = start(
+        ["--model", model, "--source", source, "--no-display", "--output", output], None
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        partial = list(tmp_path.glob(".partial-*"))
+        if partial and partial[0].stat().st_size > 10_000:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "of 3000 frames" in err
+    with open_source(output) as made:
+        assert made.total is not None
+        assert 0 < made.total < 3000
+        assert sum(1 for _ in made) == made.total
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_ctrl_c_is_how_a_webcam_ends(run, fake_camera, tmp_path, monkeypatch):
+    fake_camera(frames=1000, seconds=0.005)
+    calls = []
+
+    def interrupted_smoother(self, labels):
+        calls.append(labels)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return labels
+
+    monkeypatch.setattr(player.LabelSmoother, "__call__", interrupted_smoother)
+    result = run("--source", 0, "--output", tmp_path / "me.mp4")
+    assert result.code == 0
+    assert result.document["frames"] == 4
+    assert (tmp_path / "me.mp4").stat().st_size > 0
+
+
+def test_help_is_a_manual_page(cli):
+    result = cli("demo", "--help")
+    assert result.code == 0
+    for word in ("--fit", "webcam", "q quits", "holiday.mp4"):
+        assert word in result.out

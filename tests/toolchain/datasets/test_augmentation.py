@@ -1,0 +1,130 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from toolchain.datasets import Sample, open_dataset, resize_sample
+from toolchain.datasets.augmentation import AugmentationStrengths, augment, mirror
+from toolchain.datasets.labels import CELEBAMASK_HQ, EG1800
+
+NOTHING = AugmentationStrengths(
+    mirror=0, scale=(1, 1), shift=0, rotation=0, brightness=0, contrast=0, saturation=0, tint=0,
+    degraded=0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def face() -> Sample:
+    return resize_sample(open_dataset("synthetic:2:4").read(1), 128)
+
+
+def with_strengths(face: Sample, seed: int = 0, **strengths) -> Sample:
+    chosen = replace(NOTHING, **strengths)
+    return augment(face, np.random.default_rng(seed), CELEBAMASK_HQ, 128, chosen)
+
+
+def test_no_strength_changes_nothing(face):
+    same = with_strengths(face)
+    np.testing.assert_array_equal(same.image, face.image)
+    np.testing.assert_array_equal(same.labels, face.labels)
+
+
+def test_defaults_give_the_size_and_labels_of_the_set(face):
+    results = [augment(face, np.random.default_rng(s), CELEBAMASK_HQ, 96) for s in range(40)]
+    for result in results:
+        assert result.name == face.name
+        assert result.image.shape == (96, 96, 3)
+        assert result.labels.shape == (96, 96)
+        assert result.image.dtype == result.labels.dtype == np.uint8
+        assert result.image.flags.c_contiguous
+        known = set(np.unique(face.labels)) | {0}
+        assert set(np.unique(result.labels)) <= known | {CELEBAMASK_HQ.mirrored[i] for i in known}
+    assert len({result.image.tobytes() for result in results}) == 40
+    again = augment(face, np.random.default_rng(7), CELEBAMASK_HQ, 96)
+    np.testing.assert_array_equal(again.image, results[7].image)
+    np.testing.assert_array_equal(again.labels, results[7].labels)
+
+
+def test_mirror_swaps_left_and_right(face):
+    turned = mirror(face, CELEBAMASK_HQ)
+    np.testing.assert_array_equal(turned.image, face.image[:, ::-1])
+    for left, right in ((4, 5), (6, 7), (8, 9)):
+        assert (face.labels == left).any()
+        np.testing.assert_array_equal(turned.labels == right, (face.labels == left)[:, ::-1])
+        np.testing.assert_array_equal(turned.labels == left, (face.labels == right)[:, ::-1])
+    for label in (0, 1, 2, 11, 12):
+        np.testing.assert_array_equal(turned.labels == label, (face.labels == label)[:, ::-1])
+    twice = mirror(turned, CELEBAMASK_HQ)
+    np.testing.assert_array_equal(twice.labels, face.labels)
+    np.testing.assert_array_equal(twice.image, face.image)
+    assert (with_strengths(face, mirror=1).labels == turned.labels).all()
+    person = Sample("p", face.image, (face.labels > 0).astype(np.uint8))
+    np.testing.assert_array_equal(mirror(person, EG1800).labels, person.labels[:, ::-1])
+
+
+def test_half_of_all_samples_are_mirrored(face):
+    turned = mirror(face, CELEBAMASK_HQ).labels
+    count = sum(
+        np.array_equal(with_strengths(face, seed, mirror=0.5).labels, turned) for seed in range(200)
+    )
+    assert 70 <= count <= 130
+
+
+@pytest.mark.parametrize("change", [{"rotation": 30.0}, {"shift": 0.2}, {"scale": (0.5, 2.0)}])
+def test_labels_move_with_the_image(change):
+    """An image whose colours are its labels stays so, but for the edges."""
+    labels = np.zeros((128, 128), np.uint8)
+    labels[30:70, 20:90], labels[80:110, 40:60] = 5, 12
+    palette = np.full((19, 3), 128, np.uint8)
+    palette[5], palette[12] = (250, 10, 30), (20, 200, 240)
+    for seed in range(10):
+        moved = with_strengths(Sample("x", palette[labels], labels), seed, **change)
+        assert (moved.labels != labels).any()
+        far = np.abs(moved.image.astype(int) - palette[moved.labels]).max(axis=2) > 125
+        assert far.mean() < 0.02
+
+
+def test_scale_is_of_the_size(face):
+    square = np.zeros((128, 128), np.uint8)
+    square[48:80, 48:80] = 1
+    sample = Sample("x", face.image, square)
+    for scale, area in (((2, 2), 64**2), ((0.5, 0.5), 16**2)):
+        moved = with_strengths(sample, scale=scale)
+        assert moved.labels.sum() == pytest.approx(area, rel=0.15)
+    assert (with_strengths(sample, scale=(0.5, 0.5)).image[0, 0] == 128).all()
+
+
+@pytest.mark.parametrize("change", ["brightness", "contrast", "saturation", "tint"])
+def test_colours_change_and_labels_stay(face, change):
+    strength = {"brightness": 40.0, "contrast": 0.4, "saturation": 0.6, "tint": 0.2}[change]
+    results = [with_strengths(face, seed, **{change: strength}) for seed in range(12)]
+    for result in results:
+        np.testing.assert_array_equal(result.labels, face.labels)
+        assert (result.image != face.image).any()
+    changes = [float((result.image - face.image.astype(float)).mean()) for result in results]
+    if change == "brightness":
+        assert min(changes) < -8
+        assert max(changes) > 8
+    if change == "saturation":
+        assert np.abs(changes).max() < 4
+
+
+def test_grey_stays_grey_without_tint():
+    grey = Sample("g", np.full((128, 128, 3), 100, np.uint8), np.zeros((128, 128), np.uint8))
+    image = with_strengths(grey, saturation=0.9, contrast=0.4, brightness=20.0).image
+    assert (image.max(axis=2).astype(int) - image.min(axis=2) <= 1).all()
+
+
+def test_degraded_quality(face):
+    def sharpness(image):
+        return np.abs(np.diff(image.astype(float), axis=1)).mean()
+
+    blurred = [with_strengths(face, s, degraded=1, blur=4.0, noise=0, jpeg=95) for s in range(9)]
+    noisy = [with_strengths(face, s, degraded=1, blur=0, noise=40.0, jpeg=95) for s in range(9)]
+    coarse = [with_strengths(face, s, degraded=1, blur=0, noise=0, jpeg=1) for s in range(9)]
+    assert min(sharpness(s.image) for s in blurred) < 0.7 * sharpness(face.image)
+    assert max(sharpness(s.image) for s in noisy) > 1.5 * sharpness(face.image)
+    errors = [np.abs(s.image - face.image.astype(float)).mean() for s in coarse]
+    assert max(errors) > 2 * min(errors) > 0
+    for sample in (*blurred, *noisy, *coarse):
+        np.testing.assert_array_equal(sample.labels, face.labels)

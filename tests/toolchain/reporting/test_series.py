@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from export.errors import UsageError
+from toolchain.reporting.series import (
+    Series,
+    all_costs,
+    bin_width,
+    chosen_costs,
+    covered,
+    history,
+    references,
+)
+from toolchain.search.run import Run
+
+Make = Callable[..., Series]
+
+
+def names(costs: list) -> list[str]:
+    return [cost.objective for cost in costs]
+
+
+def test_costs_nobody_measured_are_left_out(make_series: Make) -> None:
+    series = make_series("a", tables=["phone"])
+    without = [replace(trial, flops=0) for trial in series.trials]
+    assert names(series.costs) == ["params", "flops", "latency@phone"]
+    assert names(Series("b", Run(Path("b"), {}, without), 0).costs) == ["params", "latency@phone"]
+
+
+def test_fronts_of_several_runs_are_about_costs_that_all_have(make_series: Make) -> None:
+    both, one = make_series("a", tables=["phone", "desktop"]), make_series("b", tables=["desktop"])
+    plain = make_series("c")
+    assert names(all_costs([plain, both])) == [
+        *("params", "flops", "latency@phone", "latency@desktop")
+    ]
+    assert names(chosen_costs([both, one], None)) == ["latency@desktop"]
+    assert names(chosen_costs([both, plain], None)) == ["params", "flops"]
+    assert names(chosen_costs([both], ["score", "latency@phone"])) == ["latency@phone"]
+    assert names(chosen_costs([one], ["score", "latency"])) == ["latency@desktop"]
+
+
+@pytest.mark.parametrize("objective", ["latency", "latency@phone", "speed"])
+def test_objectives_that_not_all_runs_have(make_series: Make, objective: str) -> None:
+    both, plain = make_series("a", tables=["phone", "desktop"]), make_series("b")
+    with pytest.raises(UsageError, match="every run has: score, params, flops"):
+        chosen_costs([both, plain], ["score", objective])
+
+
+def test_latency_of_several_tables_needs_a_name(make_series: Make) -> None:
+    with pytest.raises(UsageError, match=r"'latency' .* latency@phone, latency@desktop"):
+        chosen_costs([make_series("a", tables=["phone", "desktop"])], ["score", "latency"])
+
+
+def test_hypervolume_is_the_covered_share_of_the_box(make_series: Make) -> None:
+    series = make_series("a", count=3)
+    [costs] = [chosen_costs([series], ["params"])]
+    good, small, bad = (
+        replace(series.trials[0], score=score, parameters=parameters)
+        for score, parameters in ((0.8, 500_000), (0.4, 250_000), (0.3, 1_000_000))
+    )
+    # Of the box 1 x 1: 0.8 high over the right half, 0.4 high over the quarter before it.
+    share = covered([good, small, bad], costs, [1.0])
+    assert share == pytest.approx(0.8 * 0.5 + 0.4 * 0.25)
+    assert covered([], costs, [1.0]) == 0
+
+
+def test_history_never_falls_and_ends_at_the_whole_run(make_series: Make) -> None:
+    series = make_series("a", count=300, tables=["phone"])
+    costs = chosen_costs([series], None)
+    largest = references([series], costs)
+    points = list(history(series, costs, largest))
+    volumes = [volume for _, _, volume in points]
+    assert volumes == sorted(volumes)
+    assert points[-1] == (
+        300,
+        pytest.approx(series.hours),
+        pytest.approx(covered(series.scored, costs, largest)),
+    )
+
+
+@pytest.mark.parametrize(("count", "width"), [(1, 1), (12, 1), (13, 2), (599, 50), (1122, 100)])
+def test_bins_are_round_and_at_most_twelve(make_series: Make, count: int, width: int) -> None:
+    assert bin_width([make_series("a", count=count)]) == width

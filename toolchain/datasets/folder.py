@@ -1,0 +1,67 @@
+"""One's own data: ``images/`` and ``masks/`` with equal stems, with or without split folders."""
+
+from pathlib import Path
+
+from toolchain.datasets.base import FaceDataset, Sample, Split
+from toolchain.datasets.labels import CELEBAMASK_HQ, read_label_set
+from toolchain.datasets.pictures import (
+    check_labels,
+    check_size,
+    find,
+    list_images,
+    read_image,
+    read_mask,
+    require_split,
+)
+from toolchain.datasets.registry import register
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@register("folder")
+class FolderDataset(FaceDataset):
+    """Pairs ``images/NAME.*`` and ``masks/NAME.png``.
+
+    The root holds both folders, or some of ``train/``, ``val/``, ``test/`` that each hold both.
+    Masks are palette or grey files whose values are labels of CelebAMask-HQ, or of the label set
+    in ``labels.json`` in the root (see `read_label_set`).
+    """
+
+    layout = "images/ and masks/, perhaps in train/, val/, test/"
+    licence = "unknown: the licence of your data"
+
+    def __init__(self, root: Path, split: Split | None = None):
+        own_labels = root / "labels.json"
+        self.label_set = read_label_set(own_labels) if own_labels.exists() else CELEBAMASK_HQ
+        self.splits = tuple(name for name in SPLITS if (root / name / "images").is_dir())
+        self._files: dict[str, tuple[Path, Path]] = {}
+        if not self.splits:
+            self._add(root, "")
+        elif split is None:
+            for part in self.splits:
+                self._add(root / part, f"{part}/")
+        else:
+            require_split(root, split, self.splits)
+            self._add(root / split, "")
+        self.names = tuple(self._files)
+
+    @staticmethod
+    def recognises(root: Path) -> bool:
+        """See `Reader`."""
+        return any((root / name / "masks").is_dir() for name in (".", *SPLITS))
+
+    def read(self, index: int) -> Sample:
+        """See `FaceDataset`."""
+        name = self.names[index]
+        image_path, mask_path = self._files[name]
+        image, mask = read_image(image_path), read_mask(mask_path)
+        check_size(mask_path, mask, image)
+        check_labels(mask_path, mask, self.label_set)
+        return Sample(name, image, mask)
+
+    def _add(self, folder: Path, prefix: str) -> None:
+        images, masks = list_images(folder / "images"), list_images(folder / "masks")
+        for stem, mask in masks.items():
+            find(stem, images, needed_by=mask)
+        for stem, image in images.items():
+            self._files[prefix + stem] = (image, find(stem, masks, needed_by=image))

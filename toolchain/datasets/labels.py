@@ -1,0 +1,136 @@
+"""Label sets: what the numbers in a mask mean, and which of them a mirror exchanges."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from export.errors import DataError
+from export.files import read_json
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a dataset; a class's place in ``classes`` is its label.
+
+    Attributes:
+        name: the name of the set.
+        classes: class names; label 0 is the background.
+        palette: one RGB colour (0..255) per class.
+        swaps: pairs of labels that change places when an image is mirrored.
+        groups: for metrics, names of regions and the labels that are merged in each.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    swaps: tuple[tuple[int, int], ...] = ()
+    groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        if not 2 <= count <= 256 or len(set(self.classes)) != count:
+            raise ValueError("classes must be 2 to 256 different names")
+        if len(self.palette) != count:
+            raise ValueError(f"palette has {len(self.palette)} colours for {count} classes")
+        if any(
+            len(colour) != 3 or not all(0 <= c <= 255 for c in colour) for colour in self.palette
+        ):
+            raise ValueError("each colour of the palette must be three numbers from 0 to 255")
+        swapped = [label for pair in self.swaps for label in pair]
+        if any(len(pair) != 2 for pair in self.swaps) or len(set(swapped)) != len(swapped):
+            raise ValueError("swaps must be pairs, with no label in two of them")
+        used = swapped + [label for labels in self.groups.values() for label in labels]
+        if any(not 0 <= label < count for label in used):
+            raise ValueError(f"swaps and groups must name labels from 0 to {count - 1}")
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """The label that each label becomes when the image is mirrored."""
+        table = list(range(len(self.classes)))
+        for left, right in self.swaps:
+            table[left], table[right] = right, left
+        return tuple(table)
+
+
+def read_label_set(path: Path) -> LabelSet:
+    """Read a label set from JSON: ``name``, ``classes``, ``palette``, ``swaps``, ``groups``.
+
+    ``swaps`` and ``groups`` may be left out. Example::
+
+        {"name": "portrait", "classes": ["background", "person"],
+         "palette": [[0, 0, 0], [0, 160, 255]], "swaps": [], "groups": {"person": [1]}}
+
+    Raises:
+        DataError: the file cannot be read or does not describe a label set.
+    """
+    document = read_json(path)
+    try:
+        return LabelSet(
+            name=str(document["name"]),
+            classes=tuple(str(name) for name in document["classes"]),
+            palette=tuple(tuple(int(c) for c in colour) for colour in document["palette"]),  # type: ignore[misc]
+            swaps=tuple(tuple(int(i) for i in pair) for pair in document.get("swaps", [])),  # type: ignore[misc]
+            groups={
+                str(name): tuple(int(label) for label in labels)
+                for name, labels in document.get("groups", {}).items()
+            },
+        )
+    except KeyError as error:
+        raise DataError(path, f"has no field {error}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(path, f"is not a label set: {error}") from None
+
+
+# Left and right are the subject's own: l_eye is at the viewer's right, as in the dataset's masks.
+CELEBAMASK_HQ = LabelSet(
+    name="celebamask-hq",
+    classes=(
+        "background", "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear",
+        "r_ear", "mouth", "u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
+    ),
+    palette=(
+        (0, 0, 0), (236, 178, 140), (205, 120, 90), (90, 200, 250), (40, 90, 220),
+        (80, 220, 200), (130, 60, 200), (190, 110, 230), (240, 140, 60), (250, 200, 60),
+        (120, 0, 40), (230, 40, 90), (250, 110, 150), (110, 70, 40), (60, 140, 60),
+        (255, 240, 80), (150, 150, 255), (180, 140, 110), (70, 110, 130),
+    ),
+    swaps=((4, 5), (6, 7), (8, 9)),
+    groups={
+        "eyes": (4, 5),
+        "brows": (6, 7),
+        "nose": (2,),
+        "mouth": (10, 11, 12),
+        "overall": (2, 4, 5, 6, 7, 10, 11, 12),
+    },
+)  # fmt: skip
+
+# Smith et al., Exemplar-Based Face Parsing (CVPR 2013): order of the eleven label maps;
+# "overall" is their union of all inner facial components.
+HELEN = LabelSet(
+    name="helen",
+    classes=(
+        "background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "nose", "u_lip", "mouth",
+        "l_lip", "hair",
+    ),
+    palette=(
+        (0, 0, 0), (236, 178, 140), (130, 60, 200), (190, 110, 230), (40, 90, 220),
+        (80, 220, 200), (205, 120, 90), (230, 40, 90), (120, 0, 40), (250, 110, 150),
+        (110, 70, 40),
+    ),
+    swaps=((2, 3), (4, 5)),
+    groups={
+        "eyes": (4, 5),
+        "brows": (2, 3),
+        "nose": (6,),
+        "mouth": (7, 8, 9),
+        "overall": (2, 3, 4, 5, 6, 7, 8, 9),
+    },
+)  # fmt: skip
+
+EG1800 = LabelSet(
+    name="eg1800",
+    classes=("background", "person"),
+    palette=((0, 0, 0), (0, 160, 255)),
+    groups={"overall": (1,)},
+)

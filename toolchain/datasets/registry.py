@@ -1,0 +1,72 @@
+"""Kinds of datasets by name, and how one is opened."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from export.errors import DataError, UsageError
+from toolchain.datasets.base import FaceDataset, Split
+from toolchain.datasets.synthetic import SyntheticFaces
+
+
+class Reader(Protocol):
+    """A dataset class that `register` accepts."""
+
+    layout: str
+    """The layout in a few words, for messages."""
+
+    @staticmethod
+    def recognises(root: Path) -> bool:
+        """Tell by a quick look whether ``root`` has this layout."""
+
+    def __call__(self, root: Path, split: Split | None) -> FaceDataset:
+        """Open ``root``; raise DataError if it cannot be used."""
+
+
+AnyReader = TypeVar("AnyReader", bound=Reader)
+_readers: dict[str, Reader] = {}
+
+
+def register(kind: str) -> Callable[[AnyReader], AnyReader]:
+    """Make the decorated dataset class known as ``kind``."""
+
+    def add(reader: AnyReader) -> AnyReader:
+        if kind in _readers:
+            raise ValueError(f"dataset kind {kind!r} is registered twice")
+        _readers[kind] = reader
+        return reader
+
+    return add
+
+
+def kinds() -> tuple[str, ...]:
+    """Return the names of the kinds of datasets that are read from a folder."""
+    return tuple(_readers)
+
+
+def open_dataset(spec: str, split: Split | None = None, kind: str | None = None) -> FaceDataset:
+    """Open a dataset.
+
+    Args:
+        spec: a folder, or ``synthetic:COUNT[:SEED]`` for drawn faces.
+        split: the part wanted; None is everything. A source without parts (see
+            `FaceDataset.splits`) is returned whole whatever the split.
+        kind: one of `kinds`; None recognises it from the layout.
+
+    Raises:
+        UsageError: the kind is unknown or a synthetic spec is malformed.
+        DataError: the folder is missing, of no known layout, or cannot be used.
+    """
+    if spec.startswith("synthetic:"):
+        return SyntheticFaces.parse(spec)
+    if kind is not None and kind not in _readers:
+        raise UsageError(f"unknown dataset kind {kind!r}; known: {', '.join(_readers)}")
+    root = Path(spec)
+    if not root.is_dir():
+        raise DataError(root, "is not a folder; give one, or synthetic:COUNT[:SEED]")
+    if kind is None:
+        kind = next((name for name, reader in _readers.items() if reader.recognises(root)), None)
+    if kind is None:
+        known = "; ".join(f"{name}: {reader.layout}" for name, reader in _readers.items())
+        raise DataError(root, f"has no layout that is known ({known})")
+    return _readers[kind](root, split)

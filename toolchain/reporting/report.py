@@ -1,0 +1,67 @@
+"""A report of runs and published logs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from export.errors import DataError
+from export.files import write_text
+from toolchain.reporting.logs import read_log
+from toolchain.reporting.page import Page
+from toolchain.reporting.series import Series, chosen_costs, covered, references
+from toolchain.search.run import Run
+
+
+def write_report(
+    sources: Sequence[Path], output: Path, objectives: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Write the HTML report of some runs, about 5 MB because plotly.js is in it.
+
+    Args:
+        sources: run folders and published text logs.
+        output: the HTML file.
+        objectives: what fronts and hypervolumes are of, such as ``["score", "latency"]``; see
+            `chosen_costs`.
+
+    Returns:
+        ``{"output": path, "objectives": [...], "runs": [{"name", "trials", "best_score",
+        "front_size", "hypervolume"}]}``. Hypervolumes are comparable within one report only.
+
+    Raises:
+        DataError: a source cannot be read, or has no scored trial yet.
+        UsageError: an objective is not known for every run.
+    """
+    series = open_series(sources)
+    costs = chosen_costs(series, objectives)
+    largest = references(series, costs)
+    write_text(output, Page(series, costs).html())
+    return {
+        "output": str(output),
+        "objectives": ["score", *(cost.objective for cost in costs)],
+        "runs": [
+            {
+                "name": one.name,
+                "trials": len(one.trials),
+                "best_score": one.best_score,
+                "front_size": len(one.front(costs)),
+                "hypervolume": covered(one.measured(costs), costs, largest),
+            }
+            for one in series
+        ],
+    }
+
+
+def open_series(sources: Sequence[Path]) -> list[Series]:
+    """Read runs and logs; each is named after its folder or file, numbered where names repeat."""
+    seen: Counter[str] = Counter()
+    series = []
+    for position, source in enumerate(sources):
+        run = read_log(source) if source.is_file() else Run.load(source)
+        name = source.resolve().stem if source.is_file() else source.resolve().name
+        seen[name] += 1
+        one = Series(name if seen[name] == 1 else f"{name} ({seen[name]})", run, position)
+        if not one.scored:
+            raise DataError(source, "has no trial with a score yet; report it after some trials")
+        series.append(one)
+    return series

@@ -1,0 +1,81 @@
+"""What a search was asked to do; saved beside its results."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from export.errors import DataError, UsageError
+from export.files import read_json, write_json
+from toolchain.search.run import CONFIGURATION
+
+
+class SearchConfiguration(BaseModel):
+    """Every setting of a search, by the name of its flag.
+
+    Attributes:
+        data: folder or ``synthetic:COUNT[:SEED]``.
+        dataset: kind of the data; None: recognised.
+        latency_tables: files; a table is known by its file's name without the suffix.
+        objectives: texts for `Objective.parse`.
+        budgets: texts for `Budget.parse`.
+        trials: candidates in all, those over budget not counted.
+        encoders: names; several make the encoder part of the search.
+        weights: initial weights of each encoder.
+        input_size: side of the deployed network's image, pixels: costs are of that size.
+        search_size: side of the images that candidates are trained on.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    data: str
+    dataset: str | None = None
+    latency_tables: tuple[Path, ...] = ()
+    objectives: tuple[str, ...] = ()
+    budgets: tuple[str, ...] = ()
+    combination: str = "product"
+    trials: int = 100
+    algorithm: str = "ppo"
+    branches: int = 3
+    cells: int = 3
+    encoders: tuple[str, ...] = ("mobilenetv2",)
+    weights: tuple[Path, ...] = ()
+    teacher: Path | None = None
+    input_size: int = 512
+    search_size: int = 192
+    search_images: int = 320
+    search_validation: int = 80
+    decoder_epochs: int = 2
+    joint_epochs: int = 1
+    batch_size: int = 16
+    parts: tuple[str, ...] = ()
+    storage: str | None = None
+    device: str = "cpu"
+    seed: int = 0
+
+
+_FREE = {"trials", "device"}
+"""Settings that may change when a search is resumed."""
+
+
+def settle(configuration: SearchConfiguration, path: Path, resume: bool) -> None:
+    """Save the configuration in the run folder, or check that it is the one saved there.
+
+    Raises:
+        UsageError: the folder holds a search and ``resume`` is off.
+        DataError: the folder's search had other settings.
+    """
+    file = path / CONFIGURATION
+    document = configuration.model_dump(mode="json")
+    if file.exists():
+        if not resume:
+            raise UsageError(
+                f"{path} holds a search already; add --resume, or choose another --run"
+            )
+        saved: dict[str, Any] = read_json(file)
+        for name, value in document.items():
+            if name not in _FREE and saved.get(name) != value:
+                raise DataError(
+                    file, f"{name} was {saved.get(name)}, now it is {value}; use the same settings"
+                )
+    write_json(file, document)

@@ -69,7 +69,7 @@ class ConstantSegmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [N, classes, h, w], whatever the images."""
-        return self.get_buffer("logits").expand(len(images), -1, -1, -1)
+        return self.get_buffer("logits").expand(images.shape[0], -1, -1, -1)
 
 
 def build_segmenter(

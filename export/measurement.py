@@ -1,0 +1,98 @@
+"""Latency samples, and how to take them so that they mean something.
+
+The protocol: warm up until the running median is still, then time every candidate in turns of
+short blocks in random order, so that what disturbs the machine disturbs all of them alike.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+# Takes a number of runs, returns the milliseconds of each: partial(session.time, feeds).
+Timer = Callable[[int], Sequence[float]]
+
+STILL = 0.01
+BLOCK_MS = 100.0
+SUMMARY = ("median", "p90", "p95", "p99", "iqr")
+
+
+@dataclass(frozen=True)
+class LatencySamples:
+    """Milliseconds of single runs, in the order in which they were taken."""
+
+    ms: tuple[float, ...]
+
+    def percentile(self, percent: float) -> float:
+        """Return a percentile in milliseconds."""
+        return float(np.percentile(self.ms, percent))
+
+    @cached_property
+    def median(self) -> float:
+        """The median, in milliseconds."""
+        return self.percentile(50)
+
+    @cached_property
+    def iqr(self) -> float:
+        """The distance between the quartiles, in milliseconds."""
+        return self.percentile(75) - self.percentile(25)
+
+    @cached_property
+    def p90(self) -> float:
+        """The 90th percentile, in milliseconds."""
+        return self.percentile(90)
+
+    @cached_property
+    def p95(self) -> float:
+        """The 95th percentile, in milliseconds."""
+        return self.percentile(95)
+
+    @cached_property
+    def p99(self) -> float:
+        """The 99th percentile, in milliseconds."""
+        return self.percentile(99)
+
+    def summary(self) -> dict[str, float]:
+        """Return ``median``, ``p90``, ``p95``, ``p99`` and ``iqr`` in milliseconds."""
+        return {name: round(getattr(self, name), 4) for name in SUMMARY}
+
+
+def warm_up(timer: Timer, seconds: float = 5.0) -> float:
+    """Run until the running median moves by less than 1 %, or for ``seconds``.
+
+    The number of runs is doubled between two looks at the median.
+
+    Returns:
+        The last median, in milliseconds.
+    """
+    samples = list(timer(4))[1:]
+    before = float(np.median(samples))
+    while True:
+        samples += timer(max(3, min(len(samples), int(BLOCK_MS / before))))
+        median = float(np.median(samples))
+        if abs(median - before) < STILL * median or sum(samples) > seconds * 1000:
+            return median
+        before = median
+
+
+def measure(
+    timers: Sequence[Timer], *, seconds: float = 2.0, seed: int = 0
+) -> list[LatencySamples]:
+    """Time several things in turns, after warming each up.
+
+    Args:
+        timers: what to time.
+        seconds: to spend on each.
+        seed: of the order within the turns.
+    """
+    order = random.Random(seed)
+    typical = [warm_up(timer) for timer in timers]
+    blocks = [max(1, round(BLOCK_MS / ms)) for ms in typical]
+    taken: list[list[float]] = [[] for _ in timers]
+    for _ in range(max(1, round(seconds * 1000 / max(BLOCK_MS, *typical)))):
+        for i in order.sample(range(len(timers)), len(timers)):
+            # The first run of a block finds the caches full of another model.
+            taken[i] += timers[i](blocks[i] + 1)[1:]
+    return [LatencySamples(tuple(ms)) for ms in taken]

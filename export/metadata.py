@@ -1,0 +1,96 @@
+"""What a model file says about itself, kept as the ONNX file's key-value pairs."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from export.errors import DataError
+
+FORMAT_VERSION = 1
+Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+class ModelMetadata(BaseModel):
+    """Everything that a program needs to show a model's labels, and people to judge it.
+
+    Attributes:
+        classes: names, in the order of the label values; the first is background.
+        palette: a colour for each class, [red, green, blue] of 0 to 255.
+        genotype: the published text of the architecture, if it was searched.
+        encoder: name of the encoder.
+        input_size: height and width in pixels that it was made for.
+        training: how it was trained: data, epochs, figures; free in form.
+        licence: what the weights may be used for, which follows from their data.
+        format_version: of this record.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    classes: list[str] = Field(min_length=2)
+    palette: list[tuple[Channel, Channel, Channel]]
+    genotype: str | None = None
+    encoder: str | None = None
+    input_size: int = Field(gt=0)
+    training: dict[str, Any] = Field(default_factory=dict)
+    licence: str
+    format_version: int = FORMAT_VERSION
+
+    @model_validator(mode="after")
+    def _one_colour_each(self) -> "ModelMetadata":
+        if len(self.palette) != len(self.classes):
+            raise ValueError(f"{len(self.palette)} colours for {len(self.classes)} classes")
+        return self
+
+    def write(self, model: Any) -> None:
+        """Put this record into an ``onnx.ModelProto``, over what it held before.
+
+        Texts are stored as they are, everything else as JSON; what is None is left out.
+        """
+        del model.metadata_props[:]
+        for key, value in self.model_dump(mode="json", exclude_none=True).items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            model.metadata_props.add(key=key, value=text)
+
+    @classmethod
+    def read(
+        cls, properties: Mapping[str, str], source: str | Path = "model in memory"
+    ) -> "ModelMetadata":
+        """Read the key-value pairs of a file, as `Session.metadata` gives them.
+
+        Args:
+            properties: the pairs.
+            source: the file's path, for messages.
+
+        Raises:
+            DataError: a pair is missing or malformed, or the format is newer than this program.
+        """
+        if "classes" not in properties:
+            raise DataError(
+                source, "has no metadata 'classes': not exported by nastool; use nastool export"
+            )
+        texts = {"genotype", "encoder", "licence"}
+        try:
+            values = {
+                key: properties[key] if key in texts else json.loads(properties[key])
+                for key in cls.model_fields
+                if key in properties
+            }
+            metadata = cls.model_validate(values)
+        except json.JSONDecodeError as error:
+            raise DataError(source, f"metadata is not JSON ({error}); export it again") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "record"
+            raise DataError(
+                source, f"metadata {field!r}: {first['msg']}; export it again"
+            ) from None
+        if metadata.format_version > FORMAT_VERSION:
+            raise DataError(
+                source,
+                f"metadata has format_version {metadata.format_version}, this program knows "
+                f"{FORMAT_VERSION}; update nastool",
+            )
+        return metadata

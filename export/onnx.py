@@ -1,0 +1,221 @@
+"""A network as one complete ONNX file: uint8 image in, uint8 labels out."""
+
+import ast
+import contextlib
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.errors import UsageError
+from export.files import whole_file
+from export.metadata import ModelMetadata
+from export.tail import DEFAULT_TAIL, TAILS
+
+OPSETS = (18, 19, 20)
+Output = Literal["labels", "probabilities"]
+LOGITS = "logits"
+PRODUCER = "nastool"
+PARTS = ("input", "network", "tail", "probabilities")
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Turn images, uint8 [N, H, W, 3] RGB, into float32 [N, 3, H, W] of -1 to 1."""
+    # Moving bytes is cheaper than moving floats: permute first, then widen.
+    return images.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
+
+
+class Step(nn.Module):
+    """A function as a module, so that its operators can be told from the network's in the file."""
+
+    def __init__(self, function: Callable[..., Tensor]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *arguments: Any) -> Tensor:
+        """Call the function."""
+        return self.function(*arguments)
+
+
+class Deployable(nn.Module):
+    """A network with its input conversion and its tail: what the file computes.
+
+    Args:
+        network: images, float32 [N, 3, H, W] as `normalise` makes them -> logits
+            [N, K, h, w] at any lower resolution.
+        output: ``"labels"``, or ``"probabilities"`` to have both.
+        tail: which of `export.tail.TAILS` turns logits into labels.
+    """
+
+    def __init__(self, network: nn.Module, output: Output = "labels", tail: str = DEFAULT_TAIL):
+        super().__init__()
+        self.input = Step(normalise)
+        self.network = network
+        self.tail = Step(TAILS[tail])
+        self.probabilities = Step(lambda logits: torch.softmax(logits, 1))
+        self.output = output
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Compute labels, uint8 [N, H, W], and if asked probabilities, float32 [N, K, h, w].
+
+        Probabilities stay at the resolution of the network's logits; upsampling them is the
+        caller's choice, because 19 full-size maps cost more than most networks.
+        """
+        logits = self.network(self.input(image))
+        labels = self.tail(logits, image.shape[1], image.shape[2])
+        if self.output == "labels":
+            return labels
+        return labels, self.probabilities(logits)
+
+
+def export_onnx(
+    network: nn.Module,
+    path: str | Path,
+    *,
+    metadata: ModelMetadata,
+    input_size: int = 512,
+    batch: int | None = 1,
+    opset: int = 18,
+    output: Output = "labels",
+    tail: str = DEFAULT_TAIL,
+) -> Path:
+    """Write a network as a complete ONNX file.
+
+    The file has the input ``image``, uint8 [N, H, W, 3] RGB, and the output ``labels``, uint8
+    [N, H, W]; with ``output="probabilities"`` also ``probabilities``, float32 [N, K, h, w].
+
+    Args:
+        network: see `Deployable`. Pruned and folded by the caller; put into evaluation mode here.
+        path: where to write; the file appears whole or not at all.
+        metadata: written into the file.
+        input_size: height and width, in pixels.
+        batch: images at once, or None for any number.
+        opset: 18, 19 or 20: older ones cannot be written, newer ones cannot be quantised.
+        output: what the file gives.
+        tail: name of the tail; see `export.tail`.
+
+    Raises:
+        UsageError: a number or a name is out of range.
+    """
+    if opset not in OPSETS:
+        raise UsageError(f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset}")
+    if tail not in TAILS:
+        raise UsageError(f"tail {tail!r} is not known; known: {', '.join(TAILS)}")
+    model = to_onnx(
+        Deployable(network, output, tail).eval(),
+        # Two images for any number, because the exporter takes an axis of size 1 for fixed.
+        torch.zeros(batch or 2, input_size, input_size, 3, dtype=torch.uint8),
+        ["image"],
+        ["labels"] if output == "labels" else ["labels", "probabilities"],
+        opset=opset,
+        dynamic_shapes=None if batch else {"image": {0: torch.export.Dim("batch")}},
+    )
+    _name_parts(model)
+    _strip(model)
+    metadata.write(model)
+    onnx.checker.check_model(model, full_check=True)
+    path = Path(path)
+    with whole_file(path) as temporary:
+        onnx.save(model, temporary)
+    return path
+
+
+def to_onnx(
+    module: nn.Module,
+    example: Tensor,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    opset: int = 18,
+    dynamic_shapes: Any = None,
+) -> onnx.ModelProto:
+    """Convert a module with torch's exporter, without the exporter's chatter.
+
+    The nodes keep the notes by which they can be traced to modules; see `_name_parts`.
+    """
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            torch.no_grad(),
+        ):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                optimize=True,
+                external_data=False,
+                opset_version=opset,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=dynamic_shapes,
+                verbose=False,
+            )
+    finally:
+        logging.disable(level)
+    assert program is not None
+    model = program.model_proto
+    # Asked for less than it can write, the exporter silently writes more.
+    written = {entry.domain: entry.version for entry in model.opset_import}
+    assert written == {"": opset}, f"the exporter wrote opsets {written}, not {opset}"
+    return model
+
+
+def _name_parts(model: onnx.ModelProto) -> None:
+    """Name each node after its module, ``network.decoder.head/Conv_1``, and the logits ``logits``.
+
+    Reduced precision and profiles go by these names, through `part`.
+    """
+    graph = model.graph
+    count: Counter[str] = Counter()
+    makers = {}
+    for node in graph.node:
+        noted = {entry.key: entry.value for entry in node.metadata_props}
+        scope = ast.literal_eval(noted.get("pkg.torch.onnx.name_scopes", "['', '']"))[-2]
+        # What optimisation made, or torch added, has no module; it is always the network's.
+        stem = f"{scope if scope.partition('.')[0] in PARTS else 'network'}/{node.op_type}"
+        node.name = f"{stem}_{count[stem]}"
+        count[stem] += 1
+        makers.update(dict.fromkeys(node.output, node))
+    logits = [
+        name
+        for node in graph.node
+        if part(node) == "tail"
+        for name in node.input
+        if name in makers and part(makers[name]) == "network"
+    ]
+    # There are none where the network ignores its image and its logits have become constants.
+    for node in graph.node if logits else ():
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == logits[0]:
+                    names[i] = LOGITS
+
+
+def part(node: onnx.NodeProto) -> str:
+    """Return which of `Deployable`'s modules a node of an exported file belongs to."""
+    first = node.name.partition("/")[0].partition(".")[0]
+    return first if first in PARTS else "network"
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes for debugging (stack traces, with paths of this machine)."""
+    model.producer_name, model.producer_version, model.doc_string = PRODUCER, "", ""
+    model.graph.doc_string = ""
+    del model.graph.value_info[:]
+    for entry in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+        del entry.metadata_props[:]
+        entry.doc_string = ""
+    for tensor in model.graph.initializer:
+        tensor.doc_string = ""

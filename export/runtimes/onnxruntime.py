@@ -1,0 +1,283 @@
+"""ONNX Runtime on the CPU and on NVIDIA GPUs."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from export.errors import DataError, NastoolError, UnavailableError
+from export.runtimes.base import IN_MEMORY, Array, Runtime, Session, TensorSpec
+
+CUDA = "CUDAExecutionProvider"
+CUDA_REMEDY = (
+    "pip uninstall onnxruntime, then pip install onnxruntime-gpu (the two packages overwrite each "
+    "other); it needs an NVIDIA driver, CUDA and cuDNN 9"
+)
+DTYPES = {
+    "float": "float32",
+    "double": "float64",
+    **{name: name for name in ("float16", "bool", "uint8", "int8", "uint16", "int16")},
+    **{name: name for name in ("uint32", "int32", "uint64", "int64")},
+}
+
+ort.set_default_logger_severity(4)
+
+
+@dataclass(frozen=True)
+class OnnxRuntimeOptions:
+    """How a model is opened.
+
+    Attributes:
+        copies: on a GPU, whether `Session.time` counts the copies from and to the host.
+        cuda_graph: on a GPU, record the kernels once and replay them (fixed shapes only).
+        cudnn_search: how cuDNN's convolution algorithm is chosen: ``EXHAUSTIVE``, ``HEURISTIC``
+            or ``DEFAULT``. What unset means differs between versions.
+        float_quantised: on the CPU, compute quantised operators in float between their roundings:
+            slow, and what hardware gives that does not overflow (x86 without VNNI does).
+        profile: prefix of the JSON file of times per node, written by `Session.close`.
+    """
+
+    copies: bool = True
+    cuda_graph: bool = False
+    cudnn_search: str = "EXHAUSTIVE"
+    float_quantised: bool = False
+    profile: str | Path | None = None
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime; on a GPU nothing falls back to the CPU unseen."""
+
+    name = "onnxruntime"
+    options_type = OnnxRuntimeOptions
+
+    @classmethod
+    def version(cls) -> str:
+        """Return the version of the installed package."""
+        return ort.__version__
+
+    @classmethod
+    def devices(cls) -> tuple[str, ...]:
+        """Return ``cpu``, and ``cuda`` when the installed package was built for it."""
+        return ("cpu", "cuda") if CUDA in ort.get_available_providers() else ("cpu",)
+
+    @classmethod
+    def remedy(cls, kind: str) -> str:
+        """Say how to get ONNX Runtime for CUDA."""
+        return (
+            f"onnxruntime {ort.__version__} as installed has no {kind.upper()} support: "
+            f"{CUDA_REMEDY}"
+        )
+
+    @classmethod
+    def open_impl(
+        cls,
+        model: str | Path | bytes,
+        kind: str,
+        index: int,
+        threads: int | None,
+        options: OnnxRuntimeOptions,
+    ) -> Session:
+        """Open a model, its session set for the lowest latency of one frame."""
+        source = IN_MEMORY if isinstance(model, bytes) else str(model)
+        native_options = ort.SessionOptions()
+        native_options.log_severity_level = 4
+        native_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        native_options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        native_options.inter_op_num_threads = 1
+        native_options.intra_op_num_threads = threads or os.cpu_count() or 1
+        # Workers spin while a run lasts (sleeping costs latency), and sleep as soon as it ends:
+        # otherwise they take time from the session that is measured next, and from the camera.
+        native_options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        native_options.add_session_config_entry("session.force_spinning_stop", "1")
+        if options.float_quantised:
+            native_options.add_session_config_entry("session.disable_quant_qdq", "1")
+        if options.profile:
+            native_options.enable_profiling = True
+            native_options.profile_file_prefix = str(options.profile)
+        provider: Any = "CPUExecutionProvider"
+        if kind == "cuda":
+            # Finds the CUDA libraries that torch or the nvidia-* packages brought.
+            ort.preload_dlls()
+            native_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+            provider = (
+                CUDA,
+                {
+                    "device_id": str(index),
+                    "cudnn_conv_algo_search": options.cudnn_search,
+                    "enable_cuda_graph": str(int(options.cuda_graph)),
+                },
+            )
+        try:
+            native = ort.InferenceSession(
+                model if isinstance(model, bytes) else str(model),
+                native_options,
+                providers=[provider],
+            )
+        except Exception as error:
+            raise _opening_error(source, kind, error) from None
+        if kind == "cuda" and CUDA not in native.get_providers():
+            raise UnavailableError(f"the CUDA libraries cannot be loaded: {CUDA_REMEDY}")
+        if kind == "cpu":
+            settings: dict[str, Any] = {"threads": native_options.intra_op_num_threads}
+            return OnnxRuntimeSession(native, source, "cpu", settings)
+        settings = {
+            "copies": options.copies,
+            "cuda_graph": options.cuda_graph,
+            "cudnn_search": options.cudnn_search,
+        }
+        return CudaSession(native, source, f"cuda:{index}", settings)
+
+
+class OnnxRuntimeSession(Session):
+    """A model on the CPU."""
+
+    def __init__(self, native: Any, source: str, device: str, settings: dict[str, Any]):
+        self.native = native
+        self.source = source
+        self.device = device
+        self.settings = settings
+        self.inputs = tuple(_spec(source, value) for value in native.get_inputs())
+        self.outputs = tuple(_spec(source, value) for value in native.get_outputs())
+        self.metadata = dict(native.get_modelmeta().custom_metadata_map)
+
+    def run_impl(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        """Run once."""
+        try:
+            values = self.native.run(None, feeds)
+        except Exception as error:
+            raise DataError(self.source, f"fails when run ({_first_line(error)})") from None
+        return dict(zip((spec.name for spec in self.outputs), values, strict=True))
+
+    def time_impl(self, feeds: dict[str, Array], count: int) -> list[float]:
+        """Time runs into output buffers that are allocated once."""
+        outputs = self.run_impl(feeds)
+        binding = self.native.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
+        return _timed(lambda: self.native.run_with_iobinding(binding), count)
+
+    def close_impl(self) -> None:
+        """Free the model; write the profile, if one was asked for."""
+        if self.native is not None and self.native.get_session_options().enable_profiling:
+            self.native.end_profiling()
+        self.native = None
+
+
+class CudaSession(OnnxRuntimeSession):
+    """A model on an NVIDIA GPU, its inputs and outputs in buffers that stay on the GPU."""
+
+    def __init__(self, native: Any, source: str, device: str, settings: dict[str, Any]):
+        super().__init__(native, source, device, settings)
+        self.index = int(device.partition(":")[2])
+        self.shapes: dict[str, tuple[int, ...]] | None = None
+        self.buffers: dict[str, Any] = {}
+        self.binding: Any = None
+
+    def run_impl(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        """Copy in, run, copy out."""
+        try:
+            self._bind(feeds)
+            self._launch()
+        except Exception as error:
+            raise DataError(self.source, f"fails when run ({_first_line(error)})") from None
+        return self._fetch()
+
+    def time_impl(self, feeds: dict[str, Array], count: int) -> list[float]:
+        """Time runs until the GPU has finished, with the copies if the session counts them."""
+        self.run_impl(feeds)
+        if not self.settings["copies"]:
+            return _timed(self._launch, count)
+
+        def whole() -> None:
+            self._upload(feeds)
+            self._launch()
+            self._fetch()
+
+        return _timed(whole, count)
+
+    def _bind(self, feeds: dict[str, Array]) -> None:
+        # Buffers are kept while the shapes stay: a recorded CUDA graph knows their addresses.
+        shapes = {name: array.shape for name, array in feeds.items()}
+        if shapes == self.shapes:
+            self._upload(feeds)
+            return
+        self.binding = self.native.io_binding()
+        self.buffers = {
+            name: ort.OrtValue.ortvalue_from_numpy(array, "cuda", self.index)
+            for name, array in feeds.items()
+        }
+        for name, buffer in self.buffers.items():
+            self.binding.bind_ortvalue_input(name, buffer)
+        for spec in self.outputs:
+            if all(isinstance(axis, int) for axis in spec.shape):
+                value = ort.OrtValue.ortvalue_from_shape_and_type(
+                    spec.shape, spec.dtype, "cuda", self.index
+                )
+                self.binding.bind_ortvalue_output(spec.name, value)
+            else:
+                self.binding.bind_output(spec.name, "cuda", self.index)
+        self.shapes = shapes
+
+    def _upload(self, feeds: dict[str, Array]) -> None:
+        for name, array in feeds.items():
+            self.buffers[name].update_inplace(array)
+
+    def _launch(self) -> None:
+        self.native.run_with_iobinding(self.binding)
+        self.binding.synchronize_outputs()
+
+    def _fetch(self) -> dict[str, Array]:
+        values = self.binding.get_outputs()
+        return {spec.name: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
+
+    def close_impl(self) -> None:
+        """Free the buffers, then the model."""
+        self.binding = self.shapes = None
+        self.buffers = {}
+        super().close_impl()
+
+
+def _timed(call: Any, count: int) -> list[float]:
+    times = []
+    for _ in range(count):
+        start = time.perf_counter_ns()
+        call()
+        times.append((time.perf_counter_ns() - start) / 1e6)
+    return times
+
+
+def _spec(source: str, value: Any) -> TensorSpec:
+    element = value.type.removeprefix("tensor(").removesuffix(")")
+    if element not in DTYPES:
+        raise DataError(source, f"{value.name!r} is of type {value.type}, which has no array form")
+    return TensorSpec(value.name, tuple(value.shape), np.dtype(DTYPES[element]))
+
+
+def _first_line(error: Exception) -> str:
+    # "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : what was wrong" -> "what was wrong"
+    return str(error).strip().splitlines()[0].rpartition(" : ")[2]
+
+
+def _opening_error(source: str, kind: str, error: Exception) -> NastoolError:
+    text = str(error)
+    if "fallback to CPU" in text:
+        return DataError(
+            source, "has operators that ONNX Runtime cannot run on the GPU; use --device cpu"
+        )
+    if kind == "cuda" and "CUDA" in text:
+        return UnavailableError(f"CUDA cannot be used ({_first_line(error)}): {CUDA_REMEDY}")
+    if "opset" in text.lower() or "IR version" in text:
+        return DataError(
+            source,
+            f"is newer than onnxruntime {ort.__version__} understands ({_first_line(error)}); "
+            "update onnxruntime, or export with opset 18",
+        )
+    return DataError(
+        source, f"cannot be opened as an ONNX model ({_first_line(error)}); it may be truncated"
+    )

@@ -1,0 +1,67 @@
+import json
+
+import onnx
+import pytest
+from small_network import make_metadata
+
+from export.errors import DataError
+from export.metadata import FORMAT_VERSION, ModelMetadata
+
+
+def properties(**changes: str | None) -> dict[str, str]:
+    model = onnx.ModelProto()
+    make_metadata().write(model)
+    written = {entry.key: entry.value for entry in model.metadata_props}
+    return {key: value for key, value in {**written, **changes}.items() if value is not None}
+
+
+def test_round_trip() -> None:
+    assert ModelMetadata.read(properties()) == make_metadata()
+
+
+def test_promised_keys_and_forms() -> None:
+    written = properties()
+    assert set(written) == {
+        "classes",
+        "palette",
+        "genotype",
+        "encoder",
+        "input_size",
+        "training",
+        "licence",
+        "format_version",
+    }
+    assert json.loads(written["classes"])[0] == "class 0"
+    assert json.loads(written["palette"])[1] == [1, 2, 254]
+    assert written["genotype"].startswith("[[0,")
+    assert written["licence"] == "research only"
+
+
+def test_writing_replaces_what_was_there() -> None:
+    model = onnx.ModelProto()
+    make_metadata().write(model)
+    make_metadata(licence="other", genotype=None).write(model)
+    written = {entry.key: entry.value for entry in model.metadata_props}
+    assert written["licence"] == "other"
+    assert "genotype" not in written
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": None}, "has no metadata 'classes'"),
+        ({"licence": None}, "metadata 'licence': Field required"),
+        ({"classes": "face, hair"}, "metadata is not JSON"),
+        ({"palette": "[[0, 0, 0]]"}, "1 colours for 5 classes"),
+        ({"palette": "[[0, 0, 300]]"}, "metadata 'palette.0.2'"),
+        ({"input_size": "0"}, "metadata 'input_size'"),
+        ({"format_version": str(FORMAT_VERSION + 1)}, "update nastool"),
+    ],
+)
+def test_bad_metadata_is_one_line(changes: dict[str, str | None], words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        ModelMetadata.read(properties(**changes), "some/model.onnx")
+    message = str(caught.value)
+    assert message.startswith("some/model.onnx: ")
+    assert words in message
+    assert "\n" not in message

@@ -1,0 +1,145 @@
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from export.metadata import ModelMetadata
+from export.runtimes import open_session
+from export.tail import TAILS
+from toolchain.cli import run
+from toolchain.cli.export import export
+from toolchain.deployment import FLOORS, load_network
+from toolchain.training.checkpoints import save_checkpoint
+
+GENOTYPE = "[[0, [0, 1, 1, 9]], [[0, 1]]]"
+SMALL = ("--encoder", "ghostnet-0.25", "--input-size", 64, "--images", 2)
+Export = tuple[int, dict[str, Any], Path]
+
+
+def call(*arguments: Any) -> tuple[int, str]:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = run([str(argument) for argument in arguments])
+    return code, out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("export")
+    precisions = ("--precision", "fp32", "--precision", "fp16", "--precision", "int8")
+    quantise = ("--calibration", "synthetic:2", "--probabilities", "--min-agreement", 0)
+    code, out = call(
+        "export", "--genotype", GENOTYPE, "--onnx", *SMALL, *precisions, *quantise,
+        "--output", folder, "--json",
+    )  # fmt: skip
+    return code, json.loads(out), folder
+
+
+def test_document_is_as_promised(exported: Export) -> None:
+    code, document, folder = exported
+    assert code == 0
+    assert [file["precision"] for file in document["files"]] == ["fp32", "fp16", "int8"]
+    for file, name in zip(
+        document["files"], ("model.onnx", "model-fp16.onnx", "model-int8.onnx"), strict=True
+    ):
+        assert file["path"] == str(folder / name)
+        assert file["size_bytes"] == (folder / name).stat().st_size
+        assert (file["format"], file["opset"]) == ("onnx", 18)
+    keys = {"reference", "images", "argmax_agreement", "max_abs_error", "passed"}
+    assert keys <= document["parity"].keys()
+    assert document["parity"] == min(
+        (file["parity"] for file in document["files"]), key=lambda p: p["argmax_agreement"]
+    )
+    assert json.loads((folder / "export.json").read_text()) == document
+
+
+def test_fp32_agrees_with_torch(exported: Export) -> None:
+    parity = exported[1]["files"][0]["parity"]
+    assert parity["argmax_agreement"] > 0.9999
+    assert parity["images"] == 2
+    assert parity["max_abs_error"] < 1e-4
+
+
+def test_files_run_and_say_what_they_are(exported: Export) -> None:
+    _, document, _ = exported
+    for file in document["files"]:
+        with open_session(file["path"], threads=1) as session:
+            outputs = session.run({"image": np.zeros((1, 64, 64, 3), np.uint8)})
+            metadata = ModelMetadata.read(session.metadata, file["path"])
+        assert outputs["labels"].shape == (1, 64, 64)
+        assert outputs["probabilities"].shape[:2] == (1, 19)
+        assert metadata.genotype == GENOTYPE
+        assert (metadata.encoder, metadata.input_size) == ("ghostnet-0.25", 64)
+        assert (metadata.classes[0], len(metadata.palette)) == ("background", 19)
+        assert metadata.licence == "untrained weights"
+
+
+def test_worst_picture_lies_beside_a_file_that_disagrees(exported: Export) -> None:
+    _, document, folder = exported
+    for file in document["files"]:
+        worst = file["parity"]["worst_map"]
+        assert (worst is None) == (file["parity"]["argmax_agreement"] == 1)
+        assert worst is None or Path(worst).parent == folder
+
+
+def test_checkpoint_fails_its_gate_and_says_so(cli, tmp_path: Path) -> None:
+    network, info = load_network(None, GENOTYPE, "ghostnet-0.25")
+    save_checkpoint(tmp_path / "best.pt", info, network.state_dict())
+    result = cli(
+        "export", tmp_path / "best.pt", "--onnx", *SMALL, "--precision", "int8",
+        "--calibration", "synthetic:1", "--min-agreement", 1, "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert result.code == 1
+    assert "FAILED" in result.out
+    assert result.err.startswith(f"FAILED: {tmp_path / 'out' / 'model-int8.onnx'}: ")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "export.json",
+        "model-int8-worst.png",
+        "model-int8.onnx",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--onnx"], "give a CHECKPOINT or --genotype GENOTYPE, one of them"),
+        (["x.pt", "--onnx", "--genotype", GENOTYPE], "one of them"),
+        (["--genotype", GENOTYPE], "say what to write: --onnx"),
+        (["none.pt", "--onnx"], "none.pt: does not exist"),
+        (["--onnx", "--genotype", "[[99, [0, 1, 1, 9]], [[0, 1]]]"], "99"),
+        (["--onnx", "--genotype", GENOTYPE, "--encoder", "resnet"], "no encoder is named 'resnet'"),
+        (["--onnx", "--genotype", GENOTYPE, "--precision", "int8"], "give --calibration DATA"),
+        (["--onnx", "--genotype", GENOTYPE, "--precision", "int4"], "'int4' is not one of"),
+        (["--onnx", "--genotype", GENOTYPE, "--input-size", "8"], "8 is not in the range"),
+        (["--onnx", "--genotype", GENOTYPE, "--data", "nowhere"], "nowhere: is not a folder"),
+        (["--onnx", "--genotype", GENOTYPE, "--min-agreement", "2"], "2.0 is not in the range"),
+        (["--onnx", "--genotype", GENOTYPE, "--tensorrt"], "No such option"),
+    ],
+)
+def test_wrong_use_is_one_line(cli, tmp_path: Path, arguments: list[str], words: str) -> None:
+    result = cli("export", *arguments, "--output", tmp_path / "out")
+    assert result.code == 2
+    assert words in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert not result.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_checkpoint_that_is_something_else(cli, tmp_path: Path) -> None:
+    path = tmp_path / "broken.pt"
+    path.write_bytes(b"nothing of torch")
+    result = cli("export", path, "--onnx")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"nastool: {path}: ")
+
+
+def test_flags_name_what_the_library_has() -> None:
+    choices = {option.name: getattr(option.type, "choices", None) for option in export.params}
+    assert set(choices["tail"]) == set(TAILS)
+    assert set(choices["precisions"]) == set(FLOORS)

@@ -1,0 +1,94 @@
+import json
+
+import pytest
+
+from tests.toolchain.profiling.made_tables import made_table
+from toolchain.profiling import stopwatch
+from toolchain.profiling.stopwatch import Stopwatch
+
+SMALL = ("--input-size", "64", "--encoder", "ghostnet-0.1", "--threads", "1", "--seconds", "0.01")
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Measure a little, and count every turn however busy the machine is."""
+    monkeypatch.setattr(stopwatch, "BLOCK_MS", 0.1)
+    monkeypatch.setattr(stopwatch, "TURNS", 2)
+    monkeypatch.setattr(stopwatch, "SENTINEL_RUNS", 1)
+    monkeypatch.setattr(stopwatch, "WARM_UP_SECONDS", 0.001)
+    monkeypatch.setattr(stopwatch, "PAUSES", (0.0,))
+    monkeypatch.setattr(Stopwatch, "limit_ms", float("inf"))
+
+
+def test_profiles_certifies_and_predicts(cli, hasty, tmp_path):
+    path = tmp_path / "table.json"
+    networks = ("--fit-networks", "10", "--certify-networks", "10")
+    result = cli("profile-device", *SMALL, *networks, "--output", path, "--json")
+    assert result.code == 0, result.err
+    document = result.document
+    assert document["table"] == str(path)
+    assert document["seconds"] > 0
+    written = json.loads(path.read_text())
+    assert document["entries"] == len(written["entries"])
+    assert document["certificate"]["architectures"] == 10
+    assert written["certificate"] == document["certificate"]
+    assert written["correction"]["networks"] == 10
+    assert written["provenance"]["encoders"] == ["ghostnet-0.1"]
+    assert written["provenance"]["threads"] == 1
+
+    again = cli(
+        "certify", path, "--architectures", "10", "--seconds", "0.01", "--seed", "7",
+        "--max-mape", "1e9", "--min-spearman", "-1", "--json",
+    )  # fmt: skip
+    assert again.code == 0, again.err
+    certificate = again.document["certificate"]
+    assert certificate["architectures"] == 10
+    assert len(certificate["worst"]) == 5
+    assert set(certificate["worst"][0]) >= {"genotype", "predicted_ms", "measured_ms"}
+    drawn = {case["genotype"] for case in document["certificate"]["worst"]}
+    assert drawn.isdisjoint(case["genotype"] for case in certificate["worst"])
+
+    missed = cli("certify", path, "--architectures", "10", "--seconds", "0.01", "--max-mape", "0")
+    assert missed.code == 1
+    assert "FAILED: the mean error is" in missed.err
+
+    cost = cli(
+        "cost", "1 [0,1]", "--input-size", "64", "--encoder", "ghostnet-0.1",
+        "--latency-table", path, "--json",
+    )  # fmt: skip
+    assert cost.document["latency_ms"][str(path)]["median"] > 0
+
+
+def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, monkeypatch):
+    monkeypatch.setattr(Stopwatch, "limit_ms", 0.0)
+    result = cli("profile-device", *SMALL, "--output", tmp_path / "table.json")
+    assert result.code == 1
+    assert "too busy to measure on" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--input-size", "100"], "multiple of 32, at least 64, not 100"),
+        (["--encoder", "vgg"], "no encoder is named 'vgg'"),
+        (["--fit-networks", "3"], "--fit-networks takes 0, or at least 10, not 3"),
+        (["--runtime", "abacus"], "runtime 'abacus' is not known"),
+        (["--device", "gpu"], "device 'gpu' is not known"),
+        (["--precision", "int8"], "'int8' is not 'fp32'"),
+    ],
+)
+def test_wrong_use_is_one_line(cli, tmp_path, arguments, words):
+    result = cli("profile-device", *arguments, "--output", tmp_path / "table.json")
+    assert result.code == 2
+    assert words in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_certify_refuses_a_table_of_another_machine(cli, tmp_path):
+    path = tmp_path / "far.json"
+    made_table(device_name="Abacus").save(path)
+    result = cli("certify", path)
+    assert result.code == 2
+    assert "far.json: device_name is Abacus" in result.err

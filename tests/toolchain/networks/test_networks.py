@@ -1,0 +1,306 @@
+import copy
+import itertools
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+import literal
+
+from export.errors import DataError
+from toolchain.costs import network_costs
+from toolchain.genotype import TAPS, Connection, Entry, Genotype
+from toolchain.graph import canonical, cell_graph
+from toolchain.networks.decoder import Decoder
+from toolchain.networks.encoders import build_encoder, describe_encoder, encoder_names, register
+from toolchain.networks.segmenter import build_segmenter, load_encoder_weights
+
+CHANNELS = (6, 7, 8, 9)
+WIDTH = 5
+
+
+def settle_norms(network):
+    """Give batch norms statistics of their own, so that a wrong one shows."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.bias, -0.2, 0.6)
+    return network.eval()
+
+
+def features(batch=1, size=32):
+    return [torch.randn(batch, c, size >> tap, size >> tap) for tap, c in enumerate(CHANNELS)]
+
+
+def samples(count, seed):
+    generator = random.Random(seed)
+    return [
+        Genotype.sample(generator, generator.randint(1, 5), generator.randint(1, 5))
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("genotype", samples(40, 1), ids=str)
+@torch.no_grad()
+def test_the_decoder_computes_what_the_space_says(genotype):
+    network = settle_norms(Decoder(genotype, CHANNELS, 4, WIDTH))
+    maps = features()
+    expected = literal.decoder(genotype, network, maps)
+    torch.testing.assert_close(network(maps), expected, rtol=1e-4, atol=1e-4)
+
+
+def exchanged(genotype, generator):
+    """Write the same computation in another way, and say where each operation's weights went.
+
+    Swaps the operands of entries and connections, and points `none` somewhere else.
+    """
+    moved = {1: 1}
+    numbers = {0: 0, 1: 1}
+    entries = []
+    for k, entry in enumerate(genotype.entries, 1):
+        swap = generator.random() < 0.5
+        p1, p2, o1, o2 = entry
+        halves = [(numbers[p1], o1), (numbers[p2], o2)]
+        halves = halves[::-1] if swap else halves
+        first, second = (3 * k, 3 * k - 1) if swap else (3 * k - 1, 3 * k)
+        numbers |= {3 * k - 1: first, 3 * k: second, 3 * k + 1: 3 * k + 1}
+        moved |= {3 * k - 1: first, 3 * k: second}
+        (q1, r1), (q2, r2) = halves
+        entries.append(Entry(q1, q2, r1, r2))
+    sides = [generator.random() < 0.5 for _ in genotype.connections]
+    connections = tuple(
+        Connection(*pair[::-1]) if flip else pair
+        for pair, flip in zip(genotype.connections, sides, strict=True)
+    )
+    return Genotype(genotype.operation, tuple(entries), connections), moved, sides
+
+
+@pytest.mark.parametrize("genotype", samples(40, 2), ids=str)
+@torch.no_grad()
+def test_the_same_canonical_form_means_the_same_outputs_with_shared_weights(genotype):
+    other, moved, sides = exchanged(genotype, random.Random(0))
+    assert canonical(other) == canonical(genotype)
+    network = settle_norms(Decoder(genotype, CHANNELS, 4, WIDTH))
+    twin = Decoder(other, CHANNELS, 4, WIDTH).eval()
+    twin.adapt, twin.head, twin.classifier = network.adapt, network.head, network.classifier
+    for merge, merge_twin, flip in zip(network.merges, twin.merges, sides, strict=True):
+        order = (1, 0) if flip else (0, 1)
+        for side, side_twin in enumerate(order):
+            merge_twin.projections[side_twin] = merge.projections[side]
+            for number, module in merge.cells[side].operations.items():
+                target = merge_twin.cells[side_twin].operations
+                target[str(moved[int(number)])] = module
+    maps = features()
+    torch.testing.assert_close(twin(maps), network(maps), rtol=1e-4, atol=1e-4)
+
+
+def evaluate_text(text, weights, x):
+    """Compute a canonical cell with given weights by name; an oracle of its own."""
+    steps, _, output = text.partition("->")
+    values = {"x": x}
+
+    def total(terms):
+        result = torch.zeros_like(x)
+        for term in filter(None, (part.strip() for part in terms.split("+"))):
+            digits = "".join(itertools.takewhile(str.isdigit, term))
+            result = result + int(digits or 1) * values[term[len(digits) :]]
+        return result
+
+    for step in steps.split():
+        name, _, call = step.partition("=")
+        operation, _, inputs = call[:-1].partition("(")
+        values[name] = weights(operation, total(inputs))
+    return total("" if output.strip() == "0" else output)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**9))
+def test_the_canonical_text_computes_what_the_cell_does(seed):
+    """With weights that depend on the operation's name alone, text and cell agree."""
+    generator = random.Random(seed)
+    genotype = Genotype.sample(generator, generator.randint(1, 4), 1)
+
+    def weights(name, value):
+        scale = sum(map(ord, name)) % 7 + 1
+        # On zeros every operation is a constant; it must not matter which one it was.
+        return torch.full_like(value, 3.0) if not value.any() else (value * scale).sin() + scale
+
+    cell = cell_graph(genotype.operation, genotype.entries)
+    x = torch.linspace(1, 2, 5, dtype=torch.float64)
+    values = {0: x}
+    for number, (name, inputs) in cell.operations.items():
+        value = sum((values[term] for term in inputs), torch.zeros_like(x))
+        values[number] = weights(name, value)
+    expected = sum((values[term] for term in cell.output), torch.zeros_like(x))
+    text = canonical(genotype).split(" | ")[0]
+    torch.testing.assert_close(evaluate_text(text, weights, x), expected)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("0 [0,1,2,3] [0,1]", "0 [1,0,3,2] [0,1]"),
+        ("0 [0,1,2,3] [0,1]", "0 [0,1,2,3] [1,0]"),
+        # what `none` reads, and what only it reads, is dead
+        ("0 [1,0,10,2] [0,1]", "5 [1,0,10,2] [0,1]"),
+        ("1 [1,1,10,10] [0,1]", "5 [1,1,10,10] [0,1]"),
+        # any convolution of zeros is a constant
+        ("10 [1,1,0,9] [0,1]", "10 [1,1,6,9] [0,1]"),
+        # the order of merge cells that do not depend on each other
+        ("0 [0,1] [2,3]", "0 [2,3] [0,1]"),
+        # a skip is its input
+        ("9 [1,0,2,10] [0,1]", "10 [0,0,2,10] [0,1]"),
+    ],
+)
+def test_equal_families(one, other):
+    assert canonical(Genotype.parse(one)) == canonical(Genotype.parse(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("0 [0,1]", "1 [0,1]"),
+        ("0 [0,1]", "0 [0,2]"),
+        # x + x is not x, one shared operation is not two
+        ("9 [0,0,9,9] [0,1]", "9 [0,0,9,10] [0,1]"),
+        ("0 [1,1,2,2] [0,1]", "0 [0,0,2,2] [0,1]"),
+        ("0 [0,1] [0,1]", "0 [0,1] [4,1]"),
+    ],
+)
+def test_different_families(one, other):
+    assert canonical(Genotype.parse(one)) != canonical(Genotype.parse(other))
+
+
+@pytest.mark.parametrize("encoder", encoder_names())
+def test_counts_are_those_of_the_torch_modules(encoder):
+    for genotype in samples(3, 5):
+        network = build_segmenter(genotype, encoder, classes=7, aggregation=16)
+        costs = network_costs(genotype, encoder, classes=7, aggregation=16)
+        count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
+        assert count(network.encoder) == costs.parameters.encoder
+        assert count(network.decoder) == costs.parameters.decoder
+
+
+@pytest.mark.parametrize("encoder", ["mobilenetv2", "mobilenetv2-0.35", "ghostnet-0.25"])
+@torch.no_grad()
+def test_flops_are_those_that_torch_counts(encoder):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # No dead path: what is written is what runs.
+    genotype = Genotype.parse(
+        "[[6, [0, 1, 2, 3], [4, 1, 3, 0], [5, 2, 6, 1]], [[1, 3], [2, 0], [3, 5]]]"
+    )
+    network = build_segmenter(genotype, encoder).eval()
+    counter = FlopCounterMode(display=False)
+    with counter:
+        network(torch.zeros(1, 3, 64, 64))
+    assert counter.get_total_flops() == network_costs(genotype, encoder, input_size=64).flops.total
+
+
+@pytest.mark.parametrize("encoder", encoder_names())
+@torch.no_grad()
+def test_taps_have_the_described_channels_and_strides(encoder):
+    maps = build_encoder(encoder)(torch.zeros(2, 3, 64, 96))
+    assert [m.shape[1] for m in maps] == list(describe_encoder(encoder).taps)
+    assert [tuple(m.shape[2:]) for m in maps] == [(64 // s, 96 // s) for s in (4, 8, 16, 32)]
+
+
+@pytest.mark.parametrize("genotype", samples(25, 3), ids=str)
+@torch.no_grad()
+def test_the_deployable_form_computes_the_same_with_fewer_parts(genotype):
+    network = settle_norms(build_segmenter(genotype, "ghostnet-0.1", 5, 8))
+    images = torch.randn(2, 3, 64, 64)
+    small = network.deployable(64)
+    expected = network(images)
+    scale = float(expected.abs().max()) + 1
+    torch.testing.assert_close(small(images), expected, rtol=0, atol=2e-5 * scale)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in small.modules())
+    pruned = network_costs(genotype, "ghostnet-0.1", 5, 64, 8, pruned=True)
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter:
+        small(images[:1])
+    assert counter.get_total_flops() == pruned.flops.total
+
+
+@pytest.mark.parametrize("text", ["10 [0,1]", "10 [1,1,0,1] [0,1] [2,3]"])
+@torch.no_grad()
+def test_a_cell_that_ignores_its_input_becomes_constant_logits(text):
+    genotype = Genotype.parse(text)
+    network = settle_norms(build_segmenter(genotype, "ghostnet-0.1"))
+    images = torch.randn(2, 3, 64, 64)
+    small = network.deployable(64)
+    torch.testing.assert_close(small(images), network(images), rtol=1e-4, atol=1e-4)
+    assert not list(small.parameters())
+    assert network_costs(genotype, "ghostnet-0.1", pruned=True).flops.total == 0
+
+
+def test_unused_taps_are_trained_away_not_into():
+    network = build_segmenter(Genotype.parse("1 [0,1]"), "ghostnet-0.1").train()
+    network(torch.randn(2, 3, 64, 64)).sum().backward()
+    assert all(p.grad is None for p in network.decoder.adapt["3"].parameters())
+    assert all(p.grad is not None for p in network.decoder.adapt["0"].parameters())
+
+
+def folded_weights(encoder):
+    """Make a file's content for the published MobileNetV2: no 1x1 in front of the first block."""
+    units = [m for m in encoder.modules() if m.__class__.__name__ == "ConvolutionUnit"]
+    units = [unit for position, unit in enumerate(units) if position != 1]
+    return {
+        f"conv{i:02d}.{part}": torch.randn(
+            unit.convolutions[0].weight.shape if part == "weight" else unit.norm.bias.shape
+        )
+        * 0.2
+        for i, unit in enumerate(units)
+        for part in ("weight", "bias")
+    }
+
+
+@torch.no_grad()
+def test_folded_weights_go_where_they_belong(tmp_path):
+    encoder = build_encoder("mobilenetv2").eval()
+    state = folded_weights(encoder)
+    torch.save(state, tmp_path / "w.pth")
+    load_encoder_weights(encoder, tmp_path / "w.pth")
+    # The stem, by hand: a folded batch norm is scale 1 and the bias.
+    images = torch.randn(1, 3, 32, 32)
+    stem = encoder.stages[0][0](images)
+    expected = nn.functional.conv2d(
+        images, state["conv00.weight"], state["conv00.bias"], stride=2, padding=1
+    ).clamp(0, 6)
+    torch.testing.assert_close(stem, expected, rtol=1e-4, atol=1e-4)
+    # The convolution that the published file lacks passes its input on.
+    extra = encoder.stages[0][1].convolutions[0]
+    torch.testing.assert_close(extra(stem), stem, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    torch.save(folded_weights(build_encoder("mobilenetv2")), tmp_path / "w.pth")
+    with pytest.raises(DataError, match=r"w\.pth: does not fit the encoder ghostnet-0\.25"):
+        load_encoder_weights(build_encoder("ghostnet-0.25"), tmp_path / "w.pth")
+    (tmp_path / "broken.pth").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"broken\.pth: is not a file of weights"):
+        load_encoder_weights(build_encoder("mobilenetv2"), tmp_path / "broken.pth")
+    with pytest.raises(DataError, match=r"none\.pth: does not exist"):
+        load_encoder_weights(build_encoder("mobilenetv2"), tmp_path / "none.pth")
+
+
+def test_an_encoder_is_registered_once():
+    with pytest.raises(ValueError, match="registered already"):
+        register(describe_encoder("mobilenetv2"))
+
+
+def test_copies_share_nothing():
+    network = build_segmenter(Genotype.parse("1 [0,1]"), "ghostnet-0.1")
+    before = copy.deepcopy(network.state_dict())
+    network.deployable(64)
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    assert len(network.decoder.adapt) == TAPS

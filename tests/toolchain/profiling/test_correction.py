@@ -1,0 +1,59 @@
+import random
+
+import numpy as np
+import pytest
+
+from toolchain.blueprint import blueprint
+from toolchain.genotype import Genotype
+from toolchain.profiling.correction import Measured, fit_correction, kind_of
+
+WEIGHTS = {"encoder": 0.9, "conv3x3": 1.2, "labels": 1.5}
+
+
+def latencies_of(plans):
+    return {unit: 0.05 + unit.flops / 1e9 for plan in plans for unit in plan.units}
+
+
+def networks(count: int, noise: float, seed: int = 0):
+    generator, noises = random.Random(seed), np.random.default_rng(seed)
+    plans = [blueprint(Genotype.sample(generator), pruned=True) for _ in range(count)]
+    latencies = latencies_of(plans)
+    measured = []
+    for plan in plans:
+        total = 0.3 + sum(WEIGHTS.get(kind_of(u), 1.0) * latencies[u] for u in plan.units)
+        measured.append(
+            Measured("", "mobilenetv2", plan, total * (1 + noise * noises.standard_normal()))
+        )
+    return measured, latencies
+
+
+def predicted(correction, plan, latencies):
+    return correction.constant_ms + sum(
+        correction.weights[kind_of(unit)] * latencies[unit] for unit in plan.units
+    )
+
+
+def test_finds_what_the_sums_miss():
+    measured, latencies = networks(60, noise=0)
+    correction = fit_correction(measured, latencies)
+    for network in measured:
+        ms = predicted(correction, network.plan, latencies)
+        assert ms == pytest.approx(network.latency_ms, rel=0.005)
+    assert correction.weights["conv3x3"] == pytest.approx(1.2, abs=0.05)
+    assert correction.spread < 0.01
+    assert correction.networks == 60
+
+
+def test_noise_does_not_make_weights_wild_or_negative():
+    measured, latencies = networks(25, noise=0.1)
+    weights = fit_correction(measured, latencies).weights
+    assert all(0 <= weight < 2.5 for weight in weights.values())
+
+
+def test_the_spread_covers_nine_of_ten_new_networks():
+    measured, latencies = networks(400, noise=0.05)
+    correction = fit_correction(measured[:50], latencies)
+    errors = np.array(
+        [abs(n.latency_ms / predicted(correction, n.plan, latencies) - 1) for n in measured[50:]]
+    )
+    assert 0.8 < (errors <= correction.spread).mean() < 0.99

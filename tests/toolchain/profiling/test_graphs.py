@@ -1,0 +1,92 @@
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+
+from export.metadata import ModelMetadata
+from export.onnx import export_onnx
+from export.runtimes import open_session
+from toolchain.genotype import Genotype
+from toolchain.networks.segmenter import build_segmenter
+from toolchain.profiling.face import face_labels, feeds
+from toolchain.profiling.graphs import GraphBuilder
+from toolchain.profiling.networks import Shape, network_model, random_genotypes
+
+ENCODER = "ghostnet-0.1"
+SMALL = Shape(image=(64, 64))
+METADATA = ModelMetadata(
+    classes=[str(i) for i in range(19)],
+    palette=[(i, i, i) for i in range(19)],
+    input_size=64,
+    licence="none",
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # a global average that feeds a convolution, an average shared by two merge cells
+        "[[4, [0, 1, 7, 4], [1, 4, 6, 7], [4, 1, 7, 3]], [[2, 3], [3, 2], [5, 4]]]",
+        # constants, among them a 3x3 convolution of one; one end at the head
+        "[[10, [1, 0, 1, 9], [2, 0, 1, 4]], [[3, 1], [2, 4]]]",
+        # skips only: the cell is a sum of its input with itself
+        "[[9, [0, 0, 9, 9]], [[0, 3], [1, 3], [2, 2]]]",
+    ],
+)
+def test_has_the_nodes_of_the_exported_file(text, tmp_path):
+    genotype = Genotype.parse(text)
+    network = build_segmenter(genotype, ENCODER).deployable(64)
+    exported = export_onnx(network, tmp_path / "model.onnx", metadata=METADATA, input_size=64)
+    wanted = Counter(node.op_type for node in onnx.load(exported).graph.node)
+    built = onnx.load_from_string(network_model(genotype, ENCODER, SMALL))
+    assert Counter(node.op_type for node in built.graph.node) == wanted
+
+
+def test_labels_of_a_random_network_look_like_the_face():
+    genotype = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
+    with open_session(network_model(genotype, ENCODER, SMALL)) as session:
+        (labels,) = session.run(feeds(session.inputs)).values()
+    assert (labels[0] == face_labels(19, (64, 64))).mean() > 0.5
+
+
+def test_keeps_only_what_the_outputs_need():
+    builder = GraphBuilder()
+    x = builder.input(8, (4, 4))
+    builder.operation("conv3x3", builder.input(8, (4, 4)))
+    graph = onnx.load_from_string(builder.model(builder.operation("sep_conv_5x5_dil6", x))).graph
+    assert [node.op_type for node in graph.node] == ["Conv", "Conv", "Relu"]
+    assert [value.name for value in graph.input] == [x.name]
+    assert len(graph.initializer) == 4
+
+
+def test_equal_nodes_are_written_once_and_weights_never_shared():
+    builder = GraphBuilder()
+    x = builder.input(8, (4, 4))
+    assert builder.add(x, x) == builder.add(x, x)
+    assert builder.project(x) != builder.project(x)
+
+
+def test_upsampling_follows_torch():
+    import torch
+
+    builder = GraphBuilder()
+    x = builder.input(3, (4, 4))
+    values = np.random.default_rng(0).random((1, 3, 4, 4), np.float32)
+    with open_session(builder.model(builder.upsample(x, (16, 16)))) as session:
+        (found,) = session.run({x.name: values}).values()
+    wanted = torch.nn.functional.interpolate(torch.tensor(values), size=(16, 16), mode="bilinear")
+    np.testing.assert_allclose(found, wanted.numpy(), atol=1e-6)
+
+
+def test_random_genotypes_are_different_networks_that_read_their_image():
+    import random
+
+    from toolchain.graph import canonical, graphs
+
+    first = list(random_genotypes(30, random.Random(3)))
+    forms = {canonical(genotype) for genotype in first}
+    assert len(forms) == 30
+    assert not any(graphs(genotype)[0].is_constant for genotype in first)
+    again = random_genotypes(30, random.Random(3), avoid=forms)
+    assert forms.isdisjoint(map(canonical, again))

@@ -1,0 +1,157 @@
+import json
+import random
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from export.errors import DataError
+from tests.toolchain.profiling.made_tables import made_table
+from toolchain.blueprint import Unit, blueprint
+from toolchain.genotype import Genotype
+from toolchain.profiling.table import LatencyTable, table_schema
+
+GENOTYPE = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
+SCHEMA = Path(__file__).parents[3] / "latency_tables" / "schema.json"
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    made_table().save(tmp_path / "table.json")
+    return tmp_path / "table.json"
+
+
+def edited(path: Path, change) -> Path:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_prediction_is_the_corrected_sum():
+    table = made_table()
+    plan = table.plan(GENOTYPE, "mobilenetv2")
+    stages, others = len(plan.encoder), [*plan.decoder, *plan.labels]
+    wanted = 0.5 + 2.0 * stages + sum(table.entries[unit.name].latency_ms for unit in others)
+    found = table.predict(plan)
+    assert found.median == pytest.approx(wanted)
+    assert (found.low, found.high) == pytest.approx((0.9 * wanted, 1.1 * wanted))
+    assert found.extrapolated == ()
+    assert table.predict(plan) == found
+
+
+def test_a_network_that_ignores_its_image_costs_its_labels_only():
+    table = made_table()
+    found = table.predict(table.plan(Genotype.parse("10 [0,1]"), "mobilenetv2"))
+    entry = table.entries[Unit("constant", 19, 19, (128, 128), (128, 128)).name]
+    assert found.median == pytest.approx(0.5 + entry.latency_ms)
+
+
+def test_wide_heads_are_extrapolated_and_flagged():
+    table = made_table()
+    for maps, ms in enumerate((1.0, 2.0, 3.0, 4.5), 1):
+        name = Unit("head", 48 * maps, 48, (128, 128), (128, 128)).name
+        table.entries[name] = table.entries[name].model_copy(update={"latency_ms": ms})
+    five = Genotype.parse("1 [0,1] [0,1] [0,1] [0,1] [0,1] [0,1]")
+    four = Genotype.parse("1 [0,1] [0,1] [0,1] [0,1]")
+    wide = table.predict(table.plan(five, "mobilenetv2"))
+    narrow = table.predict(table.plan(four, "mobilenetv2"))
+    assert wide.extrapolated == ("head 288>48 128x128",)
+    assert narrow.extrapolated == ()
+    merges = [unit for unit in table.plan(five, "mobilenetv2").decoder if unit.kind != "head"]
+    fewer = [unit for unit in table.plan(four, "mobilenetv2").decoder if unit.kind != "head"]
+    added = sum(table.entries[unit.name].latency_ms for unit in merges) - sum(
+        table.entries[unit.name].latency_ms for unit in fewer
+    )
+    # 4.5 ms for four maps, and 1.5 ms for each further one.
+    assert wide.median - narrow.median == pytest.approx(added + 3.0)
+
+
+def test_a_missing_entry_is_an_error_that_says_what_to_run():
+    table = made_table()
+    plan = blueprint(GENOTYPE, "ghostnet-0.25", pruned=True)
+    with pytest.raises(DataError, match=r"no entry 'ghostnet-0\.25/stage1.*profile-device --enc"):
+        table.predict(plan)
+
+
+def test_round_trip(path):
+    table = LatencyTable.load(path)
+    assert table.entries == made_table().entries
+    plan = table.plan(GENOTYPE, "mobilenetv2")
+    assert table.predict(plan) == made_table().predict(plan)
+    assert path.stat().st_size < 300_000
+    lines = [line for line in path.read_text().splitlines() if "latency_ms" in line]
+    assert len(lines) == len(table.entries)
+
+
+def test_files_follow_the_published_schema(path):
+    schema = json.loads(SCHEMA.read_text())
+    assert schema == json.loads(json.dumps(table_schema())), "write latency_tables/schema.json anew"
+    jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+def test_an_edited_table_is_refused(path):
+    def change(document):
+        document["entries"]["conv1x1 48 128x128"]["latency_ms"] *= 0.5
+
+    with pytest.raises(DataError, match=r"table\.json: checksum .* edited"):
+        LatencyTable.load(edited(path, change))
+
+
+def test_an_edited_correction_is_refused(path):
+    with pytest.raises(DataError, match="checksum"):
+        LatencyTable.load(edited(path, lambda d: d["correction"].update(constant_ms=0.1)))
+
+
+def test_a_newer_table_is_refused(path):
+    with pytest.raises(DataError, match=r"schema_version is 2.*update nastool"):
+        LatencyTable.load(edited(path, lambda d: d.update(schema_version=2)))
+
+
+def test_a_field_that_is_missing_is_named(path):
+    with pytest.raises(DataError, match=r"provenance\.threads: Field required"):
+        LatencyTable.load(edited(path, lambda d: d["provenance"].pop("threads")))
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"schema_version": "new"}'])
+def test_another_json_file_is_refused(tmp_path, text):
+    (tmp_path / "other.json").write_text(text)
+    with pytest.raises(DataError, match="is not a latency table"):
+        LatencyTable.load(tmp_path / "other.json")
+
+
+def test_a_truncated_table_is_refused(path):
+    path.write_text(path.read_text()[:2000])
+    with pytest.raises(DataError, match="truncated"):
+        LatencyTable.load(path)
+
+
+@pytest.mark.parametrize(
+    ("made", "used", "field"),
+    [
+        ({"device_name": "Abacus 3000"}, {}, "device_name is Abacus 3000"),
+        ({"runtime_version": "0.1"}, {}, "runtime_version is 0.1"),
+        ({}, {"threads": 5}, "threads is 2, here it is 5"),
+        ({}, {"precision": "int8"}, "precision is fp32, here it is int8"),
+    ],
+)
+def test_a_table_of_something_else_is_refused_unless_forced(tmp_path, made, used, field):
+    made_table(**made).save(tmp_path / "table.json")
+    table = LatencyTable.load(tmp_path / "table.json")
+    with pytest.raises(DataError, match=f"table.json: {field}"):
+        table.check_matches(**used)
+    table.check_matches(**used, force=True)
+
+
+def test_a_table_of_this_machine_is_accepted(path):
+    LatencyTable.load(path).check_matches(threads=2, precision="fp32")
+
+
+def test_any_genotype_has_a_prediction():
+    table = made_table(encoders=("mobilenetv2", "ghostnet-0.1"))
+    generator = random.Random(0)
+    for _ in range(200):
+        genotype = Genotype.sample(generator, generator.randint(1, 5), generator.randint(1, 6))
+        for encoder in table.provenance.encoders:
+            prediction = table.predict(table.plan(genotype, encoder))
+            assert 0 < prediction.low < prediction.median < prediction.high

@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from export.errors import DataError
+from toolchain.training.checkpoints import load_segmenter, read_checkpoint, save_checkpoint
+
+
+def test_a_network_comes_back_as_it_was(tmp_path, info, network):
+    save_checkpoint(tmp_path / "new" / "a.pt", info, network.state_dict())
+    loaded, loaded_info = load_segmenter(tmp_path / "new" / "a.pt")
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(loaded(images), network.eval()(images))
+    assert loaded_info == info
+    assert not loaded.training
+
+
+def test_the_state_of_a_training_comes_back(tmp_path, info, network):
+    resume = {"history": [{"epoch": 1, "f1": {"nose": None}}], "moments": torch.ones(2)}
+    save_checkpoint(tmp_path / "a.pt", info, network.state_dict(), resume)
+    _, document = read_checkpoint(tmp_path / "a.pt")
+    assert document["resume"]["history"] == resume["history"]
+    assert torch.equal(document["resume"]["moments"], resume["moments"])
+
+
+def test_a_checkpoint_describes_its_export(info):
+    metadata = info.metadata()
+    assert metadata.classes[2] == "nose"
+    assert metadata.palette == list(info.label_set.palette)
+    assert (metadata.genotype, metadata.input_size) == (info.genotype, 64)
+
+
+def rewrite(path, **changes):
+    document = torch.load(path, weights_only=True)
+    torch.save({**document, **changes}, path)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "problem"),
+    [
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: path.write_bytes(b""), "not a torch file, or is truncated"),
+        (lambda path: path.write_text("hello"), "not a torch file, or is truncated"),
+        (lambda path: path.write_bytes(path.read_bytes()[:3000]), "is truncated"),
+        (lambda path: torch.save({"conv00.weight": torch.ones(1)}, path), "not a checkpoint"),
+        (lambda path: torch.save([1], path), "not a checkpoint"),
+        (lambda path: rewrite(path, format_version=2), "has format_version 2"),
+        (lambda path: rewrite(path, label_set={"name": "x"}), "damaged checkpoint"),
+        (lambda path: rewrite(path, genotype="[[11], [[0, 1]]]"), "operation 0: 11"),
+        (lambda path: rewrite(path, model={}), "does not hold its network's weights"),
+    ],
+)
+def test_a_broken_file_is_one_line_that_names_it(tmp_path, info, network, break_it, problem):
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, info, network.state_dict())
+    break_it(path)
+    with pytest.raises(DataError) as caught:
+        load_segmenter(path)
+    assert str(path) in str(caught.value)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    torch.save(print, tmp_path / "a.pt")
+    with pytest.raises(DataError, match="not a torch file"):
+        read_checkpoint(tmp_path / "a.pt")

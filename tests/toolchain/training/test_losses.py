@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from toolchain.training import losses
+
+
+def certain(labels: torch.Tensor, classes: int, confidence: float = 50.0) -> torch.Tensor:
+    """Logits that are sure of these labels."""
+    return confidence * F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
+
+
+@pytest.fixture
+def labels() -> torch.Tensor:
+    blocks = torch.randint(0, 4, (2, 4, 4), generator=torch.Generator().manual_seed(1))
+    return blocks.repeat_interleave(4, 1).repeat_interleave(4, 2)
+
+
+def test_cross_entropy_is_taken_at_the_labels_resolution(labels):
+    logits = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    probabilities = F.interpolate(logits, size=(16, 16), mode="bilinear").softmax(1)
+    expected = -probabilities.gather(1, labels[:, None]).log().mean()
+    assert losses.cross_entropy(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_labels_shrink_by_pixel_centres():
+    labels = torch.arange(6).repeat(6, 1)[None]
+    assert losses.shrink_labels(labels, (2, 2))[0, 0].tolist() == [1, 4]
+
+
+def test_dice_is_nothing_when_right_and_one_when_every_part_is_missed(labels):
+    small = losses.shrink_labels(labels, (4, 4))
+    right = losses.dice_loss(certain(small, 4), labels)
+    wrong = losses.dice_loss(certain(torch.zeros_like(small), 4), labels)
+    assert right.item() == pytest.approx(0, abs=1e-5)
+    assert wrong.item() == pytest.approx(1, abs=1e-5)
+
+
+def test_dice_weighs_a_rare_class_as_much_as_a_common_one():
+    labels = torch.ones(1, 8, 8, dtype=torch.long)
+    labels[0, 0, 0] = 2
+    missed = torch.where(labels == 2, 1, labels)
+    assert losses.dice_loss(certain(missed, 3), labels).item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_dice_of_background_alone_is_zero_and_can_be_differentiated():
+    logits = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    loss = losses.dice_loss(logits, torch.zeros(1, 4, 4, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+
+
+def test_distillation_compares_at_the_students_resolution():
+    student = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(3))
+    teacher = F.interpolate(student, scale_factor=2, mode="nearest")
+    assert losses.distillation_loss(student, teacher).item() == pytest.approx(0, abs=1e-6)
+    assert losses.distillation_loss(student, -teacher).item() > 0.1
+
+
+def test_distillation_is_the_divergence_of_the_student_from_the_teacher():
+    student, teacher = torch.randn(2, 1, 5, 3, 3, generator=torch.Generator().manual_seed(4))
+    expected = F.kl_div(
+        student.log_softmax(1).permute(0, 2, 3, 1).reshape(-1, 5),
+        teacher.softmax(1).permute(0, 2, 3, 1).reshape(-1, 5),
+        reduction="batchmean",
+    )
+    assert losses.distillation_loss(student, teacher).item() == pytest.approx(expected.item())
+
+
+def test_class_weights_rise_with_rarity_within_limits():
+    pixels = np.array([1_000_000, 10_000, 2_500, 10, 0])
+    median = 6_250
+    weights = losses.class_weights(pixels, power=0.5, limit=4).tolist()
+    assert weights == pytest.approx([0.25, (median / 10_000) ** 0.5, (median / 2_500) ** 0.5, 4, 1])
+    assert losses.class_weights(pixels, power=0, limit=4).tolist() == [1] * 5
+
+
+def test_auxiliary_heads_learn_from_maps_of_several_sizes(labels):
+    heads = losses.AuxiliaryHeads(cells=2, channels=8, classes=4)
+    merges = [torch.randn(2, 8, size, size, requires_grad=True) for size in (2, 8)]
+    heads.loss(merges, labels).backward()
+    assert all(merge.grad is not None and merge.grad.abs().sum() > 0 for merge in merges)

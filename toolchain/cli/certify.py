@@ -1,0 +1,73 @@
+"""``nastool certify``: check a latency table on fresh networks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from export.console import Outcome, command, lines, table
+
+if TYPE_CHECKING:
+    from toolchain.profiling.certificate import Certificate
+
+
+@command("certify")
+@click.argument("path", metavar="TABLE", type=click.Path(path_type=Path))
+@click.option(
+    "--architectures",
+    type=click.IntRange(10),
+    default=100,
+    show_default=True,
+    help="Networks to measure.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws the networks.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01),
+    default=0.3,
+    show_default=True,
+    help="Time to measure each network, at least.",
+)
+@click.option("--max-mape", type=float, default=10.0, show_default=True, help="Floor, per cent.")
+@click.option("--min-spearman", type=float, default=0.9, show_default=True, help="Floor, 0 to 1.")
+@click.option("--force", is_flag=True, help="Even if the table is of another machine or runtime.")
+def certify(path: Path, max_mape: float, min_spearman: float, **settings: Any) -> Outcome:
+    """Measure fresh random networks on this machine against TABLE.
+
+    None of the networks was used to fit the table. Prints the mean error (MAPE), the shares within
+    5 and 10 %, the rank correlations, how often the measured latency lay in the predicted
+    interval, and the worst cases. Exit code 1 when a floor is missed. TABLE itself stays as it is.
+
+    \b
+      nastool certify latency_tables/TABLE.json
+      nastool certify latency_tables/TABLE.json --architectures 50 --seed 7 --max-mape 5
+    """
+    from toolchain.profiling.device import certify_table
+
+    certificate = certify_table(path, **settings)
+    return Outcome(
+        {"certificate": certificate.model_dump()},
+        certificate_table(certificate),
+        certificate.complaint(max_mape, min_spearman),
+    )
+
+
+def certificate_table(certificate: "Certificate") -> Any:
+    """Make the table of a certificate that people read."""
+    c = certificate
+    summary = [
+        ["mean error (MAPE)", f"{c.mape:.1f} %"],
+        ["within 5 %", f"{c.within_5_percent:.0f} %"],
+        ["within 10 %", f"{c.within_10_percent:.0f} %"],
+        ["Spearman", f"{c.spearman:.3f}"],
+        ["Kendall", f"{c.kendall:.3f}"],
+        ["in the predicted interval", f"{c.coverage:.0f} %"],
+    ]
+    worst = [
+        [case.genotype, case.encoder, f"{case.predicted_ms:.2f}", f"{case.measured_ms:.2f}"]
+        for case in c.worst
+    ]
+    return lines(
+        table([f"{c.architectures} fresh networks", ""], summary),
+        table(["worst", "encoder", "predicted ms", "measured ms"], worst),
+    )

@@ -1,0 +1,41 @@
+"""``nastool encoders``: list the encoders."""
+
+import click
+
+from export.console import Outcome, command, table
+
+
+@command("encoders")
+@click.option(
+    "--input-size",
+    type=click.IntRange(32),
+    default=512,
+    show_default=True,
+    help="Pixels, for FLOPs.",
+)
+def encoders(input_size: int) -> Outcome:
+    """List the encoders: parameters, FLOPs, and the channels of the taps at strides 4 to 32.
+
+    The names are what --encoder takes. Nothing is written.
+
+    \b
+      nastool encoders
+      nastool encoders --input-size 256 --json
+    """
+    from toolchain.networks.encoders import describe_encoder, encoder_names
+
+    documents, rows = [], []
+    for name in encoder_names():
+        encoder = describe_encoder(name)
+        flops = sum(encoder.stage_flops(input_size, input_size))
+        documents.append(
+            {
+                "name": name,
+                "parameters": encoder.parameters,
+                "flops": flops,
+                "taps": list(encoder.taps),
+            }
+        )
+        taps = ", ".join(map(str, encoder.taps))
+        rows.append([name, f"{encoder.parameters / 1e6:.3f} M", f"{flops / 1e9:.3f} G", taps])
+    return Outcome(documents, table(["encoder", "parameters", "flops", "taps"], rows))

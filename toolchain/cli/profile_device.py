@@ -1,0 +1,77 @@
+"""``nastool profile-device``: measure this device and write its latency table."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from export.console import Outcome, command, lines
+from toolchain.cli.certify import certificate_table
+
+
+@command("profile-device")
+@click.option("--runtime", default="onnxruntime", show_default=True, help="Name of the runtime.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; every core if left out.")
+@click.option(
+    "--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True, help="Of it all."
+)
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    default=["mobilenetv2"],
+    show_default=True,
+    help="Measure this encoder; may be given several times.",
+)
+@click.option(
+    "--input-size", type=int, default=512, show_default=True, help="Pixels, a multiple of 32."
+)
+@click.option("--classes", type=click.IntRange(2), default=19, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File; latency_tables/DEVICE-RUNTIME-PRECISION-THREADSt.json if left out.",
+)
+@click.option(
+    "--fit-networks",
+    type=click.IntRange(0),
+    default=40,
+    show_default=True,
+    help="Whole networks to fit the correction to.",
+)
+@click.option(
+    "--certify-networks",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    help="Other whole networks to certify the table on.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the networks.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01),
+    default=0.3,
+    show_default=True,
+    help="Time to measure each graph, at least.",
+)
+def profile_device(output: Path | None, **settings: Any) -> Outcome:
+    """Measure this device and write its latency table.
+
+    Latency is that of one complete frame: image in, label map out, one image at a time. Every
+    unit a network can consist of is measured as a difference of two graphs; then whole random
+    networks are measured, some to fit what sums of units miss, others to certify the result. The
+    errors on the latter are in the table. Do not use the machine meanwhile: where other work slows
+    it down, the measurement is repeated, and in the end refused (exit code 1, no table).
+
+    \b
+      nastool profile-device --threads 2
+      nastool profile-device --encoder mobilenetv2 --encoder ghostnet-0.25 --input-size 256
+    """
+    from toolchain.profiling.device import profile_device as profile
+
+    result = profile(output, **settings)
+    document = result.document()
+    text = f"{result.path}: {document['entries']} entries in {document['seconds']:.0f} s"
+    certificate = result.table.certificate
+    return Outcome(document, lines(text, certificate_table(certificate)) if certificate else text)

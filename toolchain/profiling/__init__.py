@@ -1,0 +1,1 @@
+"""Measuring a device entry by entry, and predicting networks from the measurements."""

@@ -1,0 +1,92 @@
+"""A latency table's error against reality, on whole networks that no fit has seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from scipy.stats import kendalltau, spearmanr
+
+WORST = 5
+
+
+class Case(BaseModel):
+    """One network, predicted and measured."""
+
+    model_config = ConfigDict(frozen=True)
+
+    genotype: str
+    encoder: str
+    predicted_ms: float
+    measured_ms: float
+
+    @property
+    def error(self) -> float:
+        """The error of the prediction, as a fraction of the measured latency."""
+        return abs(self.predicted_ms - self.measured_ms) / self.measured_ms
+
+
+class Certificate(BaseModel):
+    """How well a table predicts.
+
+    Attributes:
+        architectures: number of networks.
+        seed: that drew them.
+        mape: mean absolute error, per cent of the measured latency.
+        within_5_percent: per cent of the networks whose error is at most 5 %.
+        within_10_percent: the same for 10 %.
+        spearman: rank correlation of prediction and measurement.
+        kendall: Kendall's tau of the same.
+        coverage: per cent of the networks whose latency lies in the predicted interval.
+        worst: the networks with the largest errors.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    architectures: int
+    seed: int
+    mape: float
+    within_5_percent: float
+    within_10_percent: float
+    spearman: float
+    kendall: float
+    coverage: float
+    worst: list[Case]
+
+    def complaint(self, max_mape: float | None, min_spearman: float | None) -> str | None:
+        """Say which floor is missed, if one is."""
+        if max_mape is not None and self.mape > max_mape:
+            return f"the mean error is {self.mape:.1f} %, above {max_mape:g} %"
+        if min_spearman is not None and self.spearman < min_spearman:
+            return f"the rank correlation is {self.spearman:.3f}, below {min_spearman:g}"
+        return None
+
+
+def certify(
+    cases: Sequence[Case], intervals: Sequence[tuple[float, float]], seed: int
+) -> Certificate:
+    """Summarise predictions and measurements.
+
+    Args:
+        cases: the networks; at least three.
+        intervals: the predicted lowest and highest latency of each, milliseconds.
+        seed: that drew the networks.
+    """
+    predicted = [case.predicted_ms for case in cases]
+    measured = [case.measured_ms for case in cases]
+    errors = np.array([case.error for case in cases])
+    covered = [low <= ms <= high for (low, high), ms in zip(intervals, measured, strict=True)]
+
+    def per_cent(values: object) -> float:
+        return round(100 * float(np.mean(np.asarray(values, float))), 2)
+
+    return Certificate(
+        architectures=len(cases),
+        seed=seed,
+        mape=per_cent(errors),
+        within_5_percent=per_cent(errors <= 0.05),
+        within_10_percent=per_cent(errors <= 0.10),
+        spearman=round(float(spearmanr(predicted, measured).statistic), 4),
+        kendall=round(float(kendalltau(predicted, measured).statistic), 4),
+        coverage=per_cent(covered),
+        worst=sorted(cases, key=lambda case: -case.error)[:WORST],
+    )

@@ -1,0 +1,48 @@
+"""The pieces of the exported file that only torch knows: encoders and the tail, as ONNX models."""
+
+from functools import lru_cache
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.onnx import normalise, to_onnx
+from export.tail import DEFAULT_TAIL, TAILS
+from toolchain.networks.encoders import build_encoder
+from toolchain.networks.units import fold_batch_norms
+
+
+class _Taps(nn.Module):
+    def __init__(self, encoder: str):
+        super().__init__()
+        self.encoder = build_encoder(encoder)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # A trained network's biases are not 0, and the exporter drops those that are.
+                nn.init.normal_(module.bias, std=0.1)
+        fold_batch_norms(self.eval())
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return self.encoder(normalise(image))
+
+
+class _Tail(nn.Module):
+    def __init__(self, image: tuple[int, int]):
+        super().__init__()
+        self.image = image
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return TAILS[DEFAULT_TAIL](logits, *self.image)
+
+
+@lru_cache
+def encoder_part(name: str, image: tuple[int, int]) -> onnx.ModelProto:
+    """Export an encoder: ``image``, uint8 [1, H, W, 3] -> its four taps."""
+    example = torch.zeros(1, *image, 3, dtype=torch.uint8)
+    return to_onnx(_Taps(name), example, ["image"], [f"tap{tap}" for tap in range(1, 5)])
+
+
+@lru_cache
+def tail_part(classes: int, size: tuple[int, int], image: tuple[int, int]) -> onnx.ModelProto:
+    """Export the tail: ``logits`` [1, classes, h, w] -> ``labels``, uint8 [1, H, W]."""
+    return to_onnx(_Tail(image), torch.zeros(1, classes, *size), ["logits"], ["labels"])

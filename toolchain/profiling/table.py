@@ -1,0 +1,294 @@
+"""A latency table: what was measured on a device, and predictions from it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from export.errors import DataError
+from export.files import read_json, write_text
+from toolchain.blueprint import Blueprint, Unit, blueprint
+from toolchain.genotype import Genotype
+from toolchain.profiling.certificate import Certificate
+from toolchain.profiling.correction import Correction, kind_of
+
+SCHEMA_VERSION = 1
+
+
+class Entry(BaseModel):
+    """One unit.
+
+    Attributes:
+        latency_ms: what it adds to a network.
+        iqr_ms: spread of that over the turns of the measurement, between the quartiles.
+        samples: number of turns.
+        method: how it was measured, in words.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    latency_ms: float = Field(ge=0)
+    iqr_ms: float = Field(ge=0)
+    samples: int = Field(gt=0)
+    method: str
+
+
+class Provenance(BaseModel):
+    """What the figures of a table hold for.
+
+    Attributes:
+        environment: of `export.environment.describe`.
+        runtime: its name.
+        runtime_version: as installed when the table was made.
+        device: ``"cpu"`` or ``"cuda:N"``.
+        device_name: model of the CPU or GPU.
+        precision: of weights and computation.
+        threads: of one operator; None on a GPU.
+        settings: other settings of the runtime that a latency depends on.
+        input_size: height and width of the image, pixels.
+        classes: number of classes.
+        aggregation: channels of the decoder's maps.
+        encoders: those that have entries.
+        boundary: where a network ends; ``labels`` is the complete exported file.
+        tail: the form of the last step in the exported file.
+        seed: that drew the fitted networks.
+        date: of the measurement, ISO 8601.
+        seconds: that it took.
+        version: of this program.
+    """
+
+    environment: dict[str, Any]
+    runtime: str
+    runtime_version: str
+    device: str
+    device_name: str
+    precision: str
+    threads: int | None
+    settings: dict[str, Any]
+    input_size: tuple[int, int]
+    classes: int
+    aggregation: int
+    encoders: list[str]
+    boundary: str = "labels"
+    tail: str
+    seed: int
+    date: str
+    seconds: float
+    version: str
+
+
+class Prediction(NamedTuple):
+    """A network's latency in milliseconds.
+
+    Attributes:
+        median: the prediction.
+        low: nine of ten networks lie between this
+        high: and this.
+        extrapolated: names of units that were not measured but continued from smaller ones.
+    """
+
+    median: float
+    low: float
+    high: float
+    extrapolated: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        document: dict[str, Any] = {
+            key: round(getattr(self, key), 4) for key in ("median", "low", "high")
+        }
+        return document | ({"extrapolated": list(self.extrapolated)} if self.extrapolated else {})
+
+
+class LatencyTable(BaseModel):
+    """A latency table as it is stored.
+
+    Attributes:
+        schema_version: of this format.
+        provenance: what the figures hold for.
+        entries: by the name of the unit.
+        correction: from the sum of entries to a network.
+        certificate: errors on networks that no fit has seen.
+        checksum: SHA-256 of entries and correction.
+    """
+
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    provenance: Provenance
+    entries: dict[str, Entry]
+    correction: Correction = Correction()
+    certificate: Certificate | None = None
+    checksum: str = ""
+
+    _source: str = PrivateAttr("latency table")
+    _corrected: dict[Unit, float] = PrivateAttr(default_factory=dict)
+    _extrapolated: dict[Unit, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a table.
+
+        Raises:
+            DataError: the file is missing, truncated, of a newer format, or changed by hand.
+        """
+        document = read_json(path)
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if not isinstance(version, int):
+            raise DataError(
+                path, "is not a latency table (no schema_version); nastool profile-device makes one"
+            )
+        if version > SCHEMA_VERSION:
+            raise DataError(
+                path,
+                f"schema_version is {version}, this program reads up to {SCHEMA_VERSION}; "
+                "update nastool",
+            )
+        try:
+            table = cls.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise DataError(path, f"{field}: {first['msg']}; profile the device again") from None
+        if table.checksum != table._sum():
+            raise DataError(
+                path,
+                "checksum does not fit entries and correction: the file was edited or is damaged; "
+                "profile the device again",
+            )
+        table._source = str(path)
+        return table
+
+    def save(self, path: str | Path) -> None:
+        """Write the table, one line an entry, whole or not at all."""
+        self.checksum = self._sum()
+        document = self.model_dump(mode="json")
+        rows = [
+            f"    {json.dumps(name)}: {json.dumps(entry)}"
+            for name, entry in document["entries"].items()
+        ]
+        document["entries"] = "ENTRIES"
+        text = json.dumps(document, indent=2)
+        entries = "{\n" + ",\n".join(rows) + "\n  }"
+        write_text(path, text.replace('"ENTRIES"', entries) + "\n")
+        self._source = str(path)
+
+    def _sum(self) -> str:
+        content = self.model_dump(mode="json", include={"entries", "correction"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def check_matches(
+        self,
+        *,
+        threads: int | None = None,
+        precision: str | None = None,
+        force: bool = False,
+    ) -> None:
+        """Refuse a table that was made for something else than this machine and use.
+
+        Args:
+            threads: in use, when that is known.
+            precision: in use, when that is known.
+            force: take the table as it is.
+
+        Raises:
+            DataError: it does not match; the message names the field.
+        """
+        if force:
+            return
+        from export.runtimes import get_runtime
+
+        made = self.provenance
+        found = {
+            "device_name": device_name(made.device),
+            "runtime_version": get_runtime(made.runtime).version(),
+            "threads": threads or made.threads,
+            "precision": precision or made.precision,
+        }
+        for field, value in found.items():
+            if getattr(made, field) != value:
+                raise DataError(
+                    self._source,
+                    f"{field} is {getattr(made, field)}, here it is {value}; profile this device, "
+                    "or use --force",
+                )
+
+    def plan(self, genotype: Genotype, encoder: str) -> Blueprint:
+        """Return the pruned blueprint of a network at this table's size and classes."""
+        made = self.provenance
+        return blueprint(
+            genotype, encoder, made.classes, made.input_size, made.aggregation, pruned=True
+        )
+
+    def predict(self, plan: Blueprint) -> Prediction:
+        """Predict the latency of a network.
+
+        Args:
+            plan: its blueprint, pruned.
+
+        Raises:
+            DataError: an entry is missing; the message says how to measure it.
+        """
+        known = self._corrected
+        # Where nothing reads the image, the entry of the constant logits has the labels in it.
+        units = plan.units if plan.encoder else plan.decoder
+        total = self.correction.constant_ms
+        try:
+            for unit in units:
+                total += known[unit]
+        except KeyError:
+            known.update({unit: self._latency(unit) for unit in units if unit not in known})
+            return self.predict(plan)
+        names: tuple[str, ...] = ()
+        if self._extrapolated:
+            names = tuple(
+                dict.fromkeys(
+                    self._extrapolated[unit] for unit in units if unit in self._extrapolated
+                )
+            )
+        spread = self.correction.spread
+        return Prediction(total, total * (1 - spread), total * (1 + spread), names)
+
+    def _latency(self, unit: Unit) -> float:
+        weight = self.correction.weights.get(kind_of(unit), 1.0)
+        entry = self.entries.get(unit.name)
+        if entry is not None:
+            return weight * entry.latency_ms
+        if unit.kind == "head":
+            # Linear in the number of maps, from the two widest heads that were measured.
+            width = unit.outputs
+            measured = {
+                maps: self.entries[name].latency_ms
+                for maps in range(1, unit.inputs // width)
+                if (name := Unit("head", maps * width, width, unit.size, unit.to).name)
+                in self.entries
+            }
+            if len(measured) > 1:
+                (below, first), (above, second) = sorted(measured.items())[-2:]
+                slope = max(second - first, 0.0) / (above - below)
+                self._extrapolated[unit] = unit.name
+                return weight * (second + slope * (unit.inputs // width - above))
+        raise DataError(
+            self._source, f"has no entry {unit.name!r}; measure it: {self._remedy(unit)}"
+        )
+
+    def _remedy(self, unit: Unit) -> str:
+        encoders = list(dict.fromkeys([*self.provenance.encoders, unit.encoder]))
+        flags = " ".join(f"--encoder {name}" for name in encoders if name)
+        return f"nastool profile-device {flags} (see also --input-size and --classes)"
+
+
+def device_name(device: str) -> str:
+    """Return the model of this machine's CPU or GPU."""
+    from export import environment
+
+    if device == "cpu":
+        return str(environment.cpu()["model"])
+    found = environment.gpus()
+    index = int(device.partition(":")[2] or 0)
+    return found[index]["name"] if index < len(found) else "none"
+
+
+def table_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the files."""
+    return LatencyTable.model_json_schema() | {"title": "nastool latency table"}

@@ -1,0 +1,1 @@
+"""Training one network well: losses, metrics, checkpoints, the trainer."""

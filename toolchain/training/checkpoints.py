@@ -1,0 +1,152 @@
+"""Checkpoints: a network's weights with all that is needed to build, judge and export it."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from export.errors import DataError, UsageError
+from export.files import whole_file
+from export.metadata import ModelMetadata
+from toolchain.datasets.labels import LabelSet
+from toolchain.genotype import Genotype
+from toolchain.networks.segmenter import Segmenter, build_segmenter
+
+FORMAT = "nastool checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of its network.
+
+    Attributes:
+        genotype: the decoder's published text.
+        encoder: the encoder's name.
+        aggregation: channels of the decoder.
+        label_set: the classes that it tells apart.
+        input_size: width and height in pixels at which it was trained.
+        licence: the terms under which the weights may be used, which follow the training data.
+        training: facts of the training (data, images, epochs, losses, scores), plain values.
+    """
+
+    genotype: str
+    encoder: str
+    aggregation: int
+    label_set: LabelSet
+    input_size: int
+    licence: str
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Segmenter:
+        """Build the network, untrained."""
+        return build_segmenter(
+            Genotype.parse(self.genotype),
+            encoder=self.encoder,
+            classes=len(self.label_set.classes),
+            aggregation=self.aggregation,
+        )
+
+    def metadata(self) -> ModelMetadata:
+        """Return what an exported file says of itself."""
+        return ModelMetadata(
+            classes=list(self.label_set.classes),
+            palette=list(self.label_set.palette),
+            genotype=self.genotype,
+            encoder=self.encoder,
+            input_size=self.input_size,
+            training=self.training,
+            licence=self.licence,
+        )
+
+
+def save_checkpoint(
+    path: str | Path,
+    info: CheckpointInfo,
+    model: dict[str, torch.Tensor],
+    resume: dict[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: the file.
+        info: what the network is.
+        model: the network's state.
+        resume: further state (tensors, plain values) from which a training goes on.
+    """
+    document = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **dataclasses.asdict(info),
+        "model": model,
+        "resume": resume,
+    }
+    with whole_file(path) as temporary:
+        torch.save(document, temporary)
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Tell whether a file that torch can read is one of our checkpoints.
+
+    Raises:
+        DataError: it is missing or not a file of torch.
+    """
+    return _is_checkpoint(_read(path))
+
+
+def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
+    """Read a checkpoint: what it says, and the whole document with ``model`` and ``resume``.
+
+    Raises:
+        DataError: the file is missing, broken, of a newer format or no checkpoint.
+    """
+    document = _read(path)
+    if not _is_checkpoint(document):
+        raise DataError(path, "is not a checkpoint of nastool train or pretrain")
+    if document["format_version"] > FORMAT_VERSION:
+        raise DataError(
+            path,
+            f"has format_version {document['format_version']}; this nastool reads up to "
+            f"{FORMAT_VERSION}: update it",
+        )
+    try:
+        fields = {item.name: document[item.name] for item in dataclasses.fields(CheckpointInfo)}
+        fields["label_set"] = LabelSet(**fields["label_set"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(path, f"is a damaged checkpoint ({error}); write it again") from None
+    return CheckpointInfo(**fields), document
+
+
+def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:
+    """Load a trained network, in evaluation mode, on the CPU.
+
+    Raises:
+        DataError: the file is missing, broken, of a newer format or no checkpoint.
+    """
+    info, document = read_checkpoint(path)
+    try:
+        network = info.build()
+        network.load_state_dict(document["model"])
+    except (KeyError, RuntimeError, UsageError) as error:
+        raise DataError(path, f"does not hold its network's weights ({_line(error)})") from None
+    return network.eval(), info
+
+
+def _is_checkpoint(document: Any) -> bool:
+    return isinstance(document, dict) and document.get("format") == FORMAT
+
+
+def _read(path: str | Path) -> Any:
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(path, "does not exist" if not path.exists() else "is not a file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its unpickler met
+        raise DataError(path, f"is not a torch file, or is truncated ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

@@ -1,0 +1,33 @@
+"""Where a network computes, and in which memory order."""
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from export.errors import UnavailableError, UsageError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def torch_device(name: str) -> torch.device:
+    """Return the device called ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UsageError: there is no such name.
+        UnavailableError: torch cannot use that device here.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise UsageError(f"--device {name} is not known; it is cpu or cuda:N")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise UnavailableError(
+            f"--device {name}: torch {torch.__version__} finds {torch.cuda.device_count()} CUDA "
+            "devices; install a CUDA build of torch and the driver, or use --device cpu"
+        )
+    return torch.device(name)
+
+
+def on_device(network: Network, device: torch.device) -> Network:
+    """Move a network to a device, its convolutions in channels-last order, which is faster."""
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

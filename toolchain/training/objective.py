@@ -1,0 +1,81 @@
+"""The whole objective of a training: the sum of the losses that are switched on."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from export.errors import DataError
+from toolchain.networks.segmenter import Segmenter
+from toolchain.training.checkpoints import load_segmenter
+from toolchain.training.device import on_device
+from toolchain.training.losses import (
+    AUXILIARY_WEIGHT,
+    DISTILLATION_WEIGHT,
+    AuxiliaryHeads,
+    cross_entropy,
+    dice_loss,
+    distillation_loss,
+)
+
+
+class Objective(nn.Module):
+    """Cross-entropy, and beside it Dice, auxiliary heads and a teacher.
+
+    Attributes:
+        auxiliary: the auxiliary heads, which are trained with the network and never deployed.
+    """
+
+    class_weights: Tensor
+
+    def __init__(
+        self,
+        network: Segmenter,
+        class_weights: Tensor,
+        dice: float = 0.0,
+        teacher: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.auxiliary = AuxiliaryHeads(
+            network.genotype.cells, network.aggregation, network.classes
+        )
+        self.dice = dice
+        # In a tuple, so that the teacher's weights are not among this module's.
+        self._teacher = (teacher,)
+
+    def forward(self, network: Segmenter, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of normalised images ``[N, 3, H, W]`` and int64 labels ``[N, H, W]``."""
+        logits, merges = network.decoder.forward_with_merges(network.encoder(images))
+        loss = cross_entropy(logits, labels, self.class_weights)
+        loss = loss + AUXILIARY_WEIGHT * self.auxiliary.loss(merges, labels, self.class_weights)
+        if self.dice:
+            loss = loss + self.dice * dice_loss(logits, labels)
+        (teacher,) = self._teacher
+        if teacher is not None:
+            with torch.no_grad():
+                target = teacher(images)
+            loss = loss + DISTILLATION_WEIGHT * distillation_loss(logits, target)
+        return loss
+
+
+def load_teacher(
+    path: str | Path, classes: tuple[str, ...], input_size: int, device: torch.device
+) -> nn.Module:
+    """Load a checkpoint whose outputs another network is to imitate; it stays as it is.
+
+    Args:
+        path: the checkpoint.
+        classes: names of the classes that it must have.
+        input_size: width and height in pixels of the images that it will see.
+        device: where it is to compute.
+
+    Raises:
+        DataError: the checkpoint cannot be read or has other classes.
+    """
+    teacher, info = load_segmenter(path)
+    if info.label_set.classes != classes:
+        raise DataError(
+            path, f"has {len(info.label_set.classes)} classes that are not those of the data"
+        )
+    return on_device(teacher.deployable(input_size).requires_grad_(False), device)

@@ -1,0 +1,130 @@
+"""Samples on their way into a network: one size, in memory when they fit, in batches."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from export.console import track
+from toolchain.datasets.base import FaceDataset, Sample, resize_sample
+
+Augment = Callable[[Sample, np.random.Generator], Sample]
+Batch = tuple[Tensor, Tensor]
+MEMORY_SHARE = 0.5
+BYTES_PER_PIXEL = 4  # red, green, blue, label
+
+
+class Samples(Dataset[Batch]):
+    """Samples of one size, for networks that take ``size`` x ``size`` pixels.
+
+    They are read and resized once and kept, if that takes at most half of the memory that is free;
+    otherwise they are read again each time.
+
+    Args:
+        dataset: where they come from.
+        size: width and height in pixels.
+        augment: varies a sample, drawing from the generator; None leaves them as they are.
+        seed: of what is drawn.
+        keep: False never keeps them, for samples that are read once.
+    """
+
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        size: int,
+        augment: Augment | None = None,
+        seed: int = 0,
+        keep: bool = True,
+    ):
+        self.dataset, self.size, self.augment, self.seed = dataset, size, augment, seed
+        needed = len(dataset) * size * size * BYTES_PER_PIXEL
+        self.kept = keep and needed <= MEMORY_SHARE * psutil.virtual_memory().available
+        self._samples: list[Sample] = []
+        if self.kept:
+            # Decoding leaves Python's lock alone, so threads are enough here.
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                reading = pool.map(self._read, range(len(dataset)))
+                self._samples += track(reading, "reading images", len(dataset))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(self, index: int) -> Sample:
+        """Return sample ``index`` resized, not augmented."""
+        return self._samples[index] if self.kept else self._read(index)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        """Return image uint8 [H, W, 3] and labels uint8 [H, W] of ``(epoch, index)``.
+
+        Augmentation draws from a generator of the seed, the epoch and the index alone: whatever
+        process reads the sample, and however often training was stopped, it is the same.
+        """
+        epoch, index = key
+        sample = self.read(index)
+        if self.augment is not None:
+            sample = self.augment(sample, np.random.default_rng((self.seed, epoch, index)))
+        return torch.from_numpy(sample.image), torch.from_numpy(sample.labels)
+
+    def pixels(self, limit: int = 500) -> npt.NDArray[np.int64]:
+        """Count the pixels of each class in ``limit`` samples, spread over the dataset."""
+        count = min(limit, len(self))
+        classes = len(self.dataset.label_set.classes)
+        return sum(
+            (
+                np.bincount(self.read(index).labels.ravel(), minlength=classes)
+                for index in np.linspace(0, len(self) - 1, count).astype(int).tolist()
+            ),
+            start=np.zeros(classes, np.int64),
+        )
+
+    def _read(self, index: int) -> Sample:
+        return resize_sample(self.dataset.read(index), self.size)
+
+
+class EpochOrder(Sampler[tuple[int, int]]):
+    """The keys of `Samples` in the order of one epoch: shuffled by seed and epoch, or as they are.
+
+    Attributes:
+        epoch: the next epoch to be read; the caller sets it.
+    """
+
+    def __init__(self, count: int, shuffle: bool, seed: int = 0):
+        self.count, self.shuffle, self.seed, self.epoch = count, shuffle, seed, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.count)
+        if self.shuffle:
+            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
+        return ((self.epoch, index) for index in order.tolist())
+
+
+def batches(
+    samples: Samples, order: EpochOrder, batch_size: int, workers: int
+) -> DataLoader[Batch]:
+    """Make a loader of batches: images uint8 ``[N, H, W, 3]``, labels uint8 ``[N, H, W]``.
+
+    A last batch that is not full is left out of shuffled epochs, where its few samples would
+    upset batch norm.
+    """
+    return DataLoader(
+        samples,
+        batch_size=min(batch_size, len(samples)),
+        sampler=order,
+        drop_last=order.shuffle,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_be_one_thread,
+    )
+
+
+def _be_one_thread(_: int) -> None:
+    cv2.setNumThreads(0)

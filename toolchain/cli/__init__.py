@@ -18,6 +18,7 @@ COMMANDS = {
     ),
     "certify": ("toolchain.cli.certify:certify", "Check a latency table on fresh networks."),
     "cost": ("toolchain.cli.cost:cost", "Parameters, FLOPs and latency of a genotype."),
+    "faces": ("toolchain.cli.faces:faces", "Write a dataset, or synthetic faces, as a folder."),
     "pretrain": ("toolchain.cli.pretrain:pretrain", "Train encoder weights or a teacher."),
     "search": ("toolchain.cli.search:search", "Search architectures under your objectives."),
     "pareto": ("toolchain.cli.pareto:pareto", "Show the Pareto front of a run."),

@@ -23,7 +23,7 @@ _OPTIONS = [
         "--input-size", type=int, default=512, show_default=True, help="Pixels, a multiple of 32."
     ),
     click.option(
-        "--batch-size", type=click.IntRange(2), default=8, show_default=True, help="Images a step."
+        "--batch-size", type=click.IntRange(2), default=4, show_default=True, help="Images a step."
     ),
     click.option("--learning-rate", type=float, default=4e-3, show_default=True, help="Highest."),
     click.option("--limit-images", type=click.IntRange(2), help="Train on this many, at random."),

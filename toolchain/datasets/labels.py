@@ -101,7 +101,6 @@ CELEBAMASK_HQ = LabelSet(
         "brows": (6, 7),
         "nose": (2,),
         "mouth": (10, 11, 12),
-        "overall": (2, 4, 5, 6, 7, 10, 11, 12),
     },
 )  # fmt: skip
 

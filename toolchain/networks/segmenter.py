@@ -35,7 +35,11 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N, classes, h, w] for normalised images [N, 3, H, W]."""
-        return self.decoder(self.encoder(images))
+        return self.decoder(self.features(images))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return the encoder's taps up to the last one that the decoder reads."""
+        return self.encoder(images, max(self.decoder.graph.taps) + 1)
 
     def deployable(self, input_size: int | tuple[int, int] = 512) -> nn.Module:
         """Return a copy in the form that runs on a device.

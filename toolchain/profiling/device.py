@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from toolchain.networks.encoders import describe_encoder
 from toolchain.profiling.certificate import Case, Certificate, certify
 from toolchain.profiling.correction import Measured, fit_correction
 from toolchain.profiling.entries import Difference, Recipe, difference, recipes, solve
-from toolchain.profiling.networks import Shape, alternate, network_model, random_genotypes
+from toolchain.profiling.networks import Shape, network_model, random_genotypes
 from toolchain.profiling.parts import encoder_part, tail_part
 from toolchain.profiling.stopwatch import Stopwatch
 from toolchain.profiling.table import Entry, LatencyTable, Provenance, device_name
@@ -70,7 +71,8 @@ def profile_device(
     fit_networks: int = 40,
     certify_networks: int = 50,
     seed: int = 0,
-    seconds: float = 0.3,
+    seconds: float = 0.15,
+    max_drift: float = 0.05,
 ) -> Profile:
     """Measure a device and write its latency table.
 
@@ -89,6 +91,7 @@ def profile_device(
         certify_networks: whole networks that the certificate is made on; 0 for none.
         seed: of the drawn networks and of the order of measurement.
         seconds: to measure each graph, at least.
+        max_drift: see `Stopwatch`.
 
     Raises:
         UsageError: a number or a name is wrong.
@@ -109,12 +112,12 @@ def profile_device(
     shape = Shape(classes, (input_size, input_size), aggregation)
     if device == "cpu":
         threads = threads or os.cpu_count()
-    with Stopwatch(runtime, device, threads, seconds, seed=seed) as stopwatch:
+    with Stopwatch(runtime, device, threads, seconds, max_drift, seed=seed) as stopwatch:
         _export_parts(shape, encoders)
         latencies, entries = _measure_entries(stopwatch, shape, encoders)
-        fitted = draw_networks(fit_networks, encoders, _fit_seed(seed))
+        fitted = draw_networks(fit_networks, encoders, f"fit {seed}")
         fresh = draw_networks(
-            certify_networks, encoders, _certify_seed(seed), [canonical(g) for g, _ in fitted]
+            certify_networks, encoders, f"certify {seed}", [canonical(g) for g, _ in fitted]
         )
         measured = measure_networks(stopwatch, shape, [*fitted, *fresh])
         table = LatencyTable(
@@ -157,7 +160,8 @@ def certify_table(
     path: str | Path,
     architectures: int = 100,
     seed: int = 1,
-    seconds: float = 0.3,
+    seconds: float = 0.15,
+    max_drift: float = 0.05,
     *,
     force: bool = False,
 ) -> Certificate:
@@ -168,6 +172,7 @@ def certify_table(
         architectures: number of networks, none of which the table was fitted to.
         seed: that draws them.
         seconds: to measure each network, at least.
+        max_drift: see `Stopwatch`.
         force: even if the table is of another machine or runtime.
 
     Raises:
@@ -178,11 +183,13 @@ def certify_table(
     table.check_matches(force=force)
     made = table.provenance
     shape = Shape(made.classes, made.input_size, made.aggregation)
-    fitted = draw_networks(table.correction.networks, made.encoders, _fit_seed(made.seed))
+    fitted = draw_networks(table.correction.networks, made.encoders, f"fit {made.seed}")
     fresh = draw_networks(
-        architectures, made.encoders, _certify_seed(seed), [canonical(g) for g, _ in fitted]
+        architectures, made.encoders, f"certify {seed}", [canonical(g) for g, _ in fitted]
     )
-    with Stopwatch(made.runtime, made.device, made.threads, seconds, seed=seed) as stopwatch:
+    with Stopwatch(
+        made.runtime, made.device, made.threads, seconds, max_drift, seed=seed
+    ) as stopwatch:
         _export_parts(shape, made.encoders)
         measured = measure_networks(stopwatch, shape, fresh)
     return _certificate(table, fresh, measured, seed)
@@ -193,7 +200,7 @@ def draw_networks(
 ) -> list[Network]:
     """Draw random networks, the encoders in turns; see `random_genotypes`."""
     genotypes = random_genotypes(count, random.Random(seed), avoid)
-    return list(zip(genotypes, alternate(encoders, count), strict=True))
+    return list(zip(genotypes, cycle(encoders), strict=False))
 
 
 def measure_networks(
@@ -264,11 +271,3 @@ def _certificate(
         for (genotype, encoder), prediction, ms in zip(networks, predictions, measured, strict=True)
     ]
     return certify(cases, [(p.low, p.high) for p in predictions], seed)
-
-
-def _fit_seed(seed: int) -> str:
-    return f"fit {seed}"
-
-
-def _certify_seed(seed: int) -> str:
-    return f"certify {seed}"

@@ -1,7 +1,7 @@
 """Whole networks as ONNX models, for fitting and certifying: many a minute, without torch."""
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,8 +117,3 @@ def _fitted_classifier(model: bytes, features: Map, classes: int) -> Array:
     weights = np.linalg.solve(weighted @ x.T + ridge, weighted @ np.eye(classes)[labels]).T
     weights[:, :-1] /= scale
     return weights.astype(np.float32)
-
-
-def alternate(items: Sequence[str], count: int) -> list[str]:
-    """Repeat a list up to ``count`` items, so that each has its share."""
-    return [items[position % len(items)] for position in range(count)]

@@ -234,7 +234,7 @@ class CandidateEvaluator:
             _set_rate(encoder, 1e-2, progress)
             _set_rate(decoder, 3e-3, progress)
             images = normalise(self._train.images[batch].to(self._device))
-            logits, merges = network.decoder.forward_with_merges(network.encoder(images))
+            logits, merges = network.decoder.forward_with_merges(network.features(images))
             encoder.zero_grad()
             parameters = [*network.encoder.parameters(), *rest]
             self._step(decoder, parameters, self._loss(logits, merges, heads, batch))

@@ -53,7 +53,7 @@ class TrainingConfiguration(BaseModel):
     teacher: str | None = None
     epochs: int = 30
     input_size: int = 512
-    batch_size: int = 8
+    batch_size: int = 4
     learning_rate: float = 4e-3
     encoder_rate: float = 0.25
     weight_decay: float = 1e-4
@@ -62,7 +62,7 @@ class TrainingConfiguration(BaseModel):
     polyak_decay: float = 0.99
     class_power: float = 0.5
     class_limit: float = 4.0
-    dice: float = 0.5
+    dice: float = 1.0
     augment: bool = True
     limit_images: int | None = None
     seed: int = 0

@@ -46,7 +46,7 @@ class Objective(nn.Module):
 
     def forward(self, network: Segmenter, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of normalised images ``[N, 3, H, W]`` and int64 labels ``[N, H, W]``."""
-        logits, merges = network.decoder.forward_with_merges(network.encoder(images))
+        logits, merges = network.decoder.forward_with_merges(network.features(images))
         loss = cross_entropy(logits, labels, self.class_weights)
         loss = loss + AUXILIARY_WEIGHT * self.auxiliary.loss(merges, labels, self.class_weights)
         if self.dice:

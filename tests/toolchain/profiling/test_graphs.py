@@ -30,8 +30,6 @@ METADATA = ModelMetadata(
         "[[4, [0, 1, 7, 4], [1, 4, 6, 7], [4, 1, 7, 3]], [[2, 3], [3, 2], [5, 4]]]",
         # constants, among them a 3x3 convolution of one; one end at the head
         "[[10, [1, 0, 1, 9], [2, 0, 1, 4]], [[3, 1], [2, 4]]]",
-        # skips only: the cell is a sum of its input with itself
-        "[[9, [0, 0, 9, 9]], [[0, 3], [1, 3], [2, 2]]]",
     ],
 )
 def test_has_the_nodes_of_the_exported_file(text, tmp_path):

@@ -87,18 +87,18 @@ class Encoder(nn.Module):
         stages[0].insert(0, described_convolution(description.stem))
         self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, taps: int | None = None) -> list[Tensor]:
         """Return the feature maps of the taps.
 
         Args:
             images: normalised, [N, 3, H, W].
+            taps: stop after this many; None gives all.
 
         Returns:
-            A map [N, C, H / stride, W / stride] for each stage that the encoder still has;
-            `Segmenter.deployable` drops those that nothing reads.
+            A map [N, C, H / stride, W / stride] for each tap.
         """
         features = []
-        for stage in self.stages:
+        for stage in self.stages[:taps]:
             images = stage(images)
             features.append(images)
         return features

@@ -30,32 +30,43 @@ ENCODER := mobilenetv2-0.35
 
 quickstart: install
 	rm -rf $(QUICK)
-	@echo "--- 1/8  what this machine has"
+	@echo "=== 1/8  What this machine has"
 	$(BIN)/nastool doctor
-	@echo "--- 2/8  measure it"
-	$(BIN)/nastool profile-device --encoder $(ENCODER) --input-size 256 --seconds 0.05 \
-	  --fit-networks 20 --certify-networks 20 --max-drift 60 --output $(QUICK)/table.json
-	@echo "--- 3/8  pretrain an encoder"
-	$(BIN)/nastool pretrain --data $(FACES) --encoder $(ENCODER) --input-size 128 --epochs 3 \
-	  --output $(QUICK)/encoder
-	@echo "--- 4/8  search"
+	@echo "=== 2/8  Measure it (roughly: other programs may run; for your own table leave out the last three flags)"
+	$(BIN)/nastool profile-device --encoder $(ENCODER) --input-size 256 --output $(QUICK)/table.json \
+	  --seconds 0.03 --fit-networks 16 --certify-networks 12 --max-drift 100
+	@echo "=== 3/8  Pretrain an encoder"
+	$(BIN)/nastool pretrain --data $(FACES) --encoder $(ENCODER) --input-size 128 --epochs 2 \
+	  --no-augment --output $(QUICK)/encoder
+	@echo "=== 4/8  Search"
 	$(BIN)/nastool search --data $(FACES) --run $(QUICK)/search --encoder $(ENCODER) \
-	  --weights $(QUICK)/encoder/best.pt --latency-table $(QUICK)/table.json \
-	  --objective latency:5ms:-0.2 --trials 12 --input-size 256 \
-	  --search-size 128 --search-images 128 --search-validation 32
+	  --weights $(QUICK)/encoder/best.pt --latency-table $(QUICK)/table.json --input-size 256 \
+	  --objective latency:5ms:-0.2 --trials 10 \
+	  --search-size 128 --search-images 96 --search-validation 32 --batch-size 8
 	$(BIN)/nastool report $(QUICK)/search --output $(QUICK)/report.html
-	@echo "--- 5/8  train the best"
+	@echo "=== 5/8  Train the best"
 	$(BIN)/nastool train --data $(FACES) --run $(QUICK)/search --pick best \
-	  --weights $(QUICK)/encoder/best.pt --input-size 256 --epochs 3 --output $(QUICK)/model
+	  --weights $(QUICK)/encoder/best.pt --input-size 256 --epochs 1 --no-augment \
+	  --output $(QUICK)/model
 	$(BIN)/nastool evaluate $(QUICK)/model/best.pt --data synthetic:100:1
-	@echo "--- 6/8  export"
+	@echo "=== 6/8  Export"
 	$(BIN)/nastool export $(QUICK)/model/best.pt --onnx --output $(QUICK)/export
-	@echo "--- 7/8  benchmark"
+	@echo "=== 7/8  Benchmark"
 	$(BIN)/nastool benchmark $(QUICK)/export/model.onnx --seconds 2 --latency-table $(QUICK)/table.json
-	@echo "--- 8/8  watch it"
+	@echo "=== 8/8  Watch it"
 	$(BIN)/nastool faces --data synthetic:24:2 --output $(QUICK)/faces
-	$(BIN)/nastool demo --model $(QUICK)/export/model.onnx --source $(QUICK)/faces \
+	$(BIN)/nastool demo --model $(QUICK)/export/model.onnx --source $(QUICK)/faces/images \
 	  --output $(QUICK)/frames --no-display
+	@echo
+	@echo "Made in $(QUICK)/:"
+	@echo "  table.json         latency table of this machine      nastool cost GENOTYPE --latency-table"
+	@echo "  report.html        the search, to open in a browser"
+	@echo "  search/            the run                            nastool pareto $(QUICK)/search"
+	@echo "  model/best.pt      the trained network                nastool evaluate"
+	@echo "  export/model.onnx  image in, labels out               nastool benchmark"
+	@echo "  frames/            what it sees in new faces"
+	@echo "Next, with your own data: README.md, 'Your device, your data, an afternoon'."
+	@echo "With a camera: $(BIN)/nastool demo --model $(QUICK)/export/model.onnx"
 
 clean:
 	rm -rf .venv quickstart build *.egg-info

@@ -25,7 +25,8 @@ def files(tmp_path_factory) -> Path:
     (root / "empty").mkdir()
     for kind in ("images", "masks"):
         (root / "halves" / kind).mkdir(parents=True)
-    (root / "halves" / "images" / "a.png").write_bytes(b"not a picture")
+        for name in ("a.png", "b.png"):
+            (root / "halves" / kind / name).write_bytes(b"not a picture")
     (root / "run").mkdir()
     (root / "run" / "config.json").write_text(json.dumps({"storage": None}))
     return root
@@ -89,7 +90,7 @@ CASES = [
     (["pareto", "{}/run"], 2, "the search has not begun"),
     (["report", "{}/missing", "--output", "{}/r.html"], 2, "missing"),
     (["train", "--data", "synthetic:9", "--output", "{}/t"], 2, "--genotype"),
-    (["train", "--data", "{}/halves", "--output", "{}/t", "--genotype", G], 2, "a.png"),
+    (["train", "--data", "{}/halves", "--output", "{}/t", "--genotype", G], 2, ".png: cannot be read as an image"),
     (
         [
             "train",

@@ -9,7 +9,8 @@ import pytest
 
 from export.files import write_json
 from toolchain.genotype import Genotype
-from toolchain.search.run import CONFIGURATION, DATABASE, STUDY, TrialRecord, TrialState
+from toolchain.search.run import CONFIGURATION, TrialRecord, TrialState
+from toolchain.search.storage import DATABASE, STUDY
 
 Cli = Callable[..., Any]
 

@@ -60,7 +60,7 @@ class Command(click.Command):
             stream=sys.stderr,
             force=True,
         )
-        for noisy in ("optuna", "onnxscript", "onnx_ir", "torch", "PIL", "matplotlib"):
+        for noisy in ("optuna", "onnxscript", "onnx_ir", "torch", "PIL"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         outcome: Outcome = super().invoke(ctx)
         if as_json:

@@ -124,6 +124,7 @@ def deploy(
     data: str | None = None,
     images: int = 50,
     min_agreement: float | None = None,
+    licence: str | None = None,
 ) -> Deployment:
     """Write a network as ONNX files, one a precision, and compare each with torch.
 
@@ -144,6 +145,7 @@ def deploy(
         data: data for the comparison; None is synthetic faces.
         images: how many for the comparison.
         min_agreement: the floor of agreeing pixels, 0 to 1; None is `FLOORS` by precision.
+        licence: terms of use to state in the files; None is what the training data says.
 
     Raises:
         UsageError: int8 without calibration data, or a number is out of range.
@@ -160,7 +162,7 @@ def deploy(
         plain = export_onnx(
             deployable,
             Path(temporary) / "model.onnx",
-            metadata=replace(info, input_size=size).metadata(),
+            metadata=replace(info, input_size=size, licence=licence or info.licence).metadata(),
             input_size=size,
             batch=batch,
             output="probabilities" if probabilities else "labels",

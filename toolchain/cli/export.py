@@ -62,6 +62,9 @@ from export.console import Outcome, command, lines, table
     "0.9999 for fp32, 0.995 for fp16, 0.9 for int8.",
 )
 @click.option(
+    "--licence", help="Terms to state in the file; those of the training data if left out."
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("exported"),

@@ -8,7 +8,8 @@ from typing import Any
 
 from toolchain.datasets import open_dataset
 from toolchain.search.configuration import SearchConfiguration, settle
-from toolchain.search.evaluation import CandidateEvaluator, EvaluationSettings
+from toolchain.search.evaluation import CandidateEvaluator
+from toolchain.search.memory import EvaluationSettings, SearchMemory
 from toolchain.search.pareto import default_objectives, pareto_front
 from toolchain.search.run import TrialRecord, TrialState
 from toolchain.search.study import Search, counts
@@ -88,17 +89,17 @@ class _Later:
             c.parts,
         )
         start = time.perf_counter()
-        evaluator = CandidateEvaluator(
+        memory = SearchMemory(
             self._dataset, settings, c.encoders, c.weights, c.teacher, c.device, c.seed
         )
         log.info(
             "%d images to train on, %d to score on, %d MiB in memory, ready after %.0f s",
             c.search_images,
             c.search_validation,
-            evaluator.cached_bytes / 2**20,
+            memory.nbytes / 2**20,
             time.perf_counter() - start,
         )
-        return evaluator
+        return CandidateEvaluator(memory, settings, c.seed)
 
 
 class _Progress:

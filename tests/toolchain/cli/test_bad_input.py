@@ -90,7 +90,11 @@ CASES = [
     (["pareto", "{}/run"], 2, "the search has not begun"),
     (["report", "{}/missing", "--output", "{}/r.html"], 2, "missing"),
     (["train", "--data", "synthetic:9", "--output", "{}/t"], 2, "--genotype"),
-    (["train", "--data", "{}/halves", "--output", "{}/t", "--genotype", G], 2, ".png: cannot be read as an image"),
+    (
+        ["train", "--data", "{}/halves", "--output", "{}/t", "--genotype", G],
+        2,
+        ".png: cannot be read as an image",
+    ),
     (
         [
             "train",

@@ -1,0 +1,5 @@
+"""``python -m toolchain.cli`` is ``nastool``."""
+
+from toolchain.cli import main
+
+main()

@@ -110,13 +110,14 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Any:
     """Make a plain table for `Outcome.text`; columns after the first are set flush right."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     result = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for position, column in enumerate(columns):
         result.add_column(column, justify="right" if position else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(str(cell) for cell in row))
+        result.add_row(*(escape(str(cell)) for cell in row))
     return result
 
 

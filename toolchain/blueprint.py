@@ -8,7 +8,7 @@ as the network runs: dead operations, zeros and constants are not computed.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from toolchain.genotype import TAPS, Genotype
 from toolchain.graph import CellGraph, graphs
@@ -54,6 +54,14 @@ class Unit:
     size: tuple[int, int]
     to: tuple[int, int]
     encoder: str = ""
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.kind, self.inputs, self.outputs, self.size, self.to, self.encoder))
+
+    def __hash__(self) -> int:
+        # Units are looked up by the million when genotypes are costed: hash each only once.
+        return self._hash
 
     @property
     def parameters(self) -> int:

@@ -10,6 +10,7 @@ from export.errors import UsageError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FULL = 255
+CUT = 0.25  # share of pixels whose change means another scene, not flicker
 SLOWEST = 0.95  # share of the full confidence that strength 1 keeps at each contradiction
 
 
@@ -19,8 +20,9 @@ class LabelSmoother:
     Each pixel holds a label and a confidence from 0 to 255. A frame that agrees raises the
     confidence by a step, one that contradicts lowers it by the same step; at 0 the pixel takes the
     new label with full confidence. So a lasting change passes after ``ceil(255 / step)`` frames
-    (`delay`), and a label that comes and goes within fewer never shows. All of it is saturating
-    8-bit arithmetic: about 0.1 ms for 512x512.
+    (`delay`), and a label that comes and goes within fewer never shows. Where over a quarter of the
+    pixels change at once, the scene was cut: the new labels are taken as they are. All of it is
+    saturating 8-bit arithmetic: about 0.1 ms for 512x512.
 
     Attributes:
         strength: 0 (off) to 1 (strongest).
@@ -41,9 +43,10 @@ class LabelSmoother:
         if self.delay == 1:
             return labels
         if self._labels is None or self._confidence is None or self._labels.shape != labels.shape:
-            self._labels, self._confidence = labels.copy(), np.full_like(labels, FULL)
-            return labels
+            return self._restart(labels)
         agrees = cv2.compare(labels, self._labels, cv2.CMP_EQ)
+        if cv2.countNonZero(agrees) < (1 - CUT) * labels.size:
+            return self._restart(labels)
         confidence = cv2.subtract(self._confidence, self._step)
         cv2.copyTo(cv2.add(self._confidence, self._step), agrees, confidence)
         changes = cv2.compare(confidence, 0, cv2.CMP_EQ)
@@ -51,3 +54,7 @@ class LabelSmoother:
         # Where it changed, 0 | 255; elsewhere the mask is 0.
         self._confidence = cv2.bitwise_or(confidence, changes)
         return self._labels.copy()
+
+    def _restart(self, labels: Array) -> Array:
+        self._labels, self._confidence = labels.copy(), np.full_like(labels, FULL)
+        return labels

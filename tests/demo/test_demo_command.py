@@ -167,7 +167,11 @@ def test_probe_without_display(monkeypatch):
         (["--source", "a.png", "--runtime", "abacus"], 2, "runtime 'abacus' is not known"),
         (["--source", "a.png", "--device", "toaster"], 2, "device 'toaster' is not known"),
         (["--source", "a.png", "--model", "nowhere.onnx"], 2, "nowhere.onnx: does not exist"),
-        (["--source", "a.png", "--model", "notes.txt"], 2, "notes.txt: cannot be opened as an ONNX model"),
+        (
+            ["--source", "a.png", "--model", "notes.txt"],
+            2,
+            "notes.txt: cannot be opened as an ONNX model",
+        ),
     ],
 )
 def test_wrong_use_is_one_line(run, tmp_path, monkeypatch, picture, arguments, code, line):

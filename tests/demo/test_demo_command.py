@@ -255,6 +255,8 @@ def start(arguments, cwd):
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A test run that a shell put in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -58,24 +58,27 @@ _FREE = {"trials", "device"}
 """Settings that may change when a search is resumed."""
 
 
-def settle(configuration: SearchConfiguration, path: Path, resume: bool) -> None:
-    """Save the configuration in the run folder, or check that it is the one saved there.
+def check_resumable(configuration: SearchConfiguration, path: Path, resume: bool) -> None:
+    """Check that the run folder is free, or holds a search of the same settings to resume.
 
     Raises:
         UsageError: the folder holds a search and ``resume`` is off.
         DataError: the folder's search had other settings.
     """
     file = path / CONFIGURATION
-    document = configuration.model_dump(mode="json")
-    if file.exists():
-        if not resume:
-            raise UsageError(
-                f"{path} holds a search already; add --resume, or choose another --run"
+    if not file.exists():
+        return
+    if not resume:
+        raise UsageError(f"{path} holds a search already; add --resume, or choose another --run")
+    saved: dict[str, Any] = read_json(file)
+    for name, value in configuration.model_dump(mode="json").items():
+        if name not in _FREE and saved.get(name) != value:
+            raise DataError(
+                file, f"{name} was {saved.get(name)}, now it is {value}; use the same settings"
             )
-        saved: dict[str, Any] = read_json(file)
-        for name, value in document.items():
-            if name not in _FREE and saved.get(name) != value:
-                raise DataError(
-                    file, f"{name} was {saved.get(name)}, now it is {value}; use the same settings"
-                )
-    write_json(file, document)
+
+
+def settle(configuration: SearchConfiguration, path: Path, resume: bool) -> None:
+    """Save the configuration in the run folder; raises what `check_resumable` raises."""
+    check_resumable(configuration, path, resume)
+    write_json(path / CONFIGURATION, configuration.model_dump(mode="json"))

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from toolchain.datasets import open_dataset
-from toolchain.search.configuration import SearchConfiguration, settle
+from toolchain.datasets import FaceDataset, open_dataset
+from toolchain.search.configuration import SearchConfiguration, check_resumable, settle
 from toolchain.search.evaluation import CandidateEvaluator
 from toolchain.search.memory import EvaluationSettings, SearchMemory
 from toolchain.search.pareto import default_objectives, pareto_front
@@ -56,50 +56,36 @@ def run_search(configuration: SearchConfiguration, path: Path, resume: bool) -> 
     """
     start = time.perf_counter()
     dataset = open_dataset(configuration.data, "train", configuration.dataset)
-    search = Search(
-        configuration, path, _Later(configuration, dataset), len(dataset.label_set.classes)
-    )
+    search = Search(configuration, path, len(dataset.label_set.classes))
+    # Everything that can be refused is, before the folder is touched.
+    check_resumable(configuration, path, resume)
+    judge = _evaluator(configuration, dataset)
     settle(configuration, path, resume)
-    trials = search.run(_Progress(search))
+    trials = search.run(judge, _Progress(search))
     front = pareto_front(trials, default_objectives(trials))
     return SearchResult(path, trials, time.perf_counter() - start, front)
 
 
-class _Later:
-    """Builds the evaluator, which reads all images, when the first candidate needs it."""
-
-    def __init__(self, configuration: SearchConfiguration, dataset: Any):
-        self._configuration, self._dataset = configuration, dataset
-        self._evaluator: CandidateEvaluator | None = None
-
-    def __call__(self, *candidate: Any) -> Any:
-        if self._evaluator is None:
-            self._evaluator = self._build()
-        return self._evaluator(*candidate)
-
-    def _build(self) -> CandidateEvaluator:
-        c = self._configuration
-        settings = EvaluationSettings(
-            c.search_size,
-            c.search_images,
-            c.search_validation,
-            c.decoder_epochs,
-            c.joint_epochs,
-            c.batch_size,
-            c.parts,
-        )
-        start = time.perf_counter()
-        memory = SearchMemory(
-            self._dataset, settings, c.encoders, c.weights, c.teacher, c.device, c.seed
-        )
-        log.info(
-            "%d images to train on, %d to score on, %d MiB in memory, ready after %.0f s",
-            c.search_images,
-            c.search_validation,
-            memory.nbytes / 2**20,
-            time.perf_counter() - start,
-        )
-        return CandidateEvaluator(memory, settings, c.seed)
+def _evaluator(c: SearchConfiguration, dataset: FaceDataset) -> CandidateEvaluator:
+    settings = EvaluationSettings(
+        c.search_size,
+        c.search_images,
+        c.search_validation,
+        c.decoder_epochs,
+        c.joint_epochs,
+        c.batch_size,
+        c.parts,
+    )
+    start = time.perf_counter()
+    memory = SearchMemory(dataset, settings, c.encoders, c.weights, c.teacher, c.device, c.seed)
+    log.info(
+        "%d images to train on, %d to score on, %d MiB in memory, ready after %.0f s",
+        c.search_images,
+        c.search_validation,
+        memory.nbytes / 2**20,
+        time.perf_counter() - start,
+    )
+    return CandidateEvaluator(memory, settings, c.seed)
 
 
 class _Progress:

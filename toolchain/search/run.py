@@ -59,8 +59,13 @@ class TrialRecord:
     @property
     def costs(self) -> dict[str, float]:
         """The costs in the form that objectives and budgets read."""
-        latencies = {f"latency:{table}": ms for table, ms in self.latency_ms.items()}
-        return {"parameters": self.parameters, "flops": self.flops, **latencies}
+        return named_costs(self.parameters, self.flops, self.latency_ms)
+
+
+def named_costs(parameters: int, flops: int, latency_ms: dict[str, float]) -> dict[str, float]:
+    """Name the costs of a candidate as objectives and budgets read them."""
+    latencies = {f"latency:{table}": ms for table, ms in latency_ms.items()}
+    return {"parameters": parameters, "flops": flops, **latencies}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The loop: ask for a candidate, look it up, cost it, judge it, store it."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,12 +17,10 @@ from toolchain.search.configuration import SearchConfiguration
 from toolchain.search.evaluation import CandidateError, Evaluation
 from toolchain.search.objectives import Budget, Costs, Objective, cost_of
 from toolchain.search.reward import Reward
-from toolchain.search.run import TrialRecord, TrialState, record
+from toolchain.search.run import TrialRecord, TrialState, named_costs, record
 from toolchain.search.samplers import make_sampler
 from toolchain.search.space import SearchSpace
 from toolchain.search.storage import STUDY, open_storage, storage_url
-
-log = logging.getLogger(__name__)
 
 Judge = Callable[[Genotype, str, int], Evaluation]
 """Judges (genotype, encoder, number of the trial); `CandidateEvaluator` is one."""
@@ -39,7 +36,6 @@ class Search:
     Args:
         configuration: what to do.
         path: the run folder; the study's database is in it unless another storage is configured.
-        judge: scores a candidate.
         classes: number of classes of the data.
 
     Raises:
@@ -47,9 +43,8 @@ class Search:
         DataError: a latency table cannot be read or has no entries for the encoders.
     """
 
-    def __init__(self, configuration: SearchConfiguration, path: Path, judge: Judge, classes: int):
-        self.configuration, self.classes, self._judge = configuration, classes, judge
-        self._path = path
+    def __init__(self, configuration: SearchConfiguration, path: Path, classes: int):
+        self.configuration, self._path, self.classes = configuration, path, classes
         self.space = SearchSpace(
             configuration.branches, configuration.cells, configuration.encoders
         )
@@ -63,11 +58,17 @@ class Search:
         self._known: dict[tuple[str, str], TrialRecord] = {}
         self.records: list[TrialRecord] = []
 
-    def run(self, report: Callable[[TrialRecord], None] = lambda _: None) -> list[TrialRecord]:
+    def run(
+        self, judge: Judge, report: Callable[[TrialRecord], None] = lambda _: None
+    ) -> list[TrialRecord]:
         """Search until the wanted number of candidates was judged; return all records.
 
         Candidates over a budget are not counted. A candidate whose search was killed before it
         was stored is judged again first.
+
+        Args:
+            judge: scores a candidate.
+            report: is told of every candidate when it is stored.
 
         Raises:
             GateError: nearly all candidates are over budget, or the first ones all fail.
@@ -76,9 +77,9 @@ class Search:
         interrupted = self._study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
         for frozen in interrupted:
             # Optuna has no public way to take up a trial that another process left.
-            report(self._finish(optuna.trial.Trial(self._study, frozen._trial_id)))
+            report(self._finish(optuna.trial.Trial(self._study, frozen._trial_id), judge))
         while self._judged < self.configuration.trials:
-            report(self._finish(self._study.ask()))
+            report(self._finish(self._study.ask(), judge))
             self._check_progress()
         return self.records
 
@@ -104,7 +105,7 @@ class Search:
     def _judged(self) -> int:
         return sum(trial.state is not TrialState.PRUNED for trial in self.records)
 
-    def _finish(self, trial: optuna.trial.Trial) -> TrialRecord:
+    def _finish(self, trial: optuna.trial.Trial, judge: Judge) -> TrialRecord:
         """Bring a trial that was asked for to its end, and store it."""
         genotype, encoder = self.space.decode(
             {
@@ -113,7 +114,7 @@ class Search:
             }
         )
         facts = self._facts(genotype, encoder)
-        costs = _costs(facts)
+        costs = named_costs(facts["parameters"], facts["flops"], facts["latency_ms"])
         rejections = self._rejections(costs)
         earlier = self._known.get((facts["canonical"], encoder))
         start = time.perf_counter()
@@ -127,7 +128,7 @@ class Search:
             }
         else:
             try:
-                evaluation = self._judge(genotype, encoder, trial.number)
+                evaluation = judge(genotype, encoder, trial.number)
                 facts |= {"state": TrialState.COMPLETE, "score": evaluation.score}
                 facts |= {"split": evaluation.split}
             except CandidateError as error:
@@ -180,9 +181,7 @@ class Search:
 
     def _check_costs_known(self) -> None:
         """Fail now, not after the first candidate, where an objective names an unknown table."""
-        costs = {"parameters": 1.0, "flops": 1.0} | {
-            f"latency:{name}": 1.0 for name in self._tables
-        }
+        costs = named_costs(1, 1, dict.fromkeys(self._tables, 1.0))
         for objective in self._objectives:
             objective.factor(costs)
         for budget in self._budgets:
@@ -221,11 +220,6 @@ def load_tables(configuration: SearchConfiguration, classes: int) -> dict[str, L
             raise DataError(path, f"has no entries for the encoder {missing[0]}; profile it too")
         tables[path.stem] = table
     return tables
-
-
-def _costs(facts: dict[str, Any]) -> dict[str, float]:
-    latencies = {f"latency:{name}": ms for name, ms in facts["latency_ms"].items()}
-    return {"parameters": facts["parameters"], "flops": facts["flops"], **latencies}
 
 
 def counts(records: Sequence[TrialRecord]) -> dict[str, int]:

@@ -69,3 +69,10 @@ def test_flags_come_from_a_file_and_flags_win(cli, tmp_path, run_folder):
     assert result.code == 0, result.err
     assert result.document["trials"]["complete"] == 1
     assert json.loads((tmp_path / "run" / "config.json").read_text())["branches"] == 1
+
+
+def test_a_search_that_cannot_begin_leaves_its_folder_free(cli, tmp_path):
+    wrong = [value if value != 16 else 99 for value in SEARCH]
+    result = cli(*wrong, "--run", tmp_path / "run", "--trials", 1)
+    assert (result.code, "lower --search-images" in result.err) == (2, True)
+    assert not (tmp_path / "run").exists()

@@ -43,7 +43,7 @@ def run(path, judge=judge, **settings):
     path.mkdir(exist_ok=True)
     chosen = configuration(**settings)
     settle(chosen, path, resume=True)
-    return Search(chosen, path, judge, CLASSES).run()
+    return Search(chosen, path, CLASSES).run(judge)
 
 
 def essence(trials):

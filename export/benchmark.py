@@ -1,20 +1,47 @@
 """Time ONNX files side by side, ours or anyone's."""
 
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from export import environment
+from export.energy import Energy, energy_per_frame
+from export.errors import UsageError
+from export.feeds import sample_feeds
 from export.files import write_json
-from export.measurement import LatencySamples, measure
-from export.runtimes import Session, TensorSpec, get_runtime, open_session
+from export.footprint import Footprint, measure_footprint
+from export.measurement import LatencySamples, Ratio, measure, ratio
+from export.node_profile import NodeProfile
+from export.precision import precision_of
+from export.runtimes import Session, get_runtime, open_session
 from export.runtimes.base import Array
+from export.throughput import Streams, measure_throughput
+
+Mode = Literal["latency", "throughput"]
+ENERGY_SECONDS = 2.0
+GPU_STREAMS = 2
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What was foretold of a model's latency, or why nothing was.
+
+    Attributes:
+        ms: the prediction; None without one.
+        interval_ms: where nine of ten networks lie.
+        note: why there is no prediction.
+    """
+
+    ms: float | None = None
+    interval_ms: tuple[float, float] | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -24,28 +51,57 @@ class Timing:
     Attributes:
         path: the file.
         size_bytes: of the file.
-        samples: every run that counts.
-        ratio_to_first: its median over that of the first model.
-        predicted_ms: what a latency table says of it, or None.
+        precision: fp32, fp16 or int8; None of a file that is not ONNX.
+        turns: every run that counts, by turn.
+        fps: frames per second; of all streams together in throughput mode.
+        ratio: time a frame over that of the first model; see `export.measurement.ratio`.
+        expected: what a latency table says of it.
+        footprint: memory and cold start, if asked for.
+        energy: of a frame, if asked for.
+        profile: time of each node, if asked for.
     """
 
     path: Path
     size_bytes: int
-    samples: LatencySamples
-    ratio_to_first: float
-    predicted_ms: float | None
+    precision: str | None
+    turns: tuple[LatencySamples, ...]
+    fps: float
+    ratio: Ratio
+    expected: Expected = Expected()
+    footprint: Footprint | None = None
+    energy: Energy | None = None
+    profile: NodeProfile | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the promised JSON form."""
-        return {
+        samples = LatencySamples.pool(self.turns)
+        expected = self.expected.ms
+        document: dict[str, Any] = {
             "path": str(self.path),
-            "latency_ms": self.samples.summary(),
-            "samples": len(self.samples.ms),
-            "fps": round(1000 / self.samples.median, 2),
+            "precision": self.precision,
+            "latency_ms": samples.summary(),
+            "samples": len(samples.ms),
+            "turns": len(self.turns),
+            "fps": round(self.fps, 2),
             "size_bytes": self.size_bytes,
-            "predicted_ms": self.predicted_ms,
-            "ratio_to_first": round(self.ratio_to_first, 4),
+            "predicted_ms": expected,
+            "predicted_interval_ms": self.expected.interval_ms,
+            "prediction_error_percent": (
+                None if expected is None else round(100 * (expected / samples.median - 1), 2)
+            ),
+            "prediction_note": self.expected.note,
+            "ratio_to_first": round(self.ratio.median, 4),
+            "ratio_interval": [round(self.ratio.low, 4), round(self.ratio.high, 4)],
         }
+        if self.footprint:
+            document |= self.footprint.document()
+        if self.energy:
+            joules = self.energy.joules
+            document["energy_per_frame_joules"] = None if joules is None else round(joules, 6)
+            document["energy_note"] = self.energy.note
+        if self.profile:
+            document["profile"] = self.profile.document()
+        return document
 
 
 @dataclass(frozen=True)
@@ -55,6 +111,8 @@ class Benchmark:
     environment: dict[str, Any]
     runtime: str
     device: str
+    mode: Mode
+    streams: int
     settings: dict[str, Any]
     timings: tuple[Timing, ...]
 
@@ -64,6 +122,8 @@ class Benchmark:
             "environment": self.environment,
             "runtime": self.runtime,
             "device": self.device,
+            "mode": self.mode,
+            "streams": self.streams,
             "settings": self.settings,
             "models": [timing.document() for timing in self.timings],
         }
@@ -75,10 +135,13 @@ def benchmark(
     runtime: str = "onnxruntime",
     device: str = "cpu",
     threads: int | None = None,
+    mode: Mode = "latency",
+    streams: int | None = None,
     seconds: float = 5.0,
     input_size: int = 512,
     picture: Array | None = None,
-    predicted: Mapping[str, float] | None = None,
+    cold: bool = False,
+    energy: bool = False,
     raw: str | Path | None = None,
 ) -> Benchmark:
     """Time models in turns, so that their ratio holds on a machine that is not quiet.
@@ -87,78 +150,118 @@ def benchmark(
         models: paths of ONNX files with any inputs.
         runtime: name of the runtime.
         device: to run on.
-        threads: of one operator on the CPU; None takes every core.
+        threads: CPU threads, of all streams together; None takes every core.
+        mode: ``"latency"`` runs one frame after the other; ``"throughput"`` keeps ``streams``
+            frames in flight, each in a session and a thread of its own.
+        streams: in throughput mode; None makes one of each thread, on a GPU two.
         seconds: to spend on each model, after warm-up.
         input_size: height and width in pixels where a file leaves them free.
         picture: uint8 [H, W, 3], given to inputs that take such; see `sample_feeds`.
-        predicted: milliseconds that a latency table gives for a path.
+        cold: also measure memory and cold start, in a fresh process.
+        energy: also measure the energy of a frame, for two more seconds a model.
         raw: a JSON file for every sample in milliseconds, by path.
 
     Raises:
+        UsageError: the streams do not fit the mode or the threads.
         UsageError, DataError, UnavailableError: as `export.runtimes.open_session` does.
     """
+    streams = _streams(mode, streams, device, threads)
+    each = threads if mode == "latency" or device != "cpu" else _threads(threads) // streams
+    opener = partial(open_session, runtime=runtime, device=device, threads=each)
     with ExitStack() as stack:
-        sessions = [
-            stack.enter_context(open_session(path, runtime, device, threads)) for path in models
-        ]
-        timers = [
-            partial(session.time, sample_feeds(session, input_size, picture))
-            for session in sessions
-        ]
-        samples = measure(timers, seconds=seconds)
-        settings = sessions[0].settings
-        device = sessions[0].device
+        sessions = [stack.enter_context(opener(path)) for path in models]
+        feeds = [sample_feeds(session, input_size, picture) for session in sessions]
+        pairs = list(zip(sessions, feeds, strict=True))
+        settings, device = sessions[0].settings, sessions[0].device
+        if mode == "throughput":
+            running = [
+                stack.enter_context(Streams(partial(opener, path), feed, streams))
+                for path, feed in zip(models, feeds, strict=True)
+            ]
+            taken = measure_throughput(running, seconds=seconds)
+            turns = [[turn.samples for turn in each_turn] for each_turn in taken]
+            frame_ms = [[1000 / turn.fps for turn in each_turn] for each_turn in taken]
+            fps = [1000 / float(np.median(times)) for times in frame_ms]
+            work = [partial(streams_of.frames, ENERGY_SECONDS) for streams_of in running]
+        else:
+            turns = measure(
+                [partial(session.time, feed) for session, feed in pairs], seconds=seconds
+            )
+            frame_ms = [[turn.median for turn in each_turn] for each_turn in turns]
+            fps = [1000 / LatencySamples.pool(each_turn).median for each_turn in turns]
+            work = [partial(_frames, session, feed) for session, feed in pairs]
+        energies = [energy_per_frame(run, device) if energy else None for run in work]
+    footprints = [
+        measure_footprint(path, feed, runtime, device, each) if cold else None
+        for path, feed in zip(models, feeds, strict=True)
+    ]
+    timings = tuple(
+        Timing(
+            path=Path(path),
+            size_bytes=Path(path).stat().st_size,
+            precision=_precision(path),
+            turns=tuple(turns[i]),
+            fps=fps[i],
+            ratio=ratio(frame_ms[i], frame_ms[0]),
+            footprint=footprints[i],
+            energy=energies[i],
+        )
+        for i, path in enumerate(models)
+    )
     if raw:
-        write_json(raw, {str(path): taken.ms for path, taken in zip(models, samples, strict=True)})
+        write_raw(raw, timings)
     return Benchmark(
         environment=environment.describe(),
         runtime=f"{runtime} {get_runtime(runtime).version()}",
         device=device,
+        mode=mode,
+        streams=streams,
         settings=settings,
-        timings=tuple(
-            Timing(
-                path=Path(path),
-                size_bytes=Path(path).stat().st_size,
-                samples=taken,
-                ratio_to_first=taken.median / samples[0].median,
-                predicted_ms=(predicted or {}).get(str(path)),
-            )
-            for path, taken in zip(models, samples, strict=True)
-        ),
+        timings=timings,
     )
 
 
-def sample_feeds(
-    session: Session, input_size: int = 512, picture: Array | None = None, seed: int = 0
-) -> dict[str, Array]:
-    """Make an array for every input of a model.
-
-    Inputs of bytes [N, H, W, 3] get a picture, because the time of a tail may depend on what is to
-    be seen; noise, which no camera shows, would mislead. Everything else is random. Of the free
-    axes the first is 1, the others are ``input_size``.
-
-    Args:
-        session: the opened model.
-        input_size: in pixels.
-        picture: uint8 [H, W, 3] of any size; None makes a smooth one of random colours.
-        seed: of all that is random.
-    """
-    generator = np.random.default_rng(seed)
-    if picture is None:
-        picture = generator.integers(0, 256, (6, 6, 3), np.uint8)
-    return {spec.name: _sample(spec, input_size, picture, generator) for spec in session.inputs}
+def write_raw(path: str | Path, timings: Sequence[Timing]) -> None:
+    """Write every sample in milliseconds, by the model's path; one given twice gets a number."""
+    document: dict[str, tuple[float, ...]] = {}
+    for position, timing in enumerate(timings, 1):
+        name = str(timing.path)
+        document[f"{name} ({position})" if name in document else name] = LatencySamples.pool(
+            timing.turns
+        ).ms
+    write_json(path, document)
 
 
-def _sample(
-    spec: TensorSpec, input_size: int, picture: Array, generator: np.random.Generator
-) -> Array:
-    shape = tuple(
-        axis if isinstance(axis, int) else input_size if position else 1
-        for position, axis in enumerate(spec.shape)
-    )
-    if spec.dtype == np.uint8 and len(shape) == 4 and shape[3] == 3:
-        fitted = cv2.resize(picture, (shape[2], shape[1]), interpolation=cv2.INTER_CUBIC)
-        return np.repeat(fitted[None], shape[0], axis=0)
-    if np.issubdtype(spec.dtype, np.floating):
-        return generator.standard_normal(shape).astype(spec.dtype)
-    return generator.integers(0, 2, shape).astype(spec.dtype)
+def _threads(threads: int | None) -> int:
+    return threads or os.cpu_count() or 1
+
+
+def _streams(mode: Mode, streams: int | None, device: str, threads: int | None) -> int:
+    if mode == "latency":
+        if streams not in (None, 1):
+            raise UsageError(f"{streams} streams need --mode throughput; latency is of one frame")
+        return 1
+    if device != "cpu":
+        return streams or GPU_STREAMS
+    total = _threads(threads)
+    if streams and streams > total:
+        raise UsageError(
+            f"{streams} streams need a thread each, but there are {total}; give --threads "
+            f"{streams} or fewer --streams"
+        )
+    return streams or total
+
+
+def _frames(session: Session, feeds: dict[str, Array]) -> int:
+    until, frames = time.perf_counter() + ENERGY_SECONDS, 0
+    while time.perf_counter() < until:
+        session.run(feeds)
+        frames += 1
+    return frames
+
+
+def _precision(path: str | Path) -> str | None:
+    try:
+        return precision_of(path)
+    except Exception:  # an engine; its runtime has opened it
+        return None

@@ -6,14 +6,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
-import numpy as np
-from onnx import TensorProto, helper
 
 from export import environment
+from export.conformance import Target
+from export.conformance.models import tiny_model
+from export.conformance.report import candidates
 from export.errors import NastoolError
-from export.runtimes import RUNTIMES, get_runtime
+from export.runtimes import get_runtime
 
-DEVICES = ("cpu", "cuda")
+__all__ = ["Problem", "diagnose", "tiny_model"]
+
+# What it costs when a runtime does not run on a device.
+COSTS = {
+    ("onnxruntime", "cpu"): "nothing can be measured, checked or shown",
+    ("onnxruntime", "cuda"): "no timing and no demo on an NVIDIA GPU; the CPU does all work",
+    ("tensorrt", "cuda"): "no engines for NVIDIA GPUs; everything else works",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ def diagnose() -> dict[str, Any]:
         ``remedy``).
     """
     found = environment.describe()
-    runtimes = [_try_runtime(name, device) for name in RUNTIMES for device in DEVICES]
+    runtimes = [_try_target(target) for target in candidates(len(found["gpus"]))]
     camera, display = _camera_works(), _display_works()
     problems = [
         *(_runtime_problem(runtime) for runtime in runtimes if not runtime["works"]),
@@ -50,47 +58,27 @@ def diagnose() -> dict[str, Any]:
     }
 
 
-def tiny_model() -> bytes:
-    """Build the smallest model of the kind that we export: bytes in, convolution, labels out."""
-    weights = helper.make_tensor("weights", TensorProto.FLOAT, (2, 3, 1, 1), [1.0] * 3 + [-1.0] * 3)
-    nodes = [
-        helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", ["planes"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Conv", ["pixels", "weights"], ["logits"]),
-        helper.make_node("ArgMax", ["logits"], ["largest"], axis=1, keepdims=0),
-        helper.make_node("Cast", ["largest"], ["labels"], to=TensorProto.UINT8),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, (1, 8, 8, 3))],
-        [helper.make_tensor_value_info("labels", TensorProto.UINT8, (1, 8, 8))],
-        [weights],
-    )
-    opset = helper.make_opsetid("", 18)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
-
-
-def _try_runtime(name: str, device: str) -> dict[str, Any]:
-    result = {"runtime": name, "version": None, "device": device, "works": False, "problem": None}
+def _try_target(target: Target) -> dict[str, Any]:
+    problem = target.problem()
     try:
-        runtime = get_runtime(name)
-        result["version"] = runtime.version()
-        with runtime.open(tiny_model(), device) as session:
-            labels = session.run({"image": np.full((1, 8, 8, 3), 9, np.uint8)})["labels"]
-    except NastoolError as error:
-        return {**result, "problem": str(error)}
-    if labels.any():
-        return {**result, "problem": "runs, but computes wrong labels"}
-    return {**result, "works": True}
+        version = get_runtime(target.runtime).version()
+    except NastoolError:
+        version = None
+    return {
+        "runtime": target.runtime,
+        "version": version,
+        "device": target.device,
+        "works": problem is None,
+        "problem": problem,
+    }
 
 
 def _runtime_problem(runtime: dict[str, Any]) -> Problem:
-    if runtime["device"] == "cuda":
-        cost = "no timing and no demo on an NVIDIA GPU; the CPU does all work"
-    else:
-        cost = "nothing can be measured, checked or shown"
-    return Problem(f"{runtime['runtime']} on {runtime['device']}", cost, runtime["problem"])
+    name, device = runtime["runtime"], runtime["device"]
+    cost = COSTS.get(
+        (name, device.partition(":")[0]), f"no timing and no demo with {name} on {device}"
+    )
+    return Problem(f"{name} on {device}", cost, runtime["problem"])
 
 
 def _machine_problems(found: dict[str, Any], camera: bool, display: bool) -> list[Problem]:
@@ -101,14 +89,6 @@ def _machine_problems(found: dict[str, Any], camera: bool, display: bool) -> lis
                 "NVIDIA GPU (nvidia-smi shows none)",
                 "training and search run on the CPU, and take many times longer",
                 "on a machine with one, install its driver",
-            )
-        )
-    if "tensorrt" not in found["packages"]:
-        problems.append(
-            Problem(
-                "TensorRT",
-                "no engines for NVIDIA GPUs; everything else works",
-                "with a GPU: pip install tensorrt (it fetches from NVIDIA's own index)",
             )
         )
     governor = found["cpu"]["governor"]

@@ -22,6 +22,8 @@ class ModelMetadata(BaseModel):
         genotype: the published text of the architecture, if it was searched.
         encoder: name of the encoder.
         input_size: height and width in pixels that it was made for.
+        tail: how its logits become labels; see `export.tail`.
+        float_parts: of an int8 file, the parts of the network that stayed in float.
         training: how it was trained: data, epochs, figures; free in form.
         licence: what the weights may be used for, which follows from their data.
         format_version: of this record.
@@ -34,6 +36,8 @@ class ModelMetadata(BaseModel):
     genotype: str | None = None
     encoder: str | None = None
     input_size: int = Field(gt=0)
+    tail: str | None = None
+    float_parts: list[str] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     licence: str
     format_version: int = FORMAT_VERSION
@@ -71,7 +75,7 @@ class ModelMetadata(BaseModel):
             raise DataError(
                 source, "has no metadata 'classes': not exported by nastool; use nastool export"
             )
-        texts = {"genotype", "encoder", "licence"}
+        texts = {"genotype", "encoder", "tail", "licence"}
         try:
             values = {
                 key: properties[key] if key in texts else json.loads(properties[key])

@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from export.errors import UsageError
 from export.files import whole_file
 from export.metadata import ModelMetadata
+from export.simplify import simplify
 from export.tail import DEFAULT_TAIL, TAILS
 
 OPSETS = (18, 19, 20)
+STRIDE = 32
+"""A free height or width is a multiple of this, the coarsest grid of common encoders."""
 Output = Literal["labels", "probabilities"]
 LOGITS = "logits"
 PRODUCER = "nastool"
@@ -82,6 +85,7 @@ def export_onnx(
     metadata: ModelMetadata,
     input_size: int = 512,
     batch: int | None = 1,
+    any_size: bool = False,
     opset: int = 18,
     output: Output = "labels",
     tail: str = DEFAULT_TAIL,
@@ -97,6 +101,7 @@ def export_onnx(
         metadata: written into the file.
         input_size: height and width, in pixels.
         batch: images at once, or None for any number.
+        any_size: leave height and width free, in multiples of `STRIDE`.
         opset: 18, 19 or 20: older ones cannot be written, newer ones cannot be quantised.
         output: what the file gives.
         tail: name of the tail; see `export.tail`.
@@ -108,6 +113,10 @@ def export_onnx(
         raise UsageError(f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset}")
     if tail not in TAILS:
         raise UsageError(f"tail {tail!r} is not known; known: {', '.join(TAILS)}")
+    free: dict[int, Any] = {} if batch else {0: torch.export.Dim("batch")}
+    if any_size:
+        sides = [torch.export.Dim(f"{side}_{STRIDE}", min=2) for side in ("height", "width")]
+        free |= {axis: STRIDE * side for axis, side in enumerate(sides, 1)}
     model = to_onnx(
         Deployable(network, output, tail).eval(),
         # Two images for any number, because the exporter takes an axis of size 1 for fixed.
@@ -115,11 +124,13 @@ def export_onnx(
         ["image"],
         ["labels"] if output == "labels" else ["labels", "probabilities"],
         opset=opset,
-        dynamic_shapes=None if batch else {"image": {0: torch.export.Dim("batch")}},
+        dynamic_shapes={"image": free} if free else None,
     )
     _name_parts(model)
+    if any_size or not batch:
+        _copy_shape(model.graph.input[0], model.graph.output[0])
     _strip(model)
-    metadata.write(model)
+    metadata.model_copy(update={"tail": tail}).write(model)
     onnx.checker.check_model(model, full_check=True)
     path = Path(path)
     with whole_file(path) as temporary:
@@ -169,6 +180,7 @@ def to_onnx(
     # Asked for less than it can write, the exporter silently writes more.
     written = {entry.domain: entry.version for entry in model.opset_import}
     assert written == {"": opset}, f"the exporter wrote opsets {written}, not {opset}"
+    simplify(model)
     return model
 
 
@@ -207,6 +219,13 @@ def part(node: onnx.NodeProto) -> str:
     """Return which of `Deployable`'s modules a node of an exported file belongs to."""
     first = node.name.partition("/")[0].partition(".")[0]
     return first if first in PARTS else "network"
+
+
+def _copy_shape(image: onnx.ValueInfoProto, labels: onnx.ValueInfoProto) -> None:
+    """Name the axes of the labels like the image's; the exporter writes formulas."""
+    axes = labels.type.tensor_type.shape.dim
+    for axis, like in zip(axes, image.type.tensor_type.shape.dim, strict=False):
+        axis.CopyFrom(like)
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -1,6 +1,6 @@
 """Does the file compute what the network computes? Pixel by pixel, on real pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +32,8 @@ class Parity:
         images: how many pictures.
         argmax_agreement: the share of pixels with the same label, 0 to 1, over all pictures.
         max_abs_error: the largest difference between logits, at the network's resolution; no
-            upsampled logit differs by more, since each is a weighted mean of those. 0 for a file
-            of constant labels, which computes none.
+            upsampled logit differs by more, since each is a weighted mean of those. None for a
+            file that shows no logits: one of constant labels, or an engine.
         worst_image: the picture with the fewest agreeing pixels, and its share
         worst_agreement: of them.
         worst_map: a PNG of it with the disagreeing pixels in red, or None where all agree.
@@ -44,7 +44,7 @@ class Parity:
     reference: str
     images: int
     argmax_agreement: float
-    max_abs_error: float
+    max_abs_error: float | None
     worst_image: str
     worst_agreement: float
     worst_map: Path | None
@@ -54,6 +54,16 @@ class Parity:
     def passed(self) -> bool:
         """Whether the agreement reaches the floor."""
         return self.argmax_agreement >= self.floor
+
+    @property
+    def complaint(self) -> str | None:
+        """Say how the floor is missed, if it is."""
+        if self.passed:
+            return None
+        return (
+            f"{self.argmax_agreement:.4%} of the pixels agree with torch, below {self.floor:.4%}; "
+            f"worst image {self.worst_image}"
+        )
 
     def document(self) -> dict[str, Any]:
         """Return the promised JSON form."""
@@ -98,12 +108,8 @@ class _Tally:
 
 def check_parity(
     network: nn.Module,
-    files: Sequence[tuple[str | Path, float]],
+    files: Sequence[tuple[str | Path, float, Mapping[str, Any]]],
     images: Iterable[tuple[str, Array]],
-    *,
-    runtime: str = "onnxruntime",
-    device: str = "cpu",
-    **options: Any,
 ) -> list[Parity]:
     """Compare exported files with the network in torch, on the same pictures.
 
@@ -112,11 +118,9 @@ def check_parity(
 
     Args:
         network: as given to `export.onnx.export_onnx`, in evaluation mode, on the CPU.
-        files: paths and the agreement that each must reach, 0 to 1.
+        files: paths, the agreement that each must reach, 0 to 1, and how each is opened: further
+            arguments of `export.runtimes.open_session`.
         images: names and pictures, uint8 [H, W, 3] of the files' size.
-        runtime: runs the files.
-        device: runs the files on it.
-        options: further arguments of `export.runtimes.open_session`.
 
     Raises:
         UsageError: there are no images, or they have another size.
@@ -124,10 +128,10 @@ def check_parity(
     count = 0
     with ExitStack() as stack, torch.inference_mode():
         tallies = []
-        for path, _ in files:
-            tally = _Tally(stack.enter_context(open_session(path, runtime, device, **options)))
+        for path, _, options in files:
+            tally = _Tally(stack.enter_context(open_session(path, **options)))
             if model := _with_logits(path):
-                tally.logits = stack.enter_context(open_session(model, runtime, device, **options))
+                tally.logits = stack.enter_context(open_session(model, **options))
             tallies.append(tally)
         for name, image in images:
             count += 1
@@ -143,18 +147,20 @@ def check_parity(
             reference=f"torch {torch.__version__}",
             images=count,
             argmax_agreement=tally.agreeing / tally.pixels,
-            max_abs_error=tally.error,
+            max_abs_error=tally.error if tally.logits else None,
             worst_image=tally.worst_name,
             worst_agreement=tally.worst,
             worst_map=_write_map(Path(path), tally),
             floor=floor,
         )
-        for (path, floor), tally in zip(files, tallies, strict=True)
+        for (path, floor, _), tally in zip(files, tallies, strict=True)
     ]
 
 
 def _with_logits(path: str | Path) -> bytes | None:
     """Return a file's contents with the logits as a further output, if it computes any."""
+    if Path(path).suffix != ".onnx":
+        return None
     model = onnx.load(path)
     if not any(LOGITS in node.output for node in model.graph.node):
         return None

@@ -1,88 +1,53 @@
-"""From a checkpoint, or a bare genotype, to files that run on a device and their parity."""
+"""From a checkpoint, or a bare genotype, to files that run on a device, checked against torch."""
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
 
+from export.bundle import write_bundle
 from export.console import track
 from export.errors import UsageError
 from export.files import whole_file, write_json
 from export.onnx import export_onnx
-from export.parity import Parity, check_parity
-from export.precision import Precision, Target, to_fp16, to_int8
+from export.parity import check_parity
+from export.precision import Precision, to_fp16
+from export.quantisation import Quantiser, Target
 from export.runtimes.base import Array
-from export.tail import DEFAULT_TAIL
-from toolchain.blueprint import AGGREGATION
+from export.tail_choice import TailChoice, fastest_tail
+from export.tensorrt_engine import build_engine
+from export.tensorrt_library import load_tensorrt
+from toolchain.blueprint import AGGREGATION, blueprint
 from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.datasets.base import resize_sample
 from toolchain.datasets.labels import CELEBAMASK_HQ
+from toolchain.exported import Deployment, ExportedFile
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import Segmenter
+from toolchain.profiling.face import face_maps
+from toolchain.quality import Quality, choose_int8, judge
 from toolchain.training.checkpoints import CheckpointInfo, load_segmenter
 from toolchain.training.evaluation import evaluation_data
 
 # Shares of pixels that keep their label. Reduced precision moves boundaries by design; how much is
 # worth it is for the F1 to say, and these floors only catch what is broken.
 FLOORS: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.995, "int8": 0.9}
+# Mean F1 that a file may lose against torch.
+MAX_LOSSES: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.002, "int8": 0.01}
+# int8 is chosen on other images than it is judged on, so it aims for less than it may lose.
+AIM = 0.5
 NAMES: dict[Precision, str] = {
     "fp32": "model.onnx",
     "fp16": "model-fp16.onnx",
     "int8": "model-int8.onnx",
 }
 CALIBRATION_IMAGES = 100
-
-
-@dataclass(frozen=True)
-class ExportedFile:
-    """A file of a deployment and how well it agrees with torch."""
-
-    path: Path
-    precision: Precision
-    opset: int
-    parity: Parity
-
-    def document(self) -> dict[str, Any]:
-        """Return the promised JSON form."""
-        return {
-            "path": str(self.path),
-            "format": "onnx",
-            "precision": self.precision,
-            "size_bytes": self.path.stat().st_size,
-            "opset": self.opset,
-            "parity": self.parity.document(),
-        }
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """The files of one network."""
-
-    files: tuple[ExportedFile, ...]
-
-    @property
-    def failure(self) -> str | None:
-        """Why the parity gate failed, or None."""
-        failed = [file for file in self.files if not file.parity.passed]
-        if not failed:
-            return None
-        parity = failed[0].parity
-        return (
-            f"{failed[0].path}: {parity.argmax_agreement:.4%} of the pixels agree with torch, "
-            f"below {parity.floor:.4%}; worst image {parity.worst_image}"
-        )
-
-    def document(self) -> dict[str, Any]:
-        """Return the promised JSON form; ``parity`` is that of the least agreeing file."""
-        least = min(self.files, key=lambda file: file.parity.argmax_agreement - file.parity.floor)
-        return {
-            "files": [file.document() for file in self.files],
-            "parity": least.parity.document(),
-        }
+CHOICE_IMAGES = 40
+FASTEST = "fastest"
 
 
 def load_network(
@@ -117,14 +82,19 @@ def deploy(
     precisions: Sequence[Precision] = ("fp32",),
     input_size: int | None = None,
     batch: int | None = 1,
+    any_size: bool = False,
     probabilities: bool = False,
-    tail: str = DEFAULT_TAIL,
+    tail: str = FASTEST,
     target: Target = "cpu",
     calibration: str | None = None,
     data: str | None = None,
     images: int = 50,
     min_agreement: float | None = None,
+    min_f1: float | None = None,
+    max_f1_loss: float | None = None,
     licence: str | None = None,
+    bundle: bool = False,
+    tensorrt: bool = False,
 ) -> Deployment:
     """Write a network as ONNX files, one a precision, and compare each with torch.
 
@@ -138,26 +108,46 @@ def deploy(
         precisions: which files to write.
         input_size: height and width in pixels; None is the size of its training.
         batch: images at once, None for any number.
+        any_size: take images of any size in multiples of 32.
         probabilities: also give the class probabilities, at the network's resolution.
-        tail: see `export.tail`.
-        target: what int8 is for; see `export.precision.RECIPES`.
-        calibration: data that int8 takes its ranges from.
-        data: data for the comparison; None is synthetic faces.
+        tail: see `export.tail`; `FASTEST` measures which.
+        target: what int8 is for; see `export.quantisation.RECIPES`.
+        calibration: data that int8 takes its ranges from, and chooses its float parts by.
+        data: labelled data for the comparison and the F1; None compares on synthetic faces and
+            measures no F1.
         images: how many for the comparison.
         min_agreement: the floor of agreeing pixels, 0 to 1; None is `FLOORS` by precision.
+        min_f1: the floor of the mean F1 of every file; needs ``data``.
+        max_f1_loss: how much mean F1 a file may lose against torch; None is `MAX_LOSSES`.
         licence: terms of use to state in the files; None is what the training data says.
+        bundle: also write ``bundle/``, a folder that runs without this project, unless a gate
+            failed; see `export.bundle`.
+        tensorrt: also build an engine of each file for this machine's GPU, and check that too;
+            the tail is then ``resize`` and int8 is for GPUs.
 
     Raises:
-        UsageError: int8 without calibration data, or a number is out of range.
+        UsageError: something is missing for what is asked, or a number is out of range.
         DataError: the data cannot be used.
+        UnavailableError: TensorRT is missing.
     """
+    if tensorrt:
+        load_tensorrt()
+        # TensorRT moves no bytes inside a graph, as the other tails do.
+        tail, target = "resize", "gpu"
     if "int8" in precisions and calibration is None:
         raise UsageError("int8 needs images to take its ranges from; give --calibration DATA")
+    if data is None and (min_f1, max_f1_loss) != (None, None):
+        raise UsageError("a floor of the F1 needs labelled images; give --data DATA")
     size = input_size or info.input_size
     judged = evaluation_data(data or f"synthetic:{images}", None, images)
     folder = Path(output)
-    deployable = network.deployable(size)
-    paths = [folder / NAMES[precision] for precision in precisions]
+    deployable = network.deployable(size, any_size=any_size)
+    chosen = choose_tail(network, size) if tail == FASTEST else TailChoice(tail, {})
+    losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
+    # The int8 kernels of this CPU may overflow where the target's do not.
+    options = {p: {"float_quantised": p == "int8" and target == "gpu"} for p in precisions}
+    paths = {precision: folder / NAMES[precision] for precision in precisions}
+    float_parts = None
     with TemporaryDirectory() as temporary:
         plain = export_onnx(
             deployable,
@@ -165,43 +155,105 @@ def deploy(
             metadata=replace(info, input_size=size, licence=licence or info.licence).metadata(),
             input_size=size,
             batch=batch,
+            any_size=any_size,
             output="probabilities" if probabilities else "labels",
-            tail=tail,
+            tail=chosen.name,
         )
-        for precision, path in zip(precisions, paths, strict=True):
+        for precision, path in paths.items():
             if precision == "fp16":
                 to_fp16(plain, path)
             elif precision == "int8":
                 seen = open_dataset(str(calibration), "train")
                 pictures = (image for _, image in _pictures(seen, CALIBRATION_IMAGES, size))
-                to_int8(plain, path, pictures, target=target)
+                with Quantiser(plain, pictures, target) as quantiser:
+                    if data is not None:
+                        wanted = _spread(seen, CHOICE_IMAGES)
+                        aim = AIM * losses["int8"]
+                        float_parts = choose_int8(
+                            plain, quantiser, wanted, size, aim, **options["int8"]
+                        )
+                    # Unjudged, the last convolution stays in float to be on the safe side.
+                    quantiser.write(path, float_parts.names if float_parts else (quantiser.last,))
             else:
                 with whole_file(path) as copy:
                     shutil.copyfile(plain, copy)
-    floors = [FLOORS[p] if min_agreement is None else min_agreement for p in precisions]
+    checked: list[tuple[Path, Precision, dict[str, Any]]] = [
+        (path, p, options[p]) for p, path in paths.items()
+    ]
+    if tensorrt:
+        on_gpu = {"runtime": "tensorrt", "device": "cuda:0"}
+        checked += [(build_engine(path, folder).path, p, on_gpu) for p, path in paths.items()]
     parities = check_parity(
         deployable,
-        list(zip(paths, floors, strict=True)),
+        [
+            (path, FLOORS[p] if min_agreement is None else min_agreement, how)
+            for path, p, how in checked
+        ],
         track(_pictures(judged, images, size), "comparing with torch", len(judged)),
-        # The int8 kernels of this CPU may overflow where the target's do not.
-        float_quantised=target == "gpu",
     )
-    deployment = Deployment(
-        tuple(
-            ExportedFile(path, precision, _opset(path), parity)
-            for path, precision, parity in zip(paths, precisions, parities, strict=True)
+    qualities: Sequence[Quality | None] = [None] * len(checked)
+    if data is not None:
+        gates = [(path, losses[p], how) for path, p, how in checked]
+        qualities = judge(deployable, gates, judged, size, min_f1)
+    files = [
+        ExportedFile(
+            path,
+            "onnx" if path == paths[p] else "tensorrt",
+            p,
+            _opset(paths[p]),
+            parity,
+            quality,
+            float_parts if p == "int8" else None,
         )
-    )
+        for (path, p, _), parity, quality in zip(checked, parities, qualities, strict=True)
+    ]
+    deployment = Deployment(tuple(files), chosen)
+    if bundle and not deployment.failure:
+        sample = face_photo(size)
+        written = write_bundle(
+            list(paths.values()), folder / "bundle", sample=sample, figures=_figures(files)
+        )
+        deployment = replace(deployment, bundle=written)
     write_json(folder / "export.json", deployment.document())
     return deployment
 
 
+def _figures(files: Sequence[ExportedFile]) -> dict[str, Any]:
+    """Return what a model card says of the files: no path of this machine."""
+    figures: dict[str, Any] = {}
+    for file in files:
+        parity = file.parity.document()
+        del parity["worst_map"], parity["worst_image"]
+        name = f"{file.format} {file.precision}"
+        figures[f"Agreement with torch, {name}"] = parity
+        if file.quality:
+            figures[f"F1, {name}"] = file.quality.document()
+    return figures
+
+
+def face_photo(size: int) -> Array:
+    """Return the picture of a synthetic face, uint8 [size, size, 3]."""
+    return resize_sample(open_dataset("synthetic:1:0").read(0), size).image
+
+
+def choose_tail(network: Segmenter, size: int) -> TailChoice:
+    """Time the tails on this CPU, on logits that show a face at the network's resolution."""
+    plan = blueprint(network.genotype, network.encoder_name, network.classes, size)
+    (labels,) = plan.labels
+    return fastest_tail(face_maps(network.classes, labels.size), size, size)
+
+
+def _spread(dataset: FaceDataset, limit: int) -> FaceDataset:
+    """Return at most ``limit`` samples, spread over a dataset."""
+    count = min(limit, len(dataset))
+    return dataset.subset([index * len(dataset) // count for index in range(count)])
+
+
 def _pictures(dataset: FaceDataset, limit: int, size: int) -> Iterator[tuple[str, Array]]:
     """Yield names and images of at most ``limit`` samples, spread over a dataset."""
-    count = min(limit, len(dataset))
-    for index in range(count):
-        sample = resize_sample(dataset.read(index * len(dataset) // count), size)
-        yield sample.name, sample.image
+    for sample in _spread(dataset, limit):
+        resized = resize_sample(sample, size)
+        yield resized.name, resized.image
 
 
 def _opset(path: Path) -> int:

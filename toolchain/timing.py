@@ -1,64 +1,117 @@
-"""Time model files, with what a latency table predicts for those of ours beside it."""
+"""Time model files, with what latency tables and genotypes say of those of ours beside it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from export.benchmark import Benchmark, benchmark
-from export.errors import DataError
+from export.benchmark import Benchmark, Expected, Timing, benchmark
+from export.errors import DataError, UsageError
+from export.feeds import sample_feeds
 from export.metadata import ModelMetadata
+from export.node_profile import NodeProfile, profile_nodes
 from export.precision import precision_of
 from export.runtimes import open_session
 from toolchain.genotype import Genotype
+from toolchain.part_names import part_label
 from toolchain.profiling.face import face_image
 from toolchain.profiling.table import LatencyTable
+
+# What the int8 networks of a latency table leave in float.
+LAST_PART = "decoder.classifier"
 
 
 def time_models(
     models: Sequence[Path],
     *,
+    runtime: str = "onnxruntime",
+    device: str = "cpu",
+    threads: int | None = None,
     input_size: int = 512,
     latency_table: Path | None = None,
+    profile: bool = False,
     **settings: Any,
 ) -> Benchmark:
     """Time model files on a synthetic face; see `export.benchmark.benchmark`.
 
     Args:
         models: paths of ONNX files.
+        runtime: name of the runtime.
+        device: to run on.
+        threads: CPU threads; None takes as many as the table was made with, or every core.
         input_size: height and width in pixels where a file leaves them free.
         latency_table: predicts files of `nastool export` that have the table's precision,
-            input size and number of classes; others have no prediction.
+            input size and number of classes; the others get a note that says why not.
+        profile: also time every node, and add the times up by the parts of the genotype.
         settings: the further arguments of `export.benchmark.benchmark`.
 
     Raises:
         DataError: the table cannot be read, or was made for another machine, or lacks an entry.
         UsageError, UnavailableError: as `export.benchmark.benchmark` does.
     """
-    predicted = {}
+    expected = [Expected() for _ in models]
     if latency_table:
         table = LatencyTable.load(latency_table)
-        table.check_matches(threads=settings.get("threads"))
-        for path in models:
-            prediction = _predict(path, table)
-            if prediction is not None:
-                predicted[str(path)] = prediction
+        threads = threads or table.provenance.threads
+        table.check_matches(threads=threads)
+        in_use = {"runtime": runtime, "device": device, "mode": settings.get("mode", "latency")}
+        expected = [_expect(path, table, in_use) for path in models]
     picture = face_image((input_size, input_size))[0]
-    return benchmark(
-        models, input_size=input_size, picture=picture, predicted=predicted, **settings
-    )
+    where: dict[str, Any] = {"runtime": runtime, "device": device, "threads": threads}
+    result = benchmark(models, input_size=input_size, picture=picture, **where, **settings)
+
+    def completed(timing: Timing, foretold: Expected) -> Timing:
+        found = None
+        if profile:
+            with open_session(timing.path, **where) as session:
+                feeds = sample_feeds(session, input_size, picture)
+                found = _in_words(profile_nodes(session, feeds), session.metadata)
+        return replace(timing, expected=foretold, profile=found)
+
+    return replace(result, timings=tuple(map(completed, result.timings, expected)))
 
 
-def _predict(path: Path, table: LatencyTable) -> float | None:
+def _in_words(profile: NodeProfile, metadata: dict[str, str]) -> NodeProfile:
+    try:
+        genotype = Genotype.parse(metadata["genotype"])
+    except (KeyError, UsageError, DataError):
+        return profile
+    return replace(profile, label=part_label(genotype, profile.nodes))
+
+
+def _expect(path: Path, table: LatencyTable, in_use: dict[str, str]) -> Expected:
+    made = table.provenance
+    in_table: dict[str, Any] = {"mode": "latency", **made.model_dump()}
+
+    def differs(here: dict[str, Any]) -> Expected | None:
+        for field, value in here.items():
+            if in_table[field] != value:
+                return Expected(note=f"{path}: {field} is {value}, the table's {in_table[field]}")
+        return None
+
+    if other := differs(in_use):
+        return other
     with open_session(path) as session:
         try:
             metadata = ModelMetadata.read(session.metadata, path)
-        except DataError:
-            return None
-    made = table.provenance
-    here = (precision_of(path), (metadata.input_size, metadata.input_size), len(metadata.classes))
-    if here != (made.precision, made.input_size, made.classes):
-        return None
+        except DataError as error:
+            return Expected(note=str(error))
     if metadata.genotype is None or metadata.encoder is None:
-        return None
-    plan = table.plan(Genotype.parse(metadata.genotype), metadata.encoder)
-    return round(table.predict(plan).median, 4)
+        return Expected(note=f"{path}: its metadata names no genotype and encoder")
+    of_file = {
+        "precision": precision_of(path),
+        "input_size": (metadata.input_size, metadata.input_size),
+        "classes": len(metadata.classes),
+        "tail": metadata.tail,
+    }
+    if other := differs(of_file):
+        return other
+    if of_file["precision"] == "int8" and metadata.float_parts != [LAST_PART]:
+        return Expected(
+            note=f"{path}: leaves {', '.join(metadata.float_parts or ['nothing'])} in float, the "
+            f"table's networks {LAST_PART}"
+        )
+    prediction = table.predict(table.plan(Genotype.parse(metadata.genotype), metadata.encoder))
+    return Expected(
+        round(prediction.median, 4), (round(prediction.low, 4), round(prediction.high, 4))
+    )

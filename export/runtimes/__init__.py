@@ -10,7 +10,10 @@ from export.runtimes.base import Runtime, Session, TensorSpec
 __all__ = ["RUNTIMES", "Runtime", "Session", "TensorSpec", "get_runtime", "open_session"]
 
 # name -> module:class; a new runtime is one module and one line here.
-RUNTIMES = {"onnxruntime": "export.runtimes.onnxruntime:OnnxRuntime"}
+RUNTIMES = {
+    "onnxruntime": "export.runtimes.onnxruntime:OnnxRuntime",
+    "tensorrt": "export.runtimes.tensorrt:TensorRt",
+}
 
 
 def get_runtime(name: str) -> type[Runtime]:

@@ -98,6 +98,25 @@ class Session(ABC):
         """
         return self.time_impl(self._checked(feeds), count)
 
+    def layer_times(self, feeds: Mapping[str, Array], runs: int) -> dict[str, float]:
+        """Time every node as the runtime runs it; not every runtime can.
+
+        Args:
+            feeds: as for `run`.
+            runs: how many runs the medians are of.
+
+        Returns:
+            Median milliseconds by the runtime's name of the node, in the order of execution. A
+            node that runs several times in a run counts with the sum.
+
+        Raises:
+            UnavailableError: the runtime does not tell on this device.
+        """
+        raise UnavailableError(
+            f"{self.source}: this runtime does not time single nodes on {self.device}; leave out "
+            "--profile, or take --runtime onnxruntime --device cpu"
+        )
+
     def close(self) -> None:
         """Free the model and its device memory; closing twice is harmless."""
         self.close_impl()
@@ -133,7 +152,7 @@ class Session(ABC):
         for spec in self.inputs:
             if spec.name not in feeds:
                 raise UsageError(f"{self.source}: input {spec.name!r} is missing")
-            array = np.ascontiguousarray(feeds[spec.name])
+            array = np.asarray(feeds[spec.name], order="C")
             if not spec.accepts(array):
                 given = TensorSpec(spec.name, array.shape, array.dtype)
                 raise UsageError(f"{self.source}: takes {spec}, but was given {given}")
@@ -142,9 +161,16 @@ class Session(ABC):
 
 
 class Runtime(ABC):
-    """A library that runs models; used as a class, never made into an object."""
+    """A library that runs models; used as a class, never made into an object.
+
+    Attributes:
+        name: as users write it.
+        kinds: of devices that it may use where they exist; `devices` says which do here.
+        options_type: a frozen dataclass of what `open` takes besides.
+    """
 
     name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     options_type: ClassVar[type]
 
     @classmethod

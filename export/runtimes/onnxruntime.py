@@ -2,8 +2,10 @@
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import onnxruntime as ort
 
 from export.errors import DataError, NastoolError, UnavailableError
 from export.runtimes.base import IN_MEMORY, Array, Runtime, Session, TensorSpec
+from export.runtimes.onnxruntime_profile import node_times
 
 CUDA = "CUDAExecutionProvider"
 CUDA_REMEDY = (
@@ -123,7 +126,11 @@ class OnnxRuntime(Runtime):
             raise UnavailableError(f"the CUDA libraries cannot be loaded: {CUDA_REMEDY}")
         if kind == "cpu":
             settings: dict[str, Any] = {"threads": native_options.intra_op_num_threads}
-            return OnnxRuntimeSession(native, source, "cpu", settings)
+            session = OnnxRuntimeSession(native, source, "cpu", settings)
+            session.reopen = lambda profile: cls.open_impl(
+                model, kind, index, threads, replace(options, profile=profile)
+            )
+            return session
         settings = {
             "copies": options.copies,
             "cuda_graph": options.cuda_graph,
@@ -133,7 +140,14 @@ class OnnxRuntime(Runtime):
 
 
 class OnnxRuntimeSession(Session):
-    """A model on the CPU."""
+    """A model on the CPU.
+
+    Attributes:
+        reopen: opens it once more, to write a profile under the path given; None on a GPU, where
+            ONNX Runtime times the launches of the nodes, not the nodes.
+    """
+
+    reopen: Callable[[Path], Session] | None = None
 
     def __init__(self, native: Any, source: str, device: str, settings: dict[str, Any]):
         self.native = native
@@ -161,6 +175,16 @@ class OnnxRuntimeSession(Session):
         for name, array in outputs.items():
             binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
         return _timed(lambda: self.native.run_with_iobinding(binding), count)
+
+    def layer_times(self, feeds: Mapping[str, Array], runs: int) -> dict[str, float]:
+        """Time every node, in a session of its own that writes ONNX Runtime's profile."""
+        if self.reopen is None:
+            return super().layer_times(feeds, runs)
+        with TemporaryDirectory() as folder:
+            with self.reopen(Path(folder) / "profile") as session:
+                session.time(feeds, runs)
+            (path,) = Path(folder).iterdir()
+            return node_times(path, runs)
 
     def close_impl(self) -> None:
         """Free the model; write the profile, if one was asked for."""
@@ -255,7 +279,11 @@ def _timed(call: Any, count: int) -> list[float]:
 def _spec(source: str, value: Any) -> TensorSpec:
     element = value.type.removeprefix("tensor(").removesuffix(")")
     if element not in DTYPES:
-        raise DataError(source, f"{value.name!r} is of type {value.type}, which has no array form")
+        raise DataError(
+            source,
+            f"{value.name!r} is of type {value.type}, which has no array form; give a model whose "
+            "inputs and outputs are tensors of numbers",
+        )
     return TensorSpec(value.name, tuple(value.shape), np.dtype(DTYPES[element]))
 
 
@@ -272,6 +300,12 @@ def _opening_error(source: str, kind: str, error: Exception) -> NastoolError:
         )
     if kind == "cuda" and "CUDA" in text:
         return UnavailableError(f"CUDA cannot be used ({_first_line(error)}): {CUDA_REMEDY}")
+    if "external data" in text.lower():
+        return DataError(
+            source,
+            f"keeps weights in another file that cannot be read ({_first_line(error)}); put that "
+            "file beside it",
+        )
     if "opset" in text.lower() or "IR version" in text:
         return DataError(
             source,

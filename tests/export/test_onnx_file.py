@@ -15,6 +15,7 @@ from export.metadata import ModelMetadata
 from export.onnx import Deployable, export_onnx, normalise, part
 from export.runtimes import open_session
 from export.runtimes.base import Array
+from export.tail import resize
 
 CLUTTER = {"Shape", "Expand", "Identity", "ConstantOfShape", "BatchNormalization", "Constant"}
 
@@ -48,7 +49,7 @@ def test_graph_is_as_small_as_made_by_hand(exported: Path) -> None:
         "Conv": 4,
         "Clip": 3,
         "Resize": 1,
-        "ReduceMean": 1,
+        "GlobalAveragePool": 1,
         "Add": 2,
     }
     assert kinds(exported, "probabilities") == {"Softmax": 1}
@@ -77,7 +78,7 @@ def test_nodes_are_named_after_modules(exported: Path) -> None:
 
 def test_metadata_is_in_the_file(exported: Path) -> None:
     with open_session(exported) as session:
-        assert ModelMetadata.read(session.metadata, exported) == make_metadata()
+        assert ModelMetadata.read(session.metadata, exported) == make_metadata(tail="boundaries")
 
 
 def test_peer_file_has_no_metadata(tmp_path: Path, exported: Path) -> None:
@@ -162,3 +163,30 @@ def test_failed_export_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="broken"):
         export_onnx(Broken(), tmp_path / "m.onnx", metadata=make_metadata(), input_size=SIZE)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def any_size(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("any") / "model.onnx"
+    settings = {"input_size": SIZE, "batch": None, "any_size": True, "tail": "resize"}
+    return export_onnx(network, path, metadata=make_metadata(), **settings)
+
+
+def test_file_of_any_size_has_no_computed_sizes(exported: Path, any_size: Path) -> None:
+    wanted = kinds(exported, "network") | {"Resize": kinds(any_size, "network")["Resize"]}
+    assert kinds(any_size, "network") == wanted
+    assert "Shape" not in {node.op_type for node in onnx.load(any_size).graph.node}
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (2, 96, 160), (1, 128, 32 * 2)])
+def test_file_of_any_size_computes_what_torch_does(
+    network: nn.Module, any_size: Path, shape: tuple[int, int, int]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    with torch.no_grad():
+        wanted = resize(network(normalise(torch.from_numpy(images))), *shape[1:]).numpy()
+    with open_session(any_size) as session:
+        assert session.outputs[0].shape == session.inputs[0].shape[:3]
+        labels = session.run({"image": images})["labels"]
+    assert labels.shape == shape
+    assert (labels == wanted).mean() > 0.9999

@@ -29,7 +29,7 @@ def damaged(exported: Path, tmp_path: Path) -> Path:
 
 
 def test_faithful_file_passes(network: nn.Module, exported: Path, pictures: Pictures) -> None:
-    (parity,) = check_parity(network, [(exported, 0.9999)], iter(pictures))
+    (parity,) = check_parity(network, [(exported, 0.9999, {})], iter(pictures))
     assert parity.passed
     assert parity.argmax_agreement > 0.9999
     assert 0 < parity.max_abs_error < 1e-4
@@ -41,7 +41,7 @@ def test_faithful_file_passes(network: nn.Module, exported: Path, pictures: Pict
 def test_damaged_file_fails_and_shows_where(
     network: nn.Module, exported: Path, damaged: Path, pictures: Pictures
 ) -> None:
-    files = [(exported, 0.9999), (damaged, 0.9999)]
+    files = [(exported, 0.9999, {}), (damaged, 0.9999, {})]
     good, bad = check_parity(network, files, pictures)
     assert good.passed
     assert not bad.passed
@@ -55,15 +55,15 @@ def test_damaged_file_fails_and_shows_where(
 
 
 def test_floor_decides(network: nn.Module, damaged: Path, pictures: Pictures) -> None:
-    (parity,) = check_parity(network, [(damaged, 0.01)], pictures)
+    (parity,) = check_parity(network, [(damaged, 0.01, {})], pictures)
     assert parity.passed
 
 
 def test_no_images(network: nn.Module, exported: Path) -> None:
     with pytest.raises(UsageError, match="at least one image"):
-        check_parity(network, [(exported, 0.9999)], [])
+        check_parity(network, [(exported, 0.9999, {})], [])
 
 
 def test_images_of_another_size(network: nn.Module, exported: Path) -> None:
     with pytest.raises(UsageError, match=r"takes image uint8 \[1, 64, 64, 3\]"):
-        check_parity(network, [(exported, 0.9)], [("small", np.zeros((32, 32, 3), np.uint8))])
+        check_parity(network, [(exported, 0.9, {})], [("small", np.zeros((32, 32, 3), np.uint8))])

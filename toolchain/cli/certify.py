@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 @click.option(
     "--max-drift",
     type=click.FloatRange(0),
-    default=5.0,
+    default=30.0,
     show_default=True,
-    help="Per cent by which fixed work beside the measurement may run slower than at its best.",
+    help="Per cent by which fixed work beside the measurement may run slower than at its best, and "
+    "per cent of a core in use that other programs may take.",
 )
 @click.option("--max-mape", type=float, default=10.0, show_default=True, help="Floor, per cent.")
 @click.option("--min-spearman", type=float, default=0.9, show_default=True, help="Floor, 0 to 1.")

@@ -1,10 +1,29 @@
 """``nastool doctor``: say what this machine has and what is missing."""
 
+from pathlib import Path
+from typing import Any
+
+import click
+
 from export.console import Outcome, command, lines, table
+from export.errors import UsageError
+
+REPORT = Path("nastool-selftest.json")
+OUTCOMES = ("passed", "failed", "skipped")
 
 
 @command("doctor")
-def doctor() -> Outcome:
+@click.option(
+    "--selftest",
+    is_flag=True,
+    help="Run every check of the runtimes' contract on every device that works here.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help=f"With --selftest: where the report goes.  [default: {REPORT}]",
+)
+def doctor(selftest: bool, output: Path | None) -> Outcome:
     """Say what this machine has and what is missing.
 
     Opens a session of a tiny model on each runtime and device, reads a frame from camera 0, and
@@ -12,10 +31,57 @@ def doctor() -> Outcome:
     to get it; none of them is an error. Nothing is changed or sent anywhere. Send the JSON along
     when you report a fault.
 
+    --selftest instead compares each runtime with NumPy, feeds it wrong arrays and broken files, and
+    on GPUs looks for silent fallbacks, lost precision and stale engines: seconds on a CPU, minutes
+    with TensorRT. It writes a report to send, and ends with 1 if a check fails.
+
     \b
       nastool doctor
       nastool doctor --json > machine.json
+      nastool doctor --selftest
     """
+    if selftest:
+        return _selftest(output or REPORT)
+    if output:
+        raise UsageError("--output is for --selftest; for the diagnosis use --json > FILE")
+    return _diagnosis()
+
+
+def _selftest(output: Path) -> Outcome:
+    from export.conformance import selftest
+
+    report = selftest(output)
+    rows = []
+    for target in report["targets"]:
+        place = {"runtime": target["runtime"], "device": target["device"]}
+        mine = [entry for entry in report["checks"] if place.items() <= entry.items()]
+        count = [sum(entry["outcome"] == outcome for entry in mine) for outcome in OUTCOMES]
+        rows.append((f"{target['runtime']} {target['version']} on {target['device']}", *count))
+    notes = [("not run", _place(entry), "", entry["reason"]) for entry in report["not_run"]]
+    failed = [entry for entry in report["checks"] if entry["outcome"] == "failed"]
+    notes += [("FAILED", _place(entry), entry["check"], entry["reason"]) for entry in failed]
+    parts: list[Any] = [table(("runtime", *OUTCOMES), rows)]
+    if notes:
+        parts.append(_left(table(("", "where", "check", "reason"), notes)))
+    parts.append(f"report: {output}\nNothing was sent; attach it when you report a fault.")
+    failure = f"{len(failed)} of {len(report['checks'])} checks" if failed else None
+    if not report["targets"]:
+        failure = "no runtime opens a model here"
+    return Outcome({**report, "report": str(output)}, lines(*parts), failure)
+
+
+def _place(entry: dict[str, Any]) -> str:
+    return f"{entry['runtime']} on {entry['device']}"
+
+
+def _left(made: Any) -> Any:
+    """Set every column of a table flush left."""
+    for column in made.columns:
+        column.justify = "left"
+    return made
+
+
+def _diagnosis() -> Outcome:
     from export.diagnosis import diagnose
 
     found = diagnose()
@@ -41,8 +107,5 @@ def doctor() -> Outcome:
     parts = [f"{name:24} {value}" for name, value in machine]
     if found["problems"]:
         rows = [(p["missing"], p["cost"], p["remedy"]) for p in found["problems"]]
-        missing = table(("missing", "what it costs", "how to get it"), rows)
-        for column in missing.columns:
-            column.justify = "left"
-        parts += ["", missing]
+        parts += ["", _left(table(("missing", "what it costs", "how to get it"), rows))]
     return Outcome(found, lines(*parts))

@@ -14,7 +14,11 @@ from toolchain.cli.certify import certificate_table
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; every core if left out.")
 @click.option(
-    "--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True, help="Of it all."
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of the networks, as nastool export writes them.",
 )
 @click.option(
     "--encoder",
@@ -58,10 +62,12 @@ from toolchain.cli.certify import certificate_table
 @click.option(
     "--max-drift",
     type=click.FloatRange(0),
-    default=5.0,
+    default=30.0,
     show_default=True,
-    help="Per cent by which fixed work beside the measurement may run slower than at its best.",
+    help="Per cent by which fixed work beside the measurement may run slower than at its best, and "
+    "per cent of a core in use that other programs may take.",
 )
+@click.option("--resume", is_flag=True, help="Go on with an interrupted profiling.")
 def profile_device(output: Path | None, max_drift: float, **settings: Any) -> Outcome:
     """Measure this device and write its latency table.
 
@@ -69,7 +75,8 @@ def profile_device(output: Path | None, max_drift: float, **settings: Any) -> Ou
     unit a network can consist of is measured as a difference of two graphs; then whole random
     networks are measured, some to fit what sums of units miss, others to certify the result. The
     errors on the latter are in the table. Do not use the machine meanwhile: where other work slows
-    it down, the measurement is repeated, and in the end refused (exit code 1, no table).
+    it down, the measurement is repeated, and in the end refused (exit code 1, no table). What was
+    measured until an interruption is in TABLE.json.partial; --resume goes on with it.
 
     \b
       nastool profile-device --threads 2

@@ -39,10 +39,8 @@ class ContextCell(nn.Module):
             parts = [values[term] for term in terms if term in values]
             if terms in self._constants:
                 parts.append(self.get_buffer(self._constants[terms]))
-            # A global average and a folded constant are one pixel: the sum spreads them.
-            parts.sort(key=lambda part: part.shape[-1] == 1)
-            total = sum(parts[1:], parts[0]) if parts else torch.zeros_like(values[0])
-            sums[terms] = total if total.shape == values[0].shape else total.expand_as(values[0])
+            full = [spread(part, values[0]) for part in parts]
+            sums[terms] = sum(full[1:], full[0]) if full else torch.zeros_like(values[0])
         return sums[terms]
 
     @torch.no_grad()
@@ -121,18 +119,20 @@ class Decoder(nn.Module):
         return self.forward_with_merges(features)[0]
 
     @torch.no_grad()
-    def fold(self, sizes: list[tuple[int, int]]) -> None:
+    def fold(self, sizes: list[tuple[int, int]] | None) -> None:
         """Make constant what never changes and drop what nothing reads; for inference only.
 
         Args:
-            sizes: height and width of the four taps.
+            sizes: height and width of the four taps; None keeps what depends on them computed.
         """
+        self.adapt = nn.ModuleDict({str(tap): self.adapt[str(tap)] for tap in self.graph.taps})
+        if sizes is None:
+            return
         for merge, pair in zip(self.merges, self.graph.merges, strict=True):
             assert isinstance(merge, MergeCell)
             for cell, end in zip(merge.cells, pair, strict=True):
                 assert isinstance(cell, ContextCell)
                 cell.fold(*sizes[self.graph.levels[end]])
-        self.adapt = nn.ModuleDict({str(tap): self.adapt[str(tap)] for tap in self.graph.taps})
 
     def forward_with_merges(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the logits and the result of each merge cell, for auxiliary losses.
@@ -150,6 +150,16 @@ class Decoder(nn.Module):
         largest = max(ends, key=lambda end: end.shape[-1])
         joined = torch.cat([upsample(end, largest) for end in ends], 1) if ends[1:] else ends[0]
         return self.classifier(self.head(relu(joined))), merged
+
+
+def spread(x: Tensor, like: Tensor) -> Tensor:
+    """Give a map of one pixel, a global average or a folded constant, another map's size.
+
+    Runtimes keep feature maps in blocks of channels, and leave that layout for an addition that
+    broadcasts: on ONNX Runtime's CPU that costs five times as much as repeating the pixel.
+    """
+    size = like.shape[-2:]
+    return x if x.shape[-2:] == size else interpolate(x, size=size, mode="nearest")
 
 
 def upsample(x: Tensor, like: Tensor) -> Tensor:

@@ -41,7 +41,9 @@ class Segmenter(nn.Module):
         """Return the encoder's taps up to the last one that the decoder reads."""
         return self.encoder(images, max(self.decoder.graph.taps) + 1)
 
-    def deployable(self, input_size: int | tuple[int, int] = 512) -> nn.Module:
+    def deployable(
+        self, input_size: int | tuple[int, int] = 512, *, any_size: bool = False
+    ) -> nn.Module:
         """Return a copy in the form that runs on a device.
 
         Batch norms are folded, what does not reach the logits is gone, and what never changes is
@@ -49,17 +51,25 @@ class Segmenter(nn.Module):
 
         Args:
             input_size: side of the square image, or (height, width), in pixels.
+            any_size: the copy takes images of other sizes too. Constants that depend on the size
+                stay computed.
+
+        Raises:
+            UsageError: any size is asked of a network that ignores its image.
         """
         size = (input_size, input_size) if isinstance(input_size, int) else input_size
         network = copy.deepcopy(self).eval().cpu()
         if self.decoder.cell.is_constant:
+            if any_size:
+                raise UsageError(
+                    f"{self.genotype} ignores its image: its labels have a fixed size only"
+                )
             with torch.no_grad():
                 logits = network(torch.zeros(1, 3, *size))
             return ConstantSegmenter(logits)
         fold_batch_norms(network)
-        network.decoder.fold(
-            [(-(-size[0] // stride), -(-size[1] // stride)) for stride in (4, 8, 16, 32)]
-        )
+        sizes = [(-(-size[0] // stride), -(-size[1] // stride)) for stride in (4, 8, 16, 32)]
+        network.decoder.fold(None if any_size else sizes)
         network.encoder.stages = network.encoder.stages[: max(network.decoder.graph.taps) + 1]
         return network
 

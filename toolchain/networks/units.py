@@ -82,7 +82,7 @@ def convolution_unit(
 
 
 class GlobalAveragePool(nn.Module):
-    """Mean over all pixels, 1x1 convolution unit; the result is spread by broadcasting.
+    """Mean over all pixels, 1x1 convolution unit; the sum that reads the result spreads it.
 
     Shapes: [N, C, H, W] -> [N, C, 1, 1].
     """

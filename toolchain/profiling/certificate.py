@@ -20,9 +20,14 @@ class Case(BaseModel):
     measured_ms: float
 
     @property
+    def signed_error(self) -> float:
+        """The error as a fraction of the measured latency; above 0 is predicted too high."""
+        return (self.predicted_ms - self.measured_ms) / self.measured_ms
+
+    @property
     def error(self) -> float:
-        """The error of the prediction, as a fraction of the measured latency."""
-        return abs(self.predicted_ms - self.measured_ms) / self.measured_ms
+        """The size of the error, as the same fraction."""
+        return abs(self.signed_error)
 
 
 class Certificate(BaseModel):
@@ -38,6 +43,8 @@ class Certificate(BaseModel):
         kendall: Kendall's tau of the same.
         coverage: per cent of the networks whose latency lies in the predicted interval.
         worst: the networks with the largest errors.
+        cases: all networks, in the order in which they were drawn; tables that were made before
+            this field have none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +58,7 @@ class Certificate(BaseModel):
     kendall: float
     coverage: float
     worst: list[Case]
+    cases: list[Case] = []
 
     def complaint(self, max_mape: float | None, min_spearman: float | None) -> str | None:
         """Say which floor is missed, if one is."""
@@ -89,4 +97,5 @@ def certify(
         kendall=round(float(kendalltau(predicted, measured).statistic), 4),
         coverage=per_cent(covered),
         worst=sorted(cases, key=lambda case: -case.error)[:WORST],
+        cases=list(cases),
     )

@@ -4,34 +4,47 @@ import os
 import random
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export import environment
 from export.console import track
 from export.errors import UsageError
+from export.quantisation import Target
 from export.runtimes import get_runtime
-from export.tail import DEFAULT_TAIL
-from toolchain.blueprint import AGGREGATION, Unit
+from export.tail_choice import fastest_tail
+from toolchain.blueprint import AGGREGATION
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
 from toolchain.networks.encoders import describe_encoder
 from toolchain.profiling.certificate import Case, Certificate, certify
 from toolchain.profiling.correction import Measured, fit_correction
-from toolchain.profiling.entries import Difference, Recipe, difference, recipes, solve
+from toolchain.profiling.entries import Recipe, difference, recipes, solve
+from toolchain.profiling.face import face_maps
+from toolchain.profiling.graphs import Array
+from toolchain.profiling.journal import Journal
 from toolchain.profiling.networks import Shape, network_model, random_genotypes
 from toolchain.profiling.parts import encoder_part, tail_part
 from toolchain.profiling.stopwatch import Stopwatch
 from toolchain.profiling.table import Entry, LatencyTable, Provenance, device_name
 
 Network = tuple[Genotype, str]
+Build = Callable[[], Sequence[bytes]]
 SMALLEST = 64
 FEWEST = 10
+# What the measurements of an interrupted profiling must share with those that complete it.
+SETTINGS = {
+    *("runtime", "runtime_version", "device", "device_name", "precision", "threads"),
+    *("input_size", "classes", "aggregation", "encoders", "tail", "version"),
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,8 @@ def profile_device(
     certify_networks: int = 50,
     seed: int = 0,
     seconds: float = 0.15,
-    max_drift: float = 0.05,
+    max_drift: float = 0.3,
+    resume: bool = False,
 ) -> Profile:
     """Measure a device and write its latency table.
 
@@ -92,9 +106,11 @@ def profile_device(
         seed: of the drawn networks and of the order of measurement.
         seconds: to measure each graph, at least.
         max_drift: see `Stopwatch`.
+        resume: go on with an interrupted profiling of the same settings.
 
     Raises:
         UsageError: a number or a name is wrong.
+        DataError: there is nothing to resume that fits.
         UnavailableError: the runtime or the device is missing.
         GateError: the machine is too busy to measure on.
     """
@@ -109,50 +125,65 @@ def profile_device(
     for encoder in encoders:
         describe_encoder(encoder)
     started = time.monotonic()
-    shape = Shape(classes, (input_size, input_size), aggregation)
     if device == "cpu":
         threads = threads or os.cpu_count()
+    image = (input_size, input_size)
+    tail = _fastest_tail(classes, image, runtime, device, threads)
+    shape = Shape(classes, image, aggregation, precision, _target(device), tail)
+    made = Provenance(
+        environment=environment.describe(),
+        runtime=runtime,
+        runtime_version=get_runtime(runtime).version(),
+        device=device,
+        device_name=device_name(device),
+        precision=precision,
+        threads=threads,
+        settings={},
+        input_size=image,
+        classes=classes,
+        aggregation=aggregation,
+        encoders=encoders,
+        tail=tail,
+        seed=seed,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0,
+        version=metadata.version("nastool"),
+    )
+    path = Path(output) if output else default_path(made)
+    fitted = draw_networks(fit_networks, encoders, f"fit {seed}")
+    fresh = draw_networks(
+        certify_networks, encoders, f"certify {seed}", [canonical(g) for g, _ in fitted]
+    )
+    pieces = recipes(shape, encoders)
+    jobs: dict[str, Build] = {_key(piece): partial(_models, piece, shape) for piece in pieces}
+    jobs |= {_key(network): partial(_models, network, shape) for network in [*fitted, *fresh]}
+    journal = Journal(
+        path.with_name(f"{path.name}.partial"), made.model_dump(include=SETTINGS), resume=resume
+    )
     with Stopwatch(runtime, device, threads, seconds, max_drift, seed=seed) as stopwatch:
         _export_parts(shape, encoders)
-        latencies, entries = _measure_entries(stopwatch, shape, encoders)
-        fitted = draw_networks(fit_networks, encoders, f"fit {seed}")
-        fresh = draw_networks(
-            certify_networks, encoders, f"certify {seed}", [canonical(g) for g, _ in fitted]
-        )
-        measured = measure_networks(stopwatch, shape, [*fitted, *fresh])
-        table = LatencyTable(
-            provenance=Provenance(
-                environment=environment.describe(),
-                runtime=runtime,
-                runtime_version=get_runtime(runtime).version(),
-                device=device,
-                device_name=device_name(device),
-                precision=precision,
-                threads=threads,
-                settings=stopwatch.settings,
-                input_size=shape.image,
-                classes=classes,
-                aggregation=aggregation,
-                encoders=encoders,
-                tail=DEFAULT_TAIL,
-                seed=seed,
-                date=datetime.now(UTC).isoformat(timespec="seconds"),
-                seconds=0,
-                version=metadata.version("nastool"),
-            ),
-            entries=entries,
-        )
+        measure_all(stopwatch, jobs, journal)
+        made.settings = stopwatch.settings
+        level = made.sentinel_ms = round(stopwatch.level_ms, 5)
+    entries = _entries(pieces, journal.measured, level)
+    table = LatencyTable(provenance=made, entries=entries)
+
+    def latency(network: Network) -> float:
+        return level * float(np.median(journal.measured[_key(network)]))
+
     if fitted:
         samples = [
-            Measured(str(genotype), encoder, table.plan(genotype, encoder), ms)
-            for (genotype, encoder), ms in zip(fitted, measured, strict=False)
+            Measured(str(network[0]), network[1], table.plan(*network), latency(network))
+            for network in fitted
         ]
+        units = {unit for sample in samples for unit in sample.plan.units}
+        latencies = {unit: entries[unit.name].latency_ms for unit in units}
         table.correction = fit_correction(samples, latencies)
     if fresh:
-        table.certificate = _certificate(table, fresh, measured[len(fitted) :], seed)
-    table.provenance.seconds = round(time.monotonic() - started, 1)
-    path = Path(output) if output else default_path(table.provenance)
+        table.certificate = _certificate(table, fresh, [latency(n) for n in fresh], seed)
+    made.seconds = round(time.monotonic() - started, 1)
     table.save(path)
+    journal.remove()
     return Profile(path, table)
 
 
@@ -161,7 +192,7 @@ def certify_table(
     architectures: int = 100,
     seed: int = 1,
     seconds: float = 0.15,
-    max_drift: float = 0.05,
+    max_drift: float = 0.3,
     *,
     force: bool = False,
 ) -> Certificate:
@@ -182,17 +213,27 @@ def certify_table(
     table = LatencyTable.load(path)
     table.check_matches(force=force)
     made = table.provenance
-    shape = Shape(made.classes, made.input_size, made.aggregation)
+    shape = Shape(
+        made.classes,
+        made.input_size,
+        made.aggregation,
+        made.precision,
+        _target(made.device),
+        made.tail,
+    )
     fitted = draw_networks(table.correction.networks, made.encoders, f"fit {made.seed}")
     fresh = draw_networks(
         architectures, made.encoders, f"certify {seed}", [canonical(g) for g, _ in fitted]
     )
+    jobs: dict[str, Build] = {_key(network): partial(_models, network, shape) for network in fresh}
     with Stopwatch(
         made.runtime, made.device, made.threads, seconds, max_drift, seed=seed
     ) as stopwatch:
         _export_parts(shape, made.encoders)
-        measured = measure_networks(stopwatch, shape, fresh)
-    return _certificate(table, fresh, measured, seed)
+        measured = measure_all(stopwatch, jobs)
+        level = stopwatch.level_ms
+    latencies = [level * float(np.median(measured[_key(network)])) for network in fresh]
+    return _certificate(table, fresh, latencies, seed)
 
 
 def draw_networks(
@@ -203,17 +244,50 @@ def draw_networks(
     return list(zip(genotypes, cycle(encoders), strict=False))
 
 
-def measure_networks(
-    stopwatch: Stopwatch, shape: Shape, networks: Sequence[Network]
-) -> list[float]:
-    """Return the median latency of each network, milliseconds."""
+def measure_all(
+    stopwatch: Stopwatch, jobs: Mapping[str, Build], journal: Journal | None = None
+) -> dict[str, Array]:
+    """Time the graphs of every job, in random order.
 
-    def measure(position: int) -> float:
-        genotype, encoder = networks[position]
-        return stopwatch.compare([network_model(genotype, encoder, shape)])[0].median
+    Args:
+        stopwatch: times them.
+        jobs: what builds the graphs of each, by a key.
+        journal: knows those that are measured already, and is told of the others.
 
-    results = stopwatch.each(range(len(networks)), measure)
-    return [ms for _, ms in sorted(track(results, "Whole networks", len(networks)))]
+    Returns:
+        The result of `Stopwatch.compare` for each job.
+    """
+    measured = journal.measured if journal else {}
+    todo = [key for key in jobs if key not in measured]
+    results = stopwatch.each(todo, lambda key: stopwatch.compare(jobs[key]()))
+    for key, turns in track(results, "Measuring", len(todo)):
+        if journal:
+            journal.add(key, turns)
+        else:
+            measured[key] = turns
+    return measured
+
+
+def _key(job: Recipe | Network) -> str:
+    if isinstance(job, Recipe):
+        return ", ".join(unit.name for unit in job.units)
+    genotype, encoder = job
+    return f"{encoder} {genotype}"
+
+
+def _models(job: Recipe | Network, shape: Shape) -> list[bytes]:
+    return job.models if isinstance(job, Recipe) else [network_model(*job, shape)]
+
+
+def _target(device: str) -> Target:
+    return "cpu" if device == "cpu" else "gpu"
+
+
+def _fastest_tail(
+    classes: int, image: tuple[int, int], runtime: str, device: str, threads: int | None
+) -> str:
+    logits = face_maps(classes, Shape(classes, image).sizes[0])
+    return fastest_tail(logits, *image, runtime=runtime, device=device, threads=threads).name
 
 
 def default_path(made: Provenance) -> Path:
@@ -226,22 +300,20 @@ def default_path(made: Provenance) -> Path:
 def _export_parts(shape: Shape, encoders: Sequence[str]) -> None:
     """Have torch export what it alone knows, so that no export falls between measurements."""
     jobs: list[Any] = [(encoder_part, encoder, shape.image) for encoder in encoders]
-    jobs += [(tail_part, shape.classes, size, shape.image) for size in dict.fromkeys(shape.sizes)]
+    jobs += [
+        (tail_part, shape.classes, size, shape.image, shape.tail)
+        for size in dict.fromkeys(shape.sizes)
+    ]
     for export, *arguments in track(jobs, "Exporting encoders and tails", len(jobs)):
         export(*arguments)
 
 
-def _measure_entries(
-    stopwatch: Stopwatch, shape: Shape, encoders: Sequence[str]
-) -> tuple[dict[Unit, float], dict[str, Entry]]:
-    todo = recipes(shape, encoders)
-
-    def measure(recipe: Recipe) -> Difference:
-        samples = stopwatch.compare(recipe.models)
-        return difference([sample.ms for sample in samples], recipe.copies)
-
-    measured = list(track(stopwatch.each(todo, measure), "Units", len(todo)))
-    solved = list(solve(measured))
+def _entries(
+    pieces: Sequence[Recipe], measured: Mapping[str, Array], level: float
+) -> dict[str, Entry]:
+    differences = [
+        (piece, difference(level * measured[_key(piece)], piece.copies)) for piece in pieces
+    ]
     entries = {
         unit.name: Entry(
             latency_ms=round(found.latency_ms, 5),
@@ -249,12 +321,9 @@ def _measure_entries(
             samples=found.samples,
             method=method,
         )
-        for unit, found, method in solved
+        for unit, found, method in solve(differences)
     }
-    return (
-        {unit: entries[unit.name].latency_ms for unit, _, _ in solved},
-        dict(sorted(entries.items())),
-    )
+    return dict(sorted(entries.items()))
 
 
 def _certificate(

@@ -152,7 +152,7 @@ class GraphBuilder:
     def operation(self, kind: str, x: Map) -> Map:
         """Apply an operation of the context cell; the global average is one pixel."""
         if kind == "global_average_pool":
-            mean = self.node("ReduceMean", x.name, self.tensor([2, 3]), keepdims=1)
+            mean = self.node("GlobalAveragePool", x.name)
             return self.convolution(Map(mean, x.channels, (1, 1)), x.channels)
         kernel, dilation, separable = _CONVOLUTIONS[kind]
         if not separable:
@@ -171,32 +171,25 @@ class GraphBuilder:
 
     def add(self, first: Map, second: Map) -> Map:
         """Add two maps; one of a single pixel is spread."""
-        return Map(
-            self.node("Add", first.name, second.name), first.channels, max(first.size, second.size)
-        )
+        size = max(first.size, second.size)
+        first, second = self.spread(first, size), self.spread(second, size)
+        return Map(self.node("Add", first.name, second.name), first.channels, size)
 
     def spread(self, x: Map, size: tuple[int, int]) -> Map:
         """Spread one pixel over a map."""
         if x.size == size:
             return x
-        shape = self.tensor([1, x.channels, *size])
-        return Map(self.node("Expand", x.name, shape), x.channels, size)
+        return self._resize(x, size, mode="nearest", coordinate_transformation_mode="asymmetric")
 
     def upsample(self, x: Map, size: tuple[int, int]) -> Map:
         """Resize bilinearly; nothing where the sizes agree."""
         if x.size == size:
             return x
+        return self._resize(x, size, mode="linear", coordinate_transformation_mode="half_pixel")
+
+    def _resize(self, x: Map, size: tuple[int, int], **attributes: str) -> Map:
         sizes = self.tensor([1, x.channels, *size])
-        name = self.node(
-            "Resize",
-            x.name,
-            "",
-            "",
-            sizes,
-            mode="linear",
-            coordinate_transformation_mode="half_pixel",
-        )
-        return Map(name, x.channels, size)
+        return Map(self.node("Resize", x.name, "", "", sizes, **attributes), x.channels, size)
 
     def cell(self, graph: CellGraph, x: Map) -> Map:
         """Apply a context cell in its pruned form."""
@@ -216,11 +209,10 @@ class GraphBuilder:
             if constants := [term for term in terms if term in graph.constant]:
                 pixel = all(_is_pixel(graph, term) for term in constants)
                 parts.append(self.constant(x.channels, (1, 1) if pixel else x.size))
-            parts.sort(key=lambda part: part.size == (1, 1))
-            total = parts[0]
-            for part in parts[1:]:
+            total, *others = (self.spread(part, x.size) for part in parts)
+            for part in others:
                 total = self.add(total, part)
-            sums[terms] = self.spread(total, x.size)
+            sums[terms] = total
         return sums[terms]
 
     def head(self, ends: Sequence[Map]) -> Map:

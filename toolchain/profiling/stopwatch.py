@@ -1,12 +1,15 @@
 """Timing many graphs on one device, with an eye on what else the machine does.
 
 One turn times each graph of a comparison for a short block, in random order, with the sentinel (a
-fixed convolution) before and after. A turn counts only if both readings of the sentinel are near
-its level of the whole session: what was measured an hour ago and what is measured now were then
-measured on the same machine. A comparison that gets too few such turns is put off and tried again
-later; when several in a row fail, the machine is too busy and the error says so.
+fixed piece of network) before and after. A time is kept as a multiple of the sentinel's in the same
+turn: what slows the whole machine for a while, other clocks or a neighbour on a shared one, slows
+both and leaves the multiple alone. A turn counts only if the sentinel was near its level of the
+whole session, and if other programs left the cores alone that are measured on. A comparison that
+gets too few such turns is put off and tried again later; when several in a row fail, the machine is
+too busy and the error says so.
 """
 
+import os
 import random
 import time
 from collections import deque
@@ -17,20 +20,25 @@ from typing import Any, TypeVar
 import numpy as np
 
 from export.errors import GateError
-from export.measurement import LatencySamples, Timer, warm_up
+from export.measurement import Timer, warm_up
 from export.runtimes import Session, open_session
+from toolchain.profiling.contention import Contention
 from toolchain.profiling.face import feeds
-from toolchain.profiling.graphs import GraphBuilder
+from toolchain.profiling.graphs import Array, GraphBuilder
 
 T = TypeVar("T")
 R = TypeVar("R")
 BLOCK_MS = 10.0
+SENTINEL_MS = 8.0
 TURNS = 7
-SENTINEL_RUNS = 5
-RECENT = 1000
-WARM_UP_SECONDS = 0.3
+MOST_TURNS = 28
+PRECISE = 0.01
+WARM_UP_SECONDS = 0.2
 # Seconds to wait after the first, second, ... of several disturbed comparisons in a row.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+# Its level is a low quantile: the median would follow a machine that is busy for most of the time,
+# the minimum a single lucky reading.
+LEVEL = 0.1
 
 
 class DisturbedError(Exception):
@@ -45,7 +53,8 @@ class Stopwatch:
         device: ``"cpu"`` or ``"cuda:N"``.
         threads: threads of one operator on the CPU.
         seconds: time spent in each graph, at least.
-        max_drift: by how much the sentinel may exceed its level, as a fraction.
+        max_drift: by how much the sentinel may exceed its level, as a fraction, and how much of a
+            core that is measured on other programs may take.
         attempts: turns that are taken at most, as a multiple of those that are needed.
         seed: of all random orders.
     """
@@ -56,7 +65,7 @@ class Stopwatch:
         device: str = "cpu",
         threads: int | None = None,
         seconds: float = 0.15,
-        max_drift: float = 0.05,
+        max_drift: float = 0.3,
         attempts: int = 4,
         seed: int = 0,
     ):
@@ -67,8 +76,10 @@ class Stopwatch:
         self.random = random.Random(seed)
         self._session = self._open(_sentinel())
         self._sentinel: Timer = partial(self._session.time, feeds(self._session.inputs))
-        warm_up(self._sentinel, WARM_UP_SECONDS)
+        self._runs = max(3, round(SENTINEL_MS / warm_up(self._sentinel, WARM_UP_SECONDS)))
         self.readings = [self._read() for _ in range(20)]
+        # On a GPU one thread of the host keeps it busy.
+        self._contention = Contention(1 if device != "cpu" else threads or os.cpu_count() or 1)
 
     def __enter__(self) -> "Stopwatch":
         return self
@@ -82,20 +93,22 @@ class Stopwatch:
         return self._session.settings
 
     @property
-    def limit_ms(self) -> float:
-        """The highest reading of the sentinel at which a turn still counts."""
-        # Its level is a low quantile: the median would follow a machine that is busy throughout,
-        # the minimum a single lucky reading.
-        return float(np.quantile(self.readings[-RECENT:], 0.05)) * (1 + self.max_drift)
+    def level_ms(self) -> float:
+        """What the sentinel takes when the machine is quiet: milliseconds of one multiple."""
+        return float(np.quantile(self.readings, LEVEL))
 
     def _read(self) -> float:
-        return float(np.median(self._sentinel(SENTINEL_RUNS)))
+        return float(np.median(self._sentinel(self._runs)))
 
-    def compare(self, models: Sequence[bytes]) -> list[LatencySamples]:
+    def _quiet(self, *readings: float) -> bool:
+        return max(readings) <= self.level_ms * (1 + self.max_drift)
+
+    def compare(self, models: Sequence[bytes]) -> Array:
         """Time graphs in turns.
 
         Returns:
-            For each graph its median in every quiet turn; sample i of all of them is of one turn.
+            [graphs, turns]: what each graph takes in every quiet turn, as a multiple of the
+            sentinel's time in that turn.
 
         Raises:
             DisturbedError: too few turns were quiet.
@@ -106,29 +119,25 @@ class Stopwatch:
             typical = [warm_up(timer, WARM_UP_SECONDS) for timer in timers]
             blocks = [max(1, round(BLOCK_MS / ms)) for ms in typical]
             longest = max(block * ms for block, ms in zip(blocks, typical, strict=True))
-            needed = max(TURNS, round(self.seconds * 1000 / longest))
-            return self._turns(timers, blocks, needed)
+            return self._turns(timers, blocks, max(TURNS, round(self.seconds * 1000 / longest)))
         finally:
             for session in sessions:
                 session.close()
 
-    def _turns(
-        self, timers: Sequence[Timer], blocks: Sequence[int], needed: int
-    ) -> list[LatencySamples]:
-        kept: list[list[float]] = [[] for _ in timers]
+    def _turns(self, timers: Sequence[Timer], blocks: Sequence[int], needed: int) -> Array:
+        kept: list[list[float]] = []
         before = self._read()
-        for _ in range(self.attempts * needed):
+        for _ in range(self.attempts * max(needed, MOST_TURNS)):
             turn = {
                 i: float(np.median(timers[i](blocks[i])))
                 for i in self.random.sample(range(len(timers)), len(timers))
             }
             after = self._read()
             self.readings.append(after)
-            if max(before, after) <= self.limit_ms:
-                for i, ms in turn.items():
-                    kept[i].append(ms)
-                if len(kept[0]) == needed:
-                    return [LatencySamples(tuple(ms)) for ms in kept]
+            if self._quiet(before, after) and self._contention.share() <= self.max_drift:
+                kept.append([2 * turn[i] / (before + after) for i in range(len(timers))])
+                if len(kept) >= needed and (len(kept) >= MOST_TURNS or _is_precise(kept)):
+                    return np.array(kept).T
             before = after
         raise DisturbedError
 
@@ -158,14 +167,28 @@ class Stopwatch:
                 yield item, result
 
     def _complaint(self) -> str:
-        quiet = float(np.mean(np.array(self.readings[-RECENT:]) <= self.limit_ms))
+        recent = self.readings[-100:]
+        quiet = sum(self._quiet(reading) for reading in recent) / len(recent)
         return (
-            f"the machine is too busy to measure on: a fixed convolution ran at its usual speed in "
-            f"only {quiet:.0%} of the readings; close other programs and try again"
+            f"the machine is too busy to measure on: a fixed piece of network ran near its usual "
+            f"speed in {quiet:.0%} of the readings, and other programs took "
+            f"{self._contention.share():.2f} of the cores that are measured on; close them and try "
+            "again"
         )
 
 
+def _is_precise(turns: Sequence[Sequence[float]]) -> bool:
+    """Say whether the standard error of every median is at most `PRECISE`."""
+    low, median, high = np.percentile(turns, [25, 50, 75], axis=0)
+    # Of a normal distribution, sigma = IQR / 1.35 and the median's error 1.25 sigma / sqrt(n).
+    return bool(np.all(1.25 / 1.35 * (high - low) / np.sqrt(len(turns)) <= PRECISE * median))
+
+
 def _sentinel() -> bytes:
+    """Make a piece of what networks consist of: it must feel what they feel, caches included."""
     builder = GraphBuilder()
-    x = builder.input(48, (32, 32))
-    return builder.model(builder.operation("conv3x3", builder.operation("conv3x3", x)))
+    x = builder.input(48, (128, 128))
+    for kind in ("conv1x1", "sep_conv_3x3", "conv1x1", "sep_conv_5x5"):
+        x = builder.operation(kind, x)
+    small = builder.project(builder.input(48, (64, 64)))
+    return builder.model(builder.add(x, builder.upsample(small, (128, 128))))

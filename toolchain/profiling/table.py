@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -54,6 +55,7 @@ class Provenance(BaseModel):
         boundary: where a network ends; ``labels`` is the complete exported file.
         tail: the form of the last step in the exported file.
         seed: that drew the fitted networks.
+        sentinel_ms: what a fixed piece of network took when the machine was quiet.
         date: of the measurement, ISO 8601.
         seconds: that it took.
         version: of this program.
@@ -74,6 +76,7 @@ class Provenance(BaseModel):
     boundary: str = "labels"
     tail: str
     seed: int
+    sentinel_ms: float | None = None
     date: str
     seconds: float
     version: str
@@ -160,17 +163,20 @@ class LatencyTable(BaseModel):
         return table
 
     def save(self, path: str | Path) -> None:
-        """Write the table, one line an entry, whole or not at all."""
+        """Write the table, one line an entry or a case, whole or not at all."""
         self.checksum = self._sum()
         document = self.model_dump(mode="json")
-        rows = [
-            f"    {json.dumps(name)}: {json.dumps(entry)}"
-            for name, entry in document["entries"].items()
-        ]
-        document["entries"] = "ENTRIES"
+        rows: list[str] = []
+
+        def row(value: Any) -> str:
+            rows.append(json.dumps(value))
+            return f"row {len(rows) - 1}"
+
+        document["entries"] = {name: row(entry) for name, entry in document["entries"].items()}
+        for key in ("worst", "cases") if self.certificate else ():
+            document["certificate"][key] = [row(case) for case in document["certificate"][key]]
         text = json.dumps(document, indent=2)
-        entries = "{\n" + ",\n".join(rows) + "\n  }"
-        write_text(path, text.replace('"ENTRIES"', entries) + "\n")
+        write_text(path, re.sub(r'"row (\d+)"', lambda found: rows[int(found[1])], text) + "\n")
         self._source = str(path)
 
     def _sum(self) -> str:

@@ -21,7 +21,7 @@ RARE_TO_OFTEN = [[0, "var(--rare)"], [0.5, "var(--even)"], [1, "var(--often)"]]
 def score_against_cost(series: Series, cost: Cost) -> go.Figure:
     """Draw the score of each trial against a cost, coloured from the first trial to the last."""
     trials = series.measured([cost])
-    return _figure(
+    return styled(
         [
             _trials(
                 series,
@@ -60,7 +60,7 @@ def pareto_fronts(series: Sequence[Series], cost: Cost) -> go.Figure:
                 marker={"color": one.colour, "size": 7},
             ),
         ]
-    return _figure(traces, x=cost.axis, y=SCORE)
+    return styled(traces, x=cost.axis, y=SCORE)
 
 
 def hypervolume(series: Sequence[Series], costs: Sequence[Cost], against: str) -> go.Figure:
@@ -82,7 +82,7 @@ def hypervolume(series: Sequence[Series], costs: Sequence[Cost], against: str) -
             )
         )
     x = "Trials" if against == "trials" else "Evaluation time, summed over trials (h)"
-    return _figure(traces, x=x, y="Hypervolume (share, 0 to 1)")
+    return styled(traces, x=x, y="Hypervolume (share, 0 to 1)")
 
 
 def score_boxes(series: Sequence[Series]) -> go.Figure:
@@ -101,7 +101,7 @@ def score_boxes(series: Sequence[Series]) -> go.Figure:
     ]
     last = max(one.trials[-1].id for one in series)
     bins = [_bin(start, width) for start in range(0, last + 1, width)]
-    figure = _figure(traces, x="Trials", y=SCORE, boxmode="group")
+    figure = styled(traces, x="Trials", y=SCORE, boxmode="group")
     return figure.update_xaxes(
         type="category", categoryorder="array", categoryarray=bins, showgrid=False
     )
@@ -137,7 +137,7 @@ def operation_shares(series: Series) -> go.Figure:
         xgap=2,
         ygap=2,
     )
-    figure = _figure([trace], x="Trials", y="")
+    figure = styled([trace], x="Trials", y="")
     figure.update_xaxes(type="category", showgrid=False)
     return figure.update_yaxes(autorange="reversed", showgrid=False)
 
@@ -163,7 +163,8 @@ def _bin(trial: int, width: int) -> str:
     return f"{start}–{start + width - 1}" if width > 1 else str(start)
 
 
-def _figure(traces: Sequence[Any], x: str, y: str, **layout: Any) -> go.Figure:
+def styled(traces: Sequence[Any], x: str, y: str, **layout: Any) -> go.Figure:
+    """Make a figure in the style of the page, with the titles of its axes."""
     axis = {
         "gridcolor": "var(--line)",
         "linecolor": "var(--line)",

@@ -1,20 +1,16 @@
 """The report as one HTML file that needs nothing else: no network, no other file."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
-from importlib.resources import files
-from typing import Any
-
-from plotly.offline import get_plotlyjs
 
 from toolchain.genotype import Genotype
 from toolchain.reporting import figures
 from toolchain.reporting.drawing import draw_cell, draw_decoder
 from toolchain.reporting.markup import card, genotype_line, section, swatch
 from toolchain.reporting.series import Cost, Series, all_costs, covered, objectives, references
+from toolchain.reporting.standalone import Figures, standalone_page
 from toolchain.reporting.tables import best_genotypes, configuration
 from toolchain.search.pareto import knee
 from toolchain.search.run import TrialRecord, TrialState
@@ -32,7 +28,7 @@ class Page:
 
     def __init__(self, series: Sequence[Series], costs: Sequence[Cost]):
         self._series, self._costs = series, costs
-        self._figures: dict[str, Any] = {}
+        self._figures = Figures()
 
     def html(self) -> str:
         """Return the whole page, about 5 MB because plotly.js is in it."""
@@ -44,19 +40,7 @@ class Page:
             best_genotypes(self._series, self._costs),
             configuration(self._series),
         ]
-        # A name with "</script>" or "<!--" in it must not end the element.
-        document = json.dumps(self._figures).replace("<", "\\u003c")
-        source = files("toolchain.reporting")
-        return (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(self._title)}</title>"
-            f"<style>{source.joinpath('page.css').read_text('utf-8')}</style>"
-            f"<script>{get_plotlyjs()}</script></head>"
-            f'<body><main>{"".join(sections)}</main><div id="toast" role="status"></div>'
-            f'<script type="application/json" id="figures">{document}</script>'
-            f"<script>{source.joinpath('page.js').read_text('utf-8')}</script></body></html>\n"
-        )
+        return standalone_page(self._title, sections, self._figures)
 
     @property
     def _title(self) -> str:
@@ -66,11 +50,6 @@ class Page:
     @property
     def _many(self) -> bool:
         return len(self._series) > 1
-
-    def _plot(self, title: str, figure: Any, size: str = "") -> str:
-        name = f"figure-{len(self._figures)}"
-        self._figures[name] = json.loads(figure.to_json())
-        return card(f'<h3>{escape(title)}</h3><div class="plot {size}" id="{name}"></div>')
 
     def _header(self) -> str:
         trials = sum(len(one.trials) for one in self._series)
@@ -115,7 +94,7 @@ class Page:
 
     def _fronts(self) -> str:
         plots = "".join(
-            self._plot(f"Score and {cost.name}", figures.pareto_fronts(self._series, cost))
+            self._figures.place(f"Score and {cost.name}", figures.pareto_fronts(self._series, cost))
             for cost in all_costs(self._series)
         )
         return section(
@@ -128,13 +107,13 @@ class Page:
     def _progress(self) -> str:
         largest = references(self._series, self._costs)
         plots = "".join(
-            self._plot(
+            self._figures.place(
                 f"Hypervolume over {title}",
                 figures.hypervolume(self._series, self._costs, against),
             )
             for against, title in (("trials", "trials"), ("hours", "time"))
         )
-        boxes = self._plot("Score over the iterations", figures.score_boxes(self._series))
+        boxes = self._figures.place("Score over the iterations", figures.score_boxes(self._series))
         limits = [cost.amount(top) for cost, top in zip(self._costs, largest, strict=True)]
         return section(
             "Progress",
@@ -145,7 +124,7 @@ class Page:
 
     def _run(self, one: Series) -> str:
         plots = "".join(
-            self._plot(f"Score against {cost.name}", figures.score_against_cost(one, cost))
+            self._figures.place(f"Score against {cost.name}", figures.score_against_cost(one, cost))
             for cost in one.costs
         )
         shares = figures.operation_shares(one)
@@ -155,7 +134,7 @@ class Page:
             '<div class="scale">first trial<i class="trials"></i>last trial</div>'
             f'<div class="grid">{plots}</div><h3 class="apart">What the search preferred</h3>'
             '<div class="scale">¼ of a uniform draw or less<i class="shares"></i>4 × or more</div>'
-            f"{self._plot('Operations sampled, % of all drawn', shares, 'tall')}"
+            f"{self._figures.place('Operations sampled, % of all drawn', shares, 'tall')}"
             f"{self._drawings(one)}",
             swatch(one) if self._many else "",
         )

@@ -102,8 +102,13 @@ def network_predictor(network: nn.Module, device: torch.device) -> Predict:
     return predict
 
 
-def open_model(path: str | Path, device: str = "cpu") -> Model:
+def open_model(path: str | Path, device: str = "cpu", **options: Any) -> Model:
     """Open a checkpoint (``.pt``), or a model file that `nastool export` wrote, to label images.
+
+    Args:
+        path: the file.
+        device: ``cpu`` or ``cuda:N``.
+        options: for a model file, further arguments of `export.runtimes.open_session`.
 
     Raises:
         DataError: the file is missing, broken or neither.
@@ -113,7 +118,7 @@ def open_model(path: str | Path, device: str = "cpu") -> Model:
         place = torch_device(device)
         predict = network_predictor(on_device(network.deployable(info.input_size), place), place)
         return Model(predict, info.input_size, info.label_set.classes, batch_size=8)
-    session = open_session(path, device=device)
+    session = open_session(path, device=device, **options)
     metadata = ModelMetadata.read(session.metadata, path)
     batch = session.inputs[0].shape[0]
 

@@ -1,4 +1,10 @@
+import json
 import platform
+
+import pytest
+
+from export.conformance import Target, contract
+from export.errors import GateError
 
 
 def test_json_is_as_promised(cli) -> None:
@@ -26,3 +32,89 @@ def test_text_lists_what_is_missing_with_cost_and_remedy(cli, monkeypatch) -> No
     assert "camera 0" in missing
     assert "connect a webcam" in missing
     assert "display " not in missing
+
+
+def test_every_runtime_is_listed_on_the_devices_it_may_use(cli) -> None:
+    found = cli("doctor", "--json").document
+    listed = [(entry["runtime"], entry["device"].partition(":")[0]) for entry in found["runtimes"]]
+    assert {("onnxruntime", "cpu"), ("onnxruntime", "cuda"), ("tensorrt", "cuda")} == set(listed)
+    missing = {problem["missing"]: problem["remedy"] for problem in found["problems"]}
+    for entry in found["runtimes"]:
+        if not entry["works"]:
+            assert missing[f"{entry['runtime']} on {entry['device']}"] == entry["problem"]
+
+
+@pytest.fixture
+def one_check(monkeypatch: pytest.MonkeyPatch):
+    """Put one function in the place of all checks."""
+
+    def put(function) -> None:
+        checks = [contract.Check("a promise", function)]
+        monkeypatch.setattr("export.conformance.report.CHECKS", checks)
+
+    return put
+
+
+def test_selftest_writes_its_report(cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli("doctor", "--selftest", "--json")
+    assert result.code == 0, result.err
+    report = json.loads((tmp_path / "nastool-selftest.json").read_text())
+    assert result.document == {**report, "report": "nastool-selftest.json"}
+    assert report["running"] is None
+    assert report["environment"]["python"] == platform.python_version()
+    assert "onnxruntime" in {target["runtime"] for target in report["targets"]}
+    assert report["summary"]["failed"] == 0
+    assert report["summary"]["passed"] >= 20
+    assert sum(report["summary"].values()) == len(report["checks"])
+    reasons = [entry["reason"] for entry in report["not_run"]]
+    reasons += [entry["reason"] for entry in report["checks"] if entry["outcome"] == "skipped"]
+    assert all(reason and "\n" not in reason for reason in reasons)
+
+
+def test_selftest_ends_with_1_when_a_check_fails(cli, tmp_path, one_check) -> None:
+    def broken(target: Target, folder) -> None:
+        raise GateError("found [1, 8], not [/8]")
+
+    one_check(broken)
+    output = tmp_path / "deep" / "report.json"
+    result = cli("doctor", "--selftest", "--output", output)
+    assert result.code == 1
+    assert "FAILED: 1 of 1 checks" in result.err
+    assert "a promise" in result.out
+    assert "found [1, 8], not [/8]" in result.out
+    assert str(output) in result.out.replace("\n", "")
+    (entry,) = json.loads(output.read_text())["checks"]
+    assert entry["reason"] == "GateError: found [1, 8], not [/8]"
+
+
+def test_selftest_that_dies_leaves_the_name_of_the_check(cli, tmp_path, one_check) -> None:
+    def dies(target: Target, folder) -> None:
+        raise KeyboardInterrupt
+
+    one_check(dies)
+    output = tmp_path / "report.json"
+    assert cli("doctor", "--selftest", "--output", output).code == 130
+    assert json.loads(output.read_text())["running"]["check"] == "a promise"
+
+
+def test_selftest_where_nothing_opens(cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Target, "problem", lambda self: "is not there")
+    output = tmp_path / "report.json"
+    result = cli("doctor", "--selftest", "--output", output)
+    assert result.code == 1
+    assert "no runtime opens a model" in result.err
+    assert json.loads(output.read_text())["targets"] == []
+
+
+def test_output_without_selftest(cli) -> None:
+    result = cli("doctor", "--output", "x.json")
+    assert result.code == 2
+    assert "--output is for --selftest" in result.err
+
+
+def test_output_that_cannot_be_written(cli, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    result = cli("doctor", "--selftest", "--output", tmp_path / "file" / "report.json")
+    assert result.code == 2
+    assert "cannot be written" in result.err

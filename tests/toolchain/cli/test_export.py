@@ -1,4 +1,5 @@
 import contextlib
+import importlib.util
 import io
 import json
 from pathlib import Path
@@ -13,7 +14,7 @@ from export.runtimes import open_session
 from export.tail import TAILS
 from toolchain.cli import run
 from toolchain.cli.export import export
-from toolchain.deployment import FLOORS, load_network
+from toolchain.deployment import FASTEST, FLOORS, load_network
 from toolchain.training.checkpoints import save_checkpoint
 
 GENOTYPE = "[[0, [0, 1, 1, 9]], [[0, 1]]]"
@@ -106,6 +107,52 @@ def test_checkpoint_fails_its_gate_and_says_so(cli, tmp_path: Path) -> None:
     ]
 
 
+def test_f1_by_class_and_its_floor(cli, tmp_path: Path) -> None:
+    result = cli(
+        "export", "--genotype", GENOTYPE, "--onnx", *SMALL, "--precision", "fp32",
+        "--precision", "int8", "--calibration", "synthetic:3", "--data", "synthetic:3:1",
+        "--min-agreement", 0, "--max-f1-loss", 1, "--min-f1", 0.5, "--tail", "cells", "--bundle",
+        "--output", tmp_path, "--json",
+    )  # fmt: skip
+    assert result.code == 1
+    assert "mean F1 is 0.0" in result.err
+    plain, int8 = result.document["files"]
+    assert plain["f1"]["images"] == 2
+    assert plain["f1"]["loss"] == pytest.approx(0, abs=1e-4)
+    assert plain["f1"]["f1"].keys() >= {"background", "skin", "hair"}
+    assert not plain["f1"]["passed"]
+    assert int8["float_parts"]["names"] == []  # it may lose everything
+    assert result.document["tail"] == {"name": "cells", "latency_ms": {}}
+    assert result.document["bundle"] is None  # a gate failed
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_bundle_and_any_size(cli, tmp_path: Path) -> None:
+    result = cli(
+        "export", "--genotype", GENOTYPE, "--onnx", *SMALL, "--any-size", "--tail", "resize",
+        "--bundle", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert result.out.rstrip().endswith("PASSED")
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert GENOTYPE in card
+    assert str(tmp_path) not in card
+    with open_session(tmp_path / "bundle" / "model.onnx", threads=1) as session:
+        images = np.zeros((1, 96, 32 * 4, 3), np.uint8)
+        assert session.run({"image": images})["labels"].shape == (1, 96, 128)
+
+
+def test_tensorrt_needs_tensorrt(cli, tmp_path: Path) -> None:
+    if importlib.util.find_spec("tensorrt"):
+        pytest.skip("TensorRT is installed here")
+    result = cli(
+        "export", "--genotype", GENOTYPE, "--tensorrt", *SMALL, "--output", tmp_path / "out"
+    )
+    assert result.code == 3
+    assert "pip install tensorrt" in result.err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -119,8 +166,8 @@ def test_checkpoint_fails_its_gate_and_says_so(cli, tmp_path: Path) -> None:
         (["--onnx", "--genotype", GENOTYPE, "--precision", "int4"], "'int4' is not one of"),
         (["--onnx", "--genotype", GENOTYPE, "--input-size", "8"], "8 is not in the range"),
         (["--onnx", "--genotype", GENOTYPE, "--data", "nowhere"], "nowhere: is not a folder"),
+        (["--onnx", "--genotype", GENOTYPE, "--min-f1", "0.5"], "give --data DATA"),
         (["--onnx", "--genotype", GENOTYPE, "--min-agreement", "2"], "2.0 is not in the range"),
-        (["--onnx", "--genotype", GENOTYPE, "--tensorrt"], "No such option"),
     ],
 )
 def test_wrong_use_is_one_line(cli, tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -142,5 +189,5 @@ def test_checkpoint_that_is_something_else(cli, tmp_path: Path) -> None:
 
 def test_flags_name_what_the_library_has() -> None:
     choices = {option.name: getattr(option.type, "choices", None) for option in export.params}
-    assert set(choices["tail"]) == set(TAILS)
+    assert set(choices["tail"]) == {FASTEST, *TAILS}
     assert set(choices["precisions"]) == set(FLOORS)

@@ -1,6 +1,10 @@
+import json
+
 import pytest
 
-from toolchain.profiling.certificate import Case, certify
+from tests.toolchain.profiling.made_tables import made_table
+from toolchain.profiling.certificate import Case, Certificate, certify
+from toolchain.profiling.table import LatencyTable
 
 
 def case(name: str, predicted: float, measured: float) -> Case:
@@ -36,3 +40,34 @@ def test_floors(certificate):
     assert certificate.complaint(20, 0.5) is None
     assert "13.1 %, above 10 %" in certificate.complaint(10, 0.5)
     assert "0.800, below 0.9" in certificate.complaint(20, 0.9)
+
+
+def test_all_cases_are_kept_in_their_order(certificate):
+    assert [each.genotype for each in certificate.cases] == ["a", "b", "c", "d"]
+    errors = [each.signed_error for each in certificate.cases]
+    assert errors == pytest.approx([0, -0.05, 0.1, -0.375])
+
+
+def test_a_certificate_from_before_cases_is_read(certificate):
+    document = certificate.model_dump(exclude={"cases"})
+    assert Certificate.model_validate(document).cases == []
+
+
+def test_a_table_has_a_line_for_each_case(certificate, tmp_path):
+    table = made_table()
+    many = [each for _ in range(50) for each in certificate.cases]
+    table.certificate = certify(many, [(0, 1)] * len(many), 0)
+    path = tmp_path / "table.json"
+    table.save(path)
+    lines = path.read_text().splitlines()
+    assert sum("measured_ms" in line for line in lines) == len(many) + 5
+    assert '"genotype": "a", "encoder": "e"' in path.read_text()
+    assert path.stat().st_size < 300_000
+    assert LatencyTable.load(path).certificate == table.certificate
+
+
+def test_the_text_of_a_table_is_its_document(certificate, tmp_path):
+    table = made_table(device_name='An "odd" \\ name')
+    table.certificate = certificate
+    table.save(tmp_path / "table.json")
+    assert json.loads((tmp_path / "table.json").read_text()) == table.model_dump(mode="json")

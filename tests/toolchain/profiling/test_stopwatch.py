@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from export.errors import GateError
@@ -14,12 +15,13 @@ def graph(kind: str = "conv1x1") -> bytes:
 
 
 class Script(Stopwatch):
-    """A stopwatch whose sentinel reads what the test says."""
+    """A stopwatch whose sentinel and other programs do what the test says."""
 
-    def __init__(self, *readings: float, **settings):
+    def __init__(self, *readings: float, others: float = 0.0, **settings):
         super().__init__(threads=1, seconds=0.001, **settings)
         self.script = iter(readings)
         self.readings = [1.0] * 20
+        self._contention.share = lambda: others
 
     def _read(self) -> float:
         return next(self.script, 1.0) if hasattr(self, "script") else 1.0
@@ -30,27 +32,53 @@ def quick(monkeypatch):
     monkeypatch.setattr(module, "BLOCK_MS", 0.5)
     monkeypatch.setattr(module, "WARM_UP_SECONDS", 0.01)
     monkeypatch.setattr(module, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(module, "PRECISE", 1.0)
 
 
 def test_times_graphs_in_the_same_turns():
     with Script() as stopwatch:
-        first, second = stopwatch.compare([graph(), graph("conv3x3")])
-    assert len(first.ms) == len(second.ms) == module.TURNS
-    assert all(ms > 0 for ms in first.ms + second.ms)
+        turns = stopwatch.compare([graph(), graph("conv3x3")])
+    assert turns.shape == (2, module.TURNS)
+    assert (turns > 0).all()
+
+
+def test_times_are_multiples_of_the_sentinel(monkeypatch):
+    with Script(*[1.2] * 100, max_drift=0.5) as stopwatch:
+        monkeypatch.setattr(module, "warm_up", lambda *_: 1.0)
+        turns = stopwatch._turns([lambda count: [6.0] * count], [1], 5)
+    np.testing.assert_allclose(turns, [[5.0] * 5])
+    assert stopwatch.level_ms == 1.0
+
+
+def test_what_varies_takes_more_turns(monkeypatch):
+    monkeypatch.setattr(module, "PRECISE", 0.01)
+    times = iter([1.0, 2.0] * 100)
+    with Script() as stopwatch:
+        still = stopwatch._turns([lambda count: [1.0] * count], [1], 7)
+        varied = stopwatch._turns([lambda _: [next(times)]], [1], 7)
+    assert still.shape == (1, 7)
+    assert varied.shape == (1, module.MOST_TURNS)
 
 
 def test_turns_beside_a_slow_sentinel_do_not_count():
-    with Script(1.0, 1.5, 1.0, 1.0, 1.2) as stopwatch:
+    with Script(1.0, 1.5, 1.0, 1.0, 1.4) as stopwatch:
         stopwatch.compare([graph()])
     # Two slow readings spoil two turns each.
     assert len(stopwatch.readings) - 20 == module.TURNS + 4
 
 
-def test_gives_up_with_a_reason_when_the_machine_stays_busy():
-    with Script(*[1.0, 2.0] * 500) as stopwatch:
+@pytest.mark.parametrize(
+    ("readings", "others", "words"),
+    [
+        ([1.0, 2.0] * 700, 0.0, "near its usual speed in 5"),
+        ([], 0.8, r"other programs took 0\.80 of the cores"),
+    ],
+)
+def test_gives_up_with_a_reason_when_the_machine_stays_busy(readings, others, words):
+    with Script(*readings, others=others) as stopwatch:
         with pytest.raises(DisturbedError):
             stopwatch.compare([graph()])
-        with pytest.raises(GateError, match=r"too busy to measure on.*readings"):
+        with pytest.raises(GateError, match=f"too busy to measure on.*{words}"):
             list(stopwatch.each([graph()], lambda model: stopwatch.compare([model])))
 
 

@@ -1,0 +1,200 @@
+"""int8 files: scales from the user's own images, and what stays in float by its measured worth.
+
+Weights have one scale a channel; activations are rounded where ONNX Runtime's QDQ form says. The
+ranges of all activations are taken once; after that a file with any parts left in float is a matter
+of a second, so that the parts can be chosen by what they do to a score.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, Self
+
+import numpy as np
+import onnx
+
+from export.errors import UsageError
+from export.files import whole_file
+from export.onnx import LOGITS, PRODUCER, part
+from export.precision import is_constant, quiet, read, write
+from export.runtimes.base import Array
+
+Target = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True)
+class Int8Recipe:
+    """How a target wants its integers.
+
+    Attributes:
+        signed_activations: int8 instead of uint8.
+        symmetric: every zero point 0.
+        seven_bit_weights: keep weights within -64 to 64.
+        float_bias: leave the biases as they are.
+    """
+
+    signed_activations: bool
+    symmetric: bool
+    seven_bit_weights: bool
+    float_bias: bool
+
+
+RECIPES: dict[Target, Int8Recipe] = {
+    # x86 kernels multiply uint8 by int8. Without VNNI they add two products in 16 bits, which
+    # full-range weights overflow (ONNX Runtime, "Quantize ONNX models", reduce_range).
+    "cpu": Int8Recipe(False, False, True, False),
+    # TensorRT takes zero points of 0 only, and adds biases in float.
+    "gpu": Int8Recipe(True, True, False, True),
+}
+
+
+class Quantiser:
+    """Writes int8 files of one exported file; a context manager.
+
+    Args:
+        source: a file of `export.onnx.export_onnx`.
+        images: uint8 [H, W, 3] of the file's size, to take the ranges of activations from; tens
+            to hundreds, like those that the model will see.
+        target: whose `RECIPES` to follow.
+
+    Raises:
+        DataError: ``source`` is not such a file.
+        UsageError: there are no images.
+    """
+
+    def __init__(self, source: str | Path, images: Iterable[Array], target: Target = "cpu"):
+        self.model = read(source)
+        self.recipe = RECIPES[target]
+        self._images = _Calibration(images)
+        if not self._images.left:
+            raise UsageError("int8 needs images to take its ranges from; give --calibration DATA")
+        self._folder = TemporaryDirectory()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that can be left in float, by the first four names of their modules."""
+        groups = (_group(n) for n in self.model.graph.node if part(n) == "network")
+        return list(dict.fromkeys(filter(None, groups)))
+
+    @property
+    def last(self) -> str:
+        """The part that makes the logits, which the argmax compares directly."""
+        return next(_group(node) for node in self.model.graph.node if LOGITS in node.output)
+
+    def write(self, path: str | Path, in_float: Collection[str] = ()) -> Path:
+        """Write the file with its convolutions in int8, but for some of `parts`."""
+        if is_constant(self.model):
+            return write(self.model, path)
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+        left = [
+            n.name for n in self.model.graph.node if part(n) != "network" or _group(n) in in_float
+        ]
+        with whole_file(path) as temporary:
+            with quiet():
+                quantize_static(
+                    _copy(self.model),
+                    temporary,
+                    self._images,
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=True,
+                    reduce_range=self.recipe.seven_bit_weights,
+                    activation_type=(
+                        QuantType.QInt8 if self.recipe.signed_activations else QuantType.QUInt8
+                    ),
+                    weight_type=QuantType.QInt8,
+                    nodes_to_exclude=left,
+                    extra_options={
+                        "ActivationSymmetric": self.recipe.symmetric,
+                        "WeightSymmetric": True,
+                        "QuantizeBias": not self.recipe.float_bias,
+                    },
+                    calibration_cache_path=Path(self._folder.name) / "ranges.json",
+                )
+            result = onnx.load(temporary)
+            del result.metadata_props[:]
+            result.metadata_props.extend(self.model.metadata_props)
+            result.metadata_props.add(key="float_parts", value=json.dumps(list(in_float)))
+            result.producer_name, result.producer_version = PRODUCER, ""
+            onnx.checker.check_model(result)
+            onnx.save(result, temporary)
+        return Path(path)
+
+
+@dataclass(frozen=True)
+class FloatParts:
+    """Which parts of an int8 file stay in float, and why.
+
+    Attributes:
+        names: the parts.
+        score: of the file with them.
+        all_int8: score of the file with none.
+        alone: score of the file with each single part in float; empty if all in int8 was enough.
+    """
+
+    names: tuple[str, ...]
+    score: float
+    all_int8: float
+    alone: dict[str, float]
+
+
+def choose_float_parts(
+    parts: Sequence[str], score: Callable[[Collection[str]], float], wanted: float
+) -> FloatParts:
+    """Find few parts to leave in float so that a score is reached.
+
+    Args:
+        parts: of `Quantiser.parts`.
+        score: of a file with some parts in float; larger is better.
+        wanted: the score to reach. If it cannot be, all parts are named.
+    """
+    reached = all_int8 = score(())
+    if all_int8 >= wanted:
+        return FloatParts((), all_int8, all_int8, {})
+    alone = {name: score((name,)) for name in parts}
+    chosen: list[str] = []
+    for name in sorted(parts, key=lambda name: -alone[name]):
+        if reached >= wanted:
+            break
+        chosen.append(name)
+        reached = score(tuple(chosen)) if chosen[1:] else alone[name]
+    return FloatParts(tuple(chosen), reached, all_int8, alone)
+
+
+def _group(node: onnx.NodeProto) -> str:
+    # "network.decoder.merges.0.cells.1.operations.2/Conv_3" -> "decoder.merges.0.cells"
+    names = node.name.partition("/")[0].split(".")[1:5]
+    ends = [names.index(name) for name in ("convolutions", "activation") if name in names]
+    return ".".join(names[: min(ends, default=None)])
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    # The quantiser writes into what it is given.
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+class _Calibration:
+    """Feeds images one by one, as ONNX Runtime's calibrator asks for them."""
+
+    def __init__(self, images: Iterable[Array]):
+        self._images = iter(images)
+        self._next = next(self._images, None)
+
+    @property
+    def left(self) -> bool:
+        """Whether there are any more."""
+        return self._next is not None
+
+    def get_next(self) -> dict[str, Array] | None:
+        image, self._next = self._next, next(self._images, None)
+        return None if image is None else {"image": np.ascontiguousarray(image[None])}

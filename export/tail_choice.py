@@ -1,0 +1,83 @@
+"""Which of the exact tails is the fastest, by measurement on the device that will run it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.errors import DataError
+from export.measurement import measure
+from export.onnx import to_onnx
+from export.runtimes import Session, open_session
+from export.runtimes.base import Array
+from export.tail import TAILS, Tail
+
+SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class TailChoice:
+    """The fastest tail.
+
+    Attributes:
+        name: one of `export.tail.TAILS`.
+        latency_ms: the median of each, None for one that the runtime refuses.
+    """
+
+    name: str
+    latency_ms: dict[str, float | None]
+
+
+class _Module(nn.Module):
+    def __init__(self, tail: Tail, height: int, width: int):
+        super().__init__()
+        self.tail, self.height, self.width = tail, height, width
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return self.tail(logits, self.height, self.width)
+
+
+def tail_model(name: str, shape: tuple[int, ...], height: int, width: int) -> onnx.ModelProto:
+    """Export a tail alone: ``logits``, float32 of a shape [N, K, h, w] -> ``labels``, uint8."""
+    module = _Module(TAILS[name], height, width)
+    return to_onnx(module, torch.zeros(shape), ["logits"], ["labels"])
+
+
+def fastest_tail(logits: Array, height: int, width: int, **where: Any) -> TailChoice:
+    """Time every tail in turns.
+
+    Args:
+        logits: float32 [N, K, h, w] of a picture like those to come: the time of `boundaries`
+            depends on it.
+        height: of the labels, pixels.
+        width: of the labels, pixels.
+        where: runtime, device and threads, as for `export.runtimes.open_session`.
+
+    Raises:
+        UsageError, UnavailableError: as `export.runtimes.open_session` does.
+    """
+    open_tail: Callable[..., Session] = partial(open_session, **where)
+    sessions = {}
+    for name in TAILS:
+        try:
+            model = tail_model(name, logits.shape, height, width)
+            sessions[name] = open_tail(model.SerializeToString())
+        except DataError:
+            continue
+    try:
+        timers = [partial(session.time, {"logits": logits}) for session in sessions.values()]
+        medians = [
+            median(samples.median for samples in turns)
+            for turns in measure(timers, seconds=SECONDS)
+        ]
+    finally:
+        for session in sessions.values():
+            session.close()
+    latency: dict[str, float | None] = dict.fromkeys(TAILS)
+    latency.update((name, round(ms, 4)) for name, ms in zip(sessions, medians, strict=True))
+    return TailChoice(min(zip(medians, sessions, strict=True))[1], latency)

@@ -1,0 +1,52 @@
+from collections.abc import Collection
+from pathlib import Path
+
+import onnx
+import pytest
+
+from export.quantisation import Quantiser, choose_float_parts
+from export.runtimes.base import Array
+
+GAIN = {"first": 0.01, "second": 0.06, "third": 0.03}
+
+
+def score(in_float: Collection[str]) -> float:
+    return 0.7 + sum(GAIN[name] for name in in_float)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        (0.69, ()),
+        (0.75, ("second",)),
+        (0.78, ("second", "third")),
+        (0.795, ("second", "third", "first")),
+        (0.99, ("second", "third", "first")),
+    ],
+)
+def test_few_parts_with_the_largest_gain_are_chosen(wanted: float, chosen: tuple[str]) -> None:
+    found = choose_float_parts(list(GAIN), score, wanted)
+    assert found.names == chosen
+    assert found.score == pytest.approx(score(chosen))
+    assert found.all_int8 == 0.7
+    assert bool(found.alone) == bool(chosen)
+
+
+def test_parts_are_named_by_modules(exported: Path, pictures: list[tuple[str, Array]]) -> None:
+    images = [image for _, image in pictures]
+    with Quantiser(exported, images) as quantiser:
+        names = [f"{unit}.{i}" for unit in ("first", "second", "deep") for i in (1, 2)]
+        assert quantiser.parts == [*names, "head"]
+        assert quantiser.last == "head"
+
+
+def test_any_parts_stay_in_float(
+    exported: Path, pictures: list[tuple[str, Array]], tmp_path: Path
+) -> None:
+    with Quantiser(exported, [image for _, image in pictures]) as quantiser:
+        for in_float in ((), ("first.1",), ("head", "deep.1")):
+            path = quantiser.write(tmp_path / "model.onnx", in_float)
+            nodes = onnx.load(path).graph.node
+            dequantised = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear"}
+            found = {n.name for n in nodes if n.op_type == "Conv" and n.input[1] not in dequantised}
+            assert found == {f"network.{name}/Conv_0" for name in in_float}

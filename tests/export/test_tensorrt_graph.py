@@ -1,0 +1,68 @@
+"""Bytes at the ends of a graph: the same numbers, and nothing but casts beside them."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from small_network import SIZE, make_metadata
+from torch import nn
+
+from export.conformance.models import tiny_labels, tiny_model
+from export.errors import DataError
+from export.onnx import export_onnx
+from export.precision import to_fp16
+from export.runtimes import open_session
+from export.tensorrt_graph import bytes_at_the_ends
+
+
+def beside_bytes(model: onnx.ModelProto) -> set[str]:
+    """Operators that read or write uint8."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = [*graph.value_info, *graph.input, *graph.output]
+    names = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.UINT8}
+    return {node.op_type for node in graph.node if names & {*node.input, *node.output}}
+
+
+def test_tiny_model_gives_the_same_labels() -> None:
+    before = onnx.load_from_string(tiny_model())
+    after = bytes_at_the_ends(before, "tiny")
+    onnx.checker.check_model(after, full_check=True)
+    assert beside_bytes(before) == {"Transpose", "Cast"}
+    assert beside_bytes(after) == {"Cast"}
+    assert before == onnx.load_from_string(tiny_model())
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
+    with open_session(after.SerializeToString(), threads=1) as session:
+        assert np.array_equal(session.run({"image": image})["labels"], tiny_labels(image))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_exported_file_gives_the_same_labels(
+    network: nn.Module, tmp_path: Path, half: bool, pictures: list
+) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, metadata=make_metadata(), input_size=SIZE, tail="resize")
+    if half:
+        path = to_fp16(path, tmp_path / "half.onnx")
+    after = bytes_at_the_ends(onnx.load(path), path)
+    onnx.checker.check_model(after, full_check=True)
+    assert beside_bytes(after) == {"Cast"}
+    with (
+        open_session(path, threads=1) as session,
+        open_session(after.SerializeToString(), threads=1) as changed,
+    ):
+        for _, picture in pictures:
+            feeds = {"image": picture[None]}
+            assert np.array_equal(changed.run(feeds)["labels"], session.run(feeds)["labels"])
+
+
+@pytest.mark.parametrize("tail", ["cells", "boundaries"])
+def test_tail_that_moves_bytes_is_refused_with_the_remedy(
+    network: nn.Module, tmp_path: Path, tail: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, metadata=make_metadata(), input_size=SIZE, tail=tail)
+    with pytest.raises(DataError, match="export with --tail resize") as caught:
+        bytes_at_the_ends(onnx.load(path), path)
+    assert str(caught.value).startswith(f"{path}: computes with bytes in tail")

@@ -1,0 +1,23 @@
+"""The contract of a runtime on every GPU here. Skips, with its reason, where there is none."""
+
+import pytest
+
+from export.conformance import CHECKS, Check, Target, run_check
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "tensorrt"])
+def target(request: pytest.FixtureRequest) -> Target:
+    target = Target(request.param, "cuda:0")
+    if problem := target.problem():
+        pytest.skip(problem)
+    return target
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_contract_on_a_gpu(check: Check, target: Target) -> None:
+    result = run_check(check, target)
+    if result.outcome == "skipped":
+        pytest.skip(str(result.reason))
+    assert result.outcome == "passed", result.reason

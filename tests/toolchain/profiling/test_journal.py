@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from export.errors import DataError
+from toolchain.profiling.journal import Journal
+
+SETTINGS = {"threads": 2, "encoders": ["a"]}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new" / "table.json.partial"
+
+
+def test_goes_on_after_the_last_whole_line(path):
+    journal = Journal(path, SETTINGS)
+    journal.add("first", np.array([[1.0, 2.0]]))
+    journal.add("second", np.array([[3.0], [4.0]]))
+    with path.open("a") as file:
+        file.write('["third", [[1')
+    resumed = Journal(path, SETTINGS, resume=True)
+    assert resumed.measured.keys() == {"first", "second"}
+    resumed.add("third", np.array([[5.0]]))
+    again = Journal(path, SETTINGS, resume=True).measured
+    assert {key: turns.tolist() for key, turns in again.items()} == {
+        "first": [[1.0, 2.0]],
+        "second": [[3.0], [4.0]],
+        "third": [[5.0]],
+    }
+
+
+def test_starts_anew_unless_told(path):
+    Journal(path, SETTINGS).add("first", np.array([[1.0]]))
+    assert not Journal(path, SETTINGS).measured
+
+
+def test_with_nothing_to_resume_it_starts(path):
+    assert not Journal(path, SETTINGS, resume=True).measured
+    assert path.exists()
+
+
+@pytest.mark.parametrize("content", ["", "no JSON\n", '{"threads": 2}\n[1]\n', "\x00\n"])
+def test_broken_journal_is_one_line(path, content):
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(DataError, match="leave out --resume to start anew"):
+        Journal(path, SETTINGS, resume=True)
+
+
+def test_other_settings_are_named(path):
+    Journal(path, SETTINGS)
+    with pytest.raises(DataError, match="was begun with threads 2, not 1"):
+        Journal(path, SETTINGS | {"threads": 1}, resume=True)
+
+
+def test_removed_when_done(path):
+    journal = Journal(path, SETTINGS)
+    journal.remove()
+    journal.remove()
+    assert not path.exists()

@@ -1,0 +1,70 @@
+"""What an interrupted profiling has measured so far, so that it can go on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.errors import DataError
+from toolchain.profiling.graphs import Array
+
+
+class Journal:
+    """A file of one line a measurement, written as soon as there is one.
+
+    The first line holds the settings: a journal of other settings is of no use. Times are kept as
+    multiples of the sentinel's, which hold for any session on the same machine.
+
+    Args:
+        path: the file.
+        settings: everything that the measurements depend on, JSON-ready.
+        resume: go on with what is there; otherwise start anew.
+
+    Raises:
+        DataError: what is there cannot be gone on with.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], *, resume: bool = False):
+        self.path = path
+        self.measured: dict[str, Array] = {}
+        if resume and path.exists():
+            self._load(settings)
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DataError(path, f"cannot be written ({error.strerror})") from None
+
+    def _load(self, settings: dict[str, Any]) -> None:
+        try:
+            # A line that was cut off by the interruption has no end.
+            head, *lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+            found = json.loads(head)
+            for line in lines:
+                key, turns = json.loads(line)
+                self.measured[key] = np.array(turns)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                self.path, f"cannot be gone on with ({error}); leave out --resume to start anew"
+            ) from None
+        for name, value in settings.items():
+            if found.get(name) != value:
+                raise DataError(
+                    self.path,
+                    f"was begun with {name} {found.get(name)}, not {value}; give that, or leave "
+                    "out --resume to start anew",
+                )
+        whole = "\n".join([head, *lines, ""])
+        self.path.write_text(whole, encoding="utf-8")
+
+    def add(self, key: str, turns: Array) -> None:
+        """Note the turns of one measurement."""
+        self.measured[key] = turns
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([key, np.round(turns, 6).tolist()]) + "\n")
+
+    def remove(self) -> None:
+        """Delete the file: the table holds it all."""
+        self.path.unlink(missing_ok=True)

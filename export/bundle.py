@@ -17,8 +17,8 @@ import onnx
 from PIL import Image
 
 from export.errors import DataError, GateError, UsageError
-from export.metadata import ModelMetadata
-from export.precision import Precision, precision_of
+from export.metadata import ModelMetadata, Precision
+from export.precision import precision_of
 from export.runtimes import get_runtime, open_session
 from export.runtimes.base import Array
 
@@ -144,7 +144,7 @@ def _open(paths: Sequence[str | Path], sample: Array) -> list[_Model]:
     for before, model in pairwise(models):
         if model.precision == before.precision:
             raise UsageError(f"{before.path} and {model.path} are both {model.precision}; give one")
-        if model.metadata != before.metadata:
+        if _network(model.metadata) != _network(before.metadata):
             raise DataError(model.path, f"is not of the same network as {before.path}")
     for model in models:
         agreement = model.agreement(models[0].labels)
@@ -154,6 +154,11 @@ def _open(paths: Sequence[str | Path], sample: Array) -> list[_Model]:
                 f"{models[0].path}; leave it out of the bundle"
             )
     return models
+
+
+def _network(metadata: ModelMetadata) -> ModelMetadata:
+    """Return what files of one network have in common, whatever their precision."""
+    return metadata.model_copy(update={"float_parts": None})
 
 
 def _run(path: Path, sample: Array) -> _Model:

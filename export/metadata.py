@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from export.errors import DataError
 
+Precision = Literal["fp32", "fp16", "int8"]
 FORMAT_VERSION = 1
 Channel = Annotated[int, Field(ge=0, le=255)]
 

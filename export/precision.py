@@ -9,15 +9,14 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 
 from export.errors import DataError
 from export.files import whole_file
+from export.metadata import Precision
 from export.onnx import LOGITS, PRODUCER, part
-
-Precision = Literal["fp32", "fp16", "int8"]
 
 
 def to_fp16(source: str | Path, path: str | Path) -> Path:

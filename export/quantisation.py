@@ -31,22 +31,23 @@ class Int8Recipe:
     Attributes:
         signed_activations: int8 instead of uint8.
         symmetric: every zero point 0.
-        seven_bit_weights: keep weights within -64 to 64.
+        weight_bits: 8, or 7 to keep weights within -64 to 64; the first is to be tried first.
         float_bias: leave the biases as they are.
     """
 
     signed_activations: bool
     symmetric: bool
-    seven_bit_weights: bool
+    weight_bits: tuple[int, ...]
     float_bias: bool
 
 
 RECIPES: dict[Target, Int8Recipe] = {
     # x86 kernels multiply uint8 by int8. Without VNNI they add two products in 16 bits, which
-    # full-range weights overflow (ONNX Runtime, "Quantize ONNX models", reduce_range).
-    "cpu": Int8Recipe(False, False, True, False),
+    # full-range weights can overflow (ONNX Runtime, "Quantize ONNX models", reduce_range): rarely
+    # with trained ones, and 7 bits lose more. A measured score tells; without one 7 are safe.
+    "cpu": Int8Recipe(False, False, (8, 7), False),
     # TensorRT takes zero points of 0 only, and adds biases in float.
-    "gpu": Int8Recipe(True, True, False, True),
+    "gpu": Int8Recipe(True, True, (8,), True),
 }
 
 
@@ -89,8 +90,16 @@ class Quantiser:
         """The part that makes the logits, which the argmax compares directly."""
         return next(_group(node) for node in self.model.graph.node if LOGITS in node.output)
 
-    def write(self, path: str | Path, in_float: Collection[str] = ()) -> Path:
-        """Write the file with its convolutions in int8, but for some of `parts`."""
+    def write(
+        self, path: str | Path, in_float: Collection[str] = (), weight_bits: int | None = None
+    ) -> Path:
+        """Write the file with its convolutions in int8.
+
+        Args:
+            path: the file.
+            in_float: those of `parts` that stay in float.
+            weight_bits: of the recipe's; None takes the safest.
+        """
         if is_constant(self.model):
             return write(self.model, path)
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -106,7 +115,7 @@ class Quantiser:
                     self._images,
                     quant_format=QuantFormat.QDQ,
                     per_channel=True,
-                    reduce_range=self.recipe.seven_bit_weights,
+                    reduce_range=(weight_bits or self.recipe.weight_bits[-1]) == 7,
                     activation_type=(
                         QuantType.QInt8 if self.recipe.signed_activations else QuantType.QUInt8
                     ),
@@ -135,38 +144,46 @@ class FloatParts:
 
     Attributes:
         names: the parts.
+        weight_bits: of the others.
         score: of the file with them.
         all_int8: score of the file with none.
         alone: score of the file with each single part in float; empty if all in int8 was enough.
     """
 
     names: tuple[str, ...]
+    weight_bits: int
     score: float
     all_int8: float
     alone: dict[str, float]
 
 
 def choose_float_parts(
-    parts: Sequence[str], score: Callable[[Collection[str]], float], wanted: float
+    parts: Sequence[str],
+    weight_bits: Sequence[int],
+    score: Callable[[Collection[str], int], float],
+    wanted: float,
 ) -> FloatParts:
-    """Find few parts to leave in float so that a score is reached.
+    """Find the width of weights, and few parts to leave in float, so that a score is reached.
 
     Args:
         parts: of `Quantiser.parts`.
-        score: of a file with some parts in float; larger is better.
+        weight_bits: those to choose from.
+        score: of a file with some parts in float and weights of some bits; larger is better.
         wanted: the score to reach. If it cannot be, all parts are named.
     """
-    reached = all_int8 = score(())
-    if all_int8 >= wanted:
-        return FloatParts((), all_int8, all_int8, {})
-    alone = {name: score((name,)) for name in parts}
+    widths = {bits: score((), bits) for bits in weight_bits}
+    bits = max(widths, key=lambda bits: widths[bits])
+    reached = widths[bits]
+    if reached >= wanted:
+        return FloatParts((), bits, reached, reached, {})
+    alone = {name: score((name,), bits) for name in parts}
     chosen: list[str] = []
     for name in sorted(parts, key=lambda name: -alone[name]):
         if reached >= wanted:
             break
         chosen.append(name)
-        reached = score(tuple(chosen)) if chosen[1:] else alone[name]
-    return FloatParts(tuple(chosen), reached, all_int8, alone)
+        reached = score(tuple(chosen), bits) if chosen[1:] else alone[name]
+    return FloatParts(tuple(chosen), bits, reached, widths[bits], alone)
 
 
 def _group(node: onnx.NodeProto) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from statistics import median
 from typing import Any
 
@@ -42,6 +42,7 @@ class _Module(nn.Module):
         return self.tail(logits, self.height, self.width)
 
 
+@lru_cache
 def tail_model(name: str, shape: tuple[int, ...], height: int, width: int) -> onnx.ModelProto:
     """Export a tail alone: ``logits``, float32 of a shape [N, K, h, w] -> ``labels``, uint8."""
     module = _Module(TAILS[name], height, width)

@@ -63,12 +63,12 @@ class Unit:
         # Units are looked up by the million when genotypes are costed: hash each only once.
         return self._hash
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """Number of trainable parameters, batch norm included; a constant has one a channel."""
         return _counts(self)[0]
 
-    @property
+    @cached_property
     def flops(self) -> int:
         """FLOPs of the convolutions, 2 x MAC; everything else counts as nothing."""
         return _counts(self)[1]
@@ -86,7 +86,6 @@ class Unit:
         return " ".join(parts)
 
 
-@lru_cache(maxsize=65536)
 def _counts(unit: Unit) -> tuple[int, int]:
     pixels = unit.size[0] * unit.size[1]
     if unit.encoder:

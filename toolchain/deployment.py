@@ -13,9 +13,10 @@ from export.bundle import write_bundle
 from export.console import track
 from export.errors import UsageError
 from export.files import whole_file, write_json
+from export.metadata import Precision
 from export.onnx import export_onnx
 from export.parity import check_parity
-from export.precision import Precision, to_fp16
+from export.precision import to_fp16
 from export.quantisation import Quantiser, Target
 from export.runtimes.base import Array
 from export.tail_choice import TailChoice, fastest_tail
@@ -46,7 +47,7 @@ NAMES: dict[Precision, str] = {
     "int8": "model-int8.onnx",
 }
 CALIBRATION_IMAGES = 100
-CHOICE_IMAGES = 40
+CHOICE_IMAGES = 120
 FASTEST = "fastest"
 
 
@@ -172,8 +173,10 @@ def deploy(
                         float_parts = choose_int8(
                             plain, quantiser, wanted, size, aim, **options["int8"]
                         )
-                    # Unjudged, the last convolution stays in float to be on the safe side.
-                    quantiser.write(path, float_parts.names if float_parts else (quantiser.last,))
+                    if float_parts:
+                        quantiser.write(path, float_parts.names, float_parts.weight_bits)
+                    else:  # unjudged, the last convolution stays in float to be safe
+                        quantiser.write(path, (quantiser.last,))
             else:
                 with whole_file(path) as copy:
                     shutil.copyfile(plain, copy)
@@ -208,13 +211,14 @@ def deploy(
         for (path, p, _), parity, quality in zip(checked, parities, qualities, strict=True)
     ]
     deployment = Deployment(tuple(files), chosen)
+    write_json(folder / "export.json", deployment.document())
     if bundle and not deployment.failure:
         sample = face_photo(size)
         written = write_bundle(
             list(paths.values()), folder / "bundle", sample=sample, figures=_figures(files)
         )
         deployment = replace(deployment, bundle=written)
-    write_json(folder / "export.json", deployment.document())
+        write_json(folder / "export.json", deployment.document())
     return deployment
 
 

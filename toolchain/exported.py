@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from export.metadata import Precision
 from export.parity import Parity
-from export.precision import Precision
 from export.quantisation import FloatParts
 from export.tail_choice import TailChoice
 from toolchain.quality import Quality

@@ -102,7 +102,7 @@ def choose_int8(
     max_loss: float,
     **options: Any,
 ) -> FloatParts:
-    """Choose which parts of an int8 file stay in float, by the F1 that they save.
+    """Choose the weights' bits and which parts of an int8 file stay in float, by F1.
 
     Args:
         plain: the file in fp32.
@@ -120,7 +120,9 @@ def choose_int8(
 
     with TemporaryDirectory() as folder:
 
-        def score_with(in_float: Collection[str]) -> float:
-            return f1(quantiser.write(Path(folder) / "model.onnx", in_float), **options)
+        def score_with(in_float: Collection[str], weight_bits: int) -> float:
+            path = quantiser.write(Path(folder) / "model.onnx", in_float, weight_bits)
+            return f1(path, **options)
 
-        return choose_float_parts(quantiser.parts, score_with, f1(plain) - max_loss)
+        bits = quantiser.recipe.weight_bits
+        return choose_float_parts(quantiser.parts, bits, score_with, f1(plain) - max_loss)

@@ -10,8 +10,8 @@ from export.runtimes.base import Array
 GAIN = {"first": 0.01, "second": 0.06, "third": 0.03}
 
 
-def score(in_float: Collection[str]) -> float:
-    return 0.7 + sum(GAIN[name] for name in in_float)
+def score(in_float: Collection[str], weight_bits: int = 7) -> float:
+    return 0.7 + sum(GAIN[name] for name in in_float) - 0.1 * (weight_bits == 8)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,8 @@ def score(in_float: Collection[str]) -> float:
     ],
 )
 def test_few_parts_with_the_largest_gain_are_chosen(wanted: float, chosen: tuple[str]) -> None:
-    found = choose_float_parts(list(GAIN), score, wanted)
+    found = choose_float_parts(list(GAIN), (8, 7), score, wanted)
+    assert found.weight_bits == 7
     assert found.names == chosen
     assert found.score == pytest.approx(score(chosen))
     assert found.all_int8 == 0.7

@@ -46,7 +46,8 @@ def certify(
 
     None of the networks was used to fit the table. Prints the mean error (MAPE), the shares within
     5 and 10 %, the rank correlations, how often the measured latency lay in the predicted
-    interval, and the worst cases. Exit code 1 when a floor is missed. TABLE itself stays as it is.
+    interval, and the worst cases; also how much slower the machine runs than when the table was
+    made. Exit code 1 when a floor is missed. TABLE itself stays as it is.
 
     \b
       nastool certify latency_tables/TABLE.json
@@ -77,7 +78,14 @@ def certificate_table(certificate: "Certificate") -> Any:
         [case.genotype, case.encoder, f"{case.predicted_ms:.2f}", f"{case.measured_ms:.2f}"]
         for case in c.worst
     ]
+    pace = []
+    if c.slowdown is not None:
+        pace = [
+            f"A fixed piece of network took {c.slowdown:.2f} times what it took when the table was "
+            "made; the latencies are in multiples of it."
+        ]
     return lines(
         table([f"{c.architectures} fresh networks", ""], summary),
         table(["worst", "encoder", "predicted ms", "measured ms"], worst),
+        *pace,
     )

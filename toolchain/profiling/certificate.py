@@ -43,6 +43,8 @@ class Certificate(BaseModel):
         kendall: Kendall's tau of the same.
         coverage: per cent of the networks whose latency lies in the predicted interval.
         worst: the networks with the largest errors.
+        slowdown: how much longer a fixed piece of network took than when the table was measured.
+            Latencies were measured in multiples of it, so that the errors do not contain it.
         cases: all networks, in the order in which they were drawn; tables that were made before
             this field have none.
     """
@@ -58,6 +60,7 @@ class Certificate(BaseModel):
     kendall: float
     coverage: float
     worst: list[Case]
+    slowdown: float | None = None
     cases: list[Case] = []
 
     def complaint(self, max_mape: float | None, min_spearman: float | None) -> str | None:

@@ -54,8 +54,8 @@ class Measured(NamedTuple):
 
 
 def kind_of(unit: Unit) -> str:
-    """Return the kind under which a unit is corrected; all stages of encoders are one."""
-    return "encoder" if unit.encoder else unit.kind
+    """Return the kind under which a unit is corrected; the stages of one encoder are one."""
+    return unit.encoder or unit.kind
 
 
 def fit_correction(networks: Sequence[Measured], latencies: Mapping[Unit, float]) -> Correction:

@@ -18,6 +18,7 @@ import numpy as np
 from export import environment
 from export.console import track
 from export.errors import UsageError
+from export.metadata import Precision
 from export.quantisation import Target
 from export.runtimes import get_runtime
 from export.tail_choice import fastest_tail
@@ -76,7 +77,7 @@ def profile_device(
     runtime: str = "onnxruntime",
     device: str = "cpu",
     threads: int | None = None,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     encoders: Sequence[str] = ("mobilenetv2",),
     input_size: int = 512,
     classes: int = 19,
@@ -158,7 +159,9 @@ def profile_device(
     jobs: dict[str, Build] = {_key(piece): partial(_models, piece, shape) for piece in pieces}
     jobs |= {_key(network): partial(_models, network, shape) for network in [*fitted, *fresh]}
     journal = Journal(
-        path.with_name(f"{path.name}.partial"), made.model_dump(include=SETTINGS), resume=resume
+        path.with_name(f"{path.name}.partial"),
+        made.model_dump(mode="json", include=SETTINGS),
+        resume=resume,
     )
     with Stopwatch(runtime, device, threads, seconds, max_drift, seed=seed) as stopwatch:
         _export_parts(shape, encoders)
@@ -232,8 +235,11 @@ def certify_table(
         _export_parts(shape, made.encoders)
         measured = measure_all(stopwatch, jobs)
         level = stopwatch.level_ms
-    latencies = [level * float(np.median(measured[_key(network)])) for network in fresh]
-    return _certificate(table, fresh, latencies, seed)
+    # At the speed that the table was measured at; how the machine runs today is said apart.
+    then = made.sentinel_ms or level
+    latencies = [then * float(np.median(measured[_key(network)])) for network in fresh]
+    certificate = _certificate(table, fresh, latencies, seed)
+    return certificate.model_copy(update={"slowdown": round(level / then, 3)})
 
 
 def draw_networks(

@@ -17,9 +17,9 @@ from onnx import TensorProto
 from toolchain.blueprint import Unit
 from toolchain.genotype import OPERATIONS
 from toolchain.networks.encoders import describe_encoder
-from toolchain.profiling.graphs import GraphBuilder, Map
+from toolchain.profiling.graphs import Array, GraphBuilder, Map
 from toolchain.profiling.networks import Shape
-from toolchain.profiling.parts import encoder_part, tail_part
+from toolchain.profiling.parts import encoder_part
 
 HEADS = 4
 """Heads of up to this many maps are measured; wider ones are extrapolated."""
@@ -99,12 +99,12 @@ def solve(measured: Iterable[tuple[Recipe, Difference]]) -> Iterator[tuple[Unit,
         yield unit, difference._replace(latency_ms=max(rest, 0.0)), words
 
 
-def difference(times: Sequence[Sequence[float]], copies: tuple[int, int]) -> Difference:
+def difference(times: Array, copies: tuple[int, int]) -> Difference:
     """Reduce the times of a recipe's graphs, turn by turn, to what one copy costs.
 
     Args:
-        times: milliseconds of each graph in every turn; of the larger graph alone where the
-            smaller one is none.
+        times: [graphs, turns], milliseconds of each graph in every turn; of the larger graph alone
+            where the smaller one is none.
         copies: of the two graphs.
     """
     short = np.array(times[0]) if len(times) == 2 else 0.0
@@ -134,7 +134,7 @@ def _level(shape: Shape, size: Size) -> Iterator[Recipe]:
 
     def chained(unit: Unit, step: Step, *less: Unit) -> Recipe:
         def build(copies: int) -> bytes:
-            builder = GraphBuilder()
+            builder = shape.builder()
             x = builder.input(c, size)
             for _ in range(copies):
                 x = step(builder, x)
@@ -155,7 +155,7 @@ def _level(shape: Shape, size: Size) -> Iterator[Recipe]:
         yield chained(unit, partial(_project_and_join, maps), *[project] * maps)
 
     def sums(copies: int) -> bytes:
-        builder = GraphBuilder()
+        builder = shape.builder()
         x = builder.input(c, size)
         first, second = builder.project(x), builder.project(x)
         for _ in range(copies):
@@ -165,7 +165,7 @@ def _level(shape: Shape, size: Size) -> Iterator[Recipe]:
     yield Recipe(sums, (2, 8), {add: ()}, "chain of 8 - 2")
 
     def constants(copies: int) -> bytes:
-        builder = GraphBuilder()
+        builder = shape.builder()
         x = builder.input(c, size)
         for position in range(6):
             x = builder.project(x)
@@ -184,7 +184,7 @@ def _logits(shape: Shape, size: Size) -> Iterator[Recipe]:
     labels = Unit("labels", shape.classes, 1, size, shape.image)
 
     def sums(copies: int) -> bytes:
-        builder = GraphBuilder()
+        builder = shape.builder()
         x = builder.project(builder.input(shape.aggregation, size))
         total = builder.classifier(x, shape.classes)
         for _ in range(copies):
@@ -192,9 +192,9 @@ def _logits(shape: Shape, size: Size) -> Iterator[Recipe]:
         return builder.model(total)
 
     def tails(copies: int) -> bytes:
-        builder = GraphBuilder()
+        builder = shape.builder()
         x = builder.input(shape.aggregation, size)
-        tail = tail_part(shape.classes, size, shape.image)
+        tail = shape.tail_part(size)
         outputs = []
         for copy in range(copies):
             # The feature maps are a face's classes: pick them, and the labels are a face's.
@@ -206,10 +206,10 @@ def _logits(shape: Shape, size: Size) -> Iterator[Recipe]:
     def constants(copies: int) -> bytes | None:
         if not copies:
             return None
-        builder = GraphBuilder()
+        builder = shape.builder()
         logits = builder.spread(builder.constant(shape.classes, (1, 1)), size)
-        part = tail_part(shape.classes, size, shape.image)
-        return builder.model(*builder.include(part, "tail", logits.name), dtype=TensorProto.UINT8)
+        labels = builder.include(shape.tail_part(size), "tail", logits.name)
+        return builder.model(*labels, dtype=TensorProto.UINT8)
 
     ignored = Unit("constant", shape.classes, shape.classes, size, size)
     yield Recipe(constants, (0, 1), {ignored: ()}, "labels that ignore the image")
@@ -222,7 +222,7 @@ def _upsample(shape: Shape, small: Size, large: Size) -> Recipe:
     c = shape.aggregation
 
     def build(copies: int) -> bytes:
-        builder = GraphBuilder()
+        builder = shape.builder()
         x, total = builder.input(c, small), builder.project(builder.input(c, large))
         for _ in range(copies):
             total = builder.add(total, builder.upsample(builder.project(x), large))
@@ -241,7 +241,7 @@ def _adapt(shape: Shape, unit: Unit) -> Recipe:
     c = shape.aggregation
 
     def build(copies: int) -> bytes:
-        builder = GraphBuilder()
+        builder = shape.builder()
         x = builder.input(unit.inputs, unit.size)
         total = builder.convolution(x, c)
         for _ in range(copies):
@@ -255,7 +255,7 @@ def _stage(shape: Shape, encoder: str, number: int) -> Recipe:
     def build(stages: int) -> bytes | None:
         if not stages:
             return None
-        builder = GraphBuilder()
+        builder = shape.builder()
         return builder.model(
             builder.include(encoder_part(encoder, shape.image), "encoder")[stages - 1]
         )

@@ -1,7 +1,8 @@
 """ONNX graphs of decoder pieces, in the node forms that the exported file has.
 
 Exporting through torch takes seconds a network; these graphs are written directly, in a
-millisecond. Weights are random, because latency does not depend on them. What torch alone knows
+millisecond. Weights are random, because latency does not depend on them; fp16 and int8 are made
+from them by `toolchain.profiling.reduced`. What torch alone knows
 (the encoder, the tail) is taken from `toolchain.profiling.parts` and included as it is.
 """
 
@@ -12,7 +13,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.metadata import Precision
+from export.onnx import part
+from export.quantisation import Target
 from toolchain.graph import CellGraph, Sum
+from toolchain.profiling.reduced import reduce
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,9 +50,20 @@ class GraphBuilder:
 
     Equal nodes on equal inputs are written once, as the exporter does; `model` keeps only what
     its outputs need. Each convolution has weights of its own.
+
+    Args:
+        seed: of the weights.
+        precision: of the models. The input conversion, the tail and in int8 the logits stay in
+            float, as in exported files.
+        target: what int8 is for.
     """
 
-    def __init__(self, seed: int = 0):
+    def __init__(self, seed: int = 0, precision: Precision = "fp32", target: Target = "cpu"):
+        self._precision: Precision = precision
+        self._target: Target = target
+        # Names of nodes that stay in float: always, and in int8.
+        self._in_float: set[str] = set()
+        self._logits: set[str] = set()
         self._random = np.random.default_rng(seed)
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
@@ -61,38 +77,40 @@ class GraphBuilder:
         self._inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         return Map(name, channels, size)
 
-    def include(self, part: onnx.ModelProto, prefix: str, *inputs: str) -> list[str]:
+    def include(self, model: onnx.ModelProto, prefix: str, *inputs: str) -> list[str]:
         """Add a copy of another model.
 
         Args:
-            part: the model.
+            model: its nodes are named by their part of an exported file.
             prefix: of the names of its values here.
             inputs: values for its inputs, in order; those left out become inputs of this graph.
 
         Returns:
             The names of its outputs.
         """
-        names = dict(zip((value.name for value in part.graph.input), inputs, strict=False))
-        for value in part.graph.input[len(inputs) :]:
+        names = dict(zip((value.name for value in model.graph.input), inputs, strict=False))
+        for value in model.graph.input[len(inputs) :]:
             names[value.name] = value.name
             self._inputs[value.name] = value
 
         def renamed(name: str) -> str:
             return names.get(name, f"{prefix}/{name}") if name else ""
 
-        for tensor in part.graph.initializer:
+        for tensor in model.graph.initializer:
             copy = onnx.TensorProto()
             copy.CopyFrom(tensor)
             copy.name = renamed(tensor.name)
             self._initializers[copy.name] = copy
-        for node in part.graph.node:
+        for node in model.graph.node:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
             copy.input[:] = map(renamed, node.input)
             copy.output[:] = map(renamed, node.output)
             copy.name = f"{prefix}/{node.name}"
             self._nodes.append(copy)
-        return [renamed(value.name) for value in part.graph.output]
+            if part(node) != "network":
+                self._in_float.add(copy.name)
+        return [renamed(value.name) for value in model.graph.output]
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output, unless there is an equal one; return the output's name."""
@@ -173,7 +191,10 @@ class GraphBuilder:
         """Add two maps; one of a single pixel is spread."""
         size = max(first.size, second.size)
         first, second = self.spread(first, size), self.spread(second, size)
-        return Map(self.node("Add", first.name, second.name), first.channels, size)
+        name = self.node("Add", first.name, second.name)
+        if first.name in self._logits:
+            self._logits.add(name)
+        return Map(name, first.channels, size)
 
     def spread(self, x: Map, size: tuple[int, int]) -> Map:
         """Spread one pixel over a map."""
@@ -234,10 +255,13 @@ class GraphBuilder:
                 weights are then 0. Random when left out.
         """
         if centre is None:
-            return self.convolution(x, classes, kernel=3, relu=False)
-        kernel = np.zeros((classes, x.channels, 3, 3), np.float32)
-        kernel[:, :, 1, 1] = centre[:, :-1]
-        return self._convolution(x, kernel, centre[:, -1])
+            logits = self.convolution(x, classes, kernel=3, relu=False)
+        else:
+            kernel = np.zeros((classes, x.channels, 3, 3), np.float32)
+            kernel[:, :, 1, 1] = centre[:, :-1]
+            logits = self._convolution(x, kernel, centre[:, -1])
+        self._logits.add(logits.name)
+        return logits
 
     def model(self, *outputs: Map | str, dtype: int = TensorProto.FLOAT) -> bytes:
         """Return the serialised model of what the outputs need."""
@@ -257,7 +281,8 @@ class GraphBuilder:
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
-        return model.SerializeToString()
+        in_float = self._in_float | (self._logits if self._precision == "int8" else set())
+        return reduce(model, self._precision, in_float, self._target).SerializeToString()
 
 
 def _is_pixel(graph: CellGraph, term: int) -> bool:

@@ -28,14 +28,11 @@ class Journal:
     def __init__(self, path: Path, settings: dict[str, Any], *, resume: bool = False):
         self.path = path
         self.measured: dict[str, Array] = {}
-        if resume and path.exists():
+        self._head = json.dumps(settings) + "\n"
+        # Nothing is written, or overwritten, before there is something to lose.
+        self._begun = resume and path.exists()
+        if self._begun:
             self._load(settings)
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DataError(path, f"cannot be written ({error.strerror})") from None
 
     def _load(self, settings: dict[str, Any]) -> None:
         try:
@@ -60,10 +57,20 @@ class Journal:
         self.path.write_text(whole, encoding="utf-8")
 
     def add(self, key: str, turns: Array) -> None:
-        """Note the turns of one measurement."""
+        """Note the turns of one measurement.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        line = json.dumps([key, np.round(turns, 6).tolist()]) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a" if self._begun else "w", encoding="utf-8") as file:
+                file.write(line if self._begun else self._head + line)
+        except OSError as error:
+            raise DataError(self.path, f"cannot be written ({error.strerror})") from None
+        self._begun = True
         self.measured[key] = turns
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([key, np.round(turns, 6).tolist()]) + "\n")
 
     def remove(self) -> None:
         """Delete the file: the table holds it all."""

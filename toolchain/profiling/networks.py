@@ -5,9 +5,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 from onnx import TensorProto
 
+from export.metadata import Precision
+from export.quantisation import Target
 from export.runtimes import open_session
+from export.tail import DEFAULT_TAIL
 from toolchain.genotype import TAPS, Genotype
 from toolchain.graph import canonical, cell_graph, graphs
 from toolchain.profiling.face import face_labels, feeds
@@ -26,11 +30,25 @@ class Shape:
         classes: number of classes.
         image: height and width of the image, pixels.
         aggregation: channels of the decoder's maps.
+        precision: of the networks.
+        target: what int8 is for.
+        tail: in `export.tail.TAILS`, what turns logits into labels.
     """
 
     classes: int = 19
     image: tuple[int, int] = (512, 512)
     aggregation: int = 48
+    precision: Precision = "fp32"
+    target: Target = "cpu"
+    tail: str = DEFAULT_TAIL
+
+    def builder(self, seed: int = 0) -> GraphBuilder:
+        """Begin a graph in this precision."""
+        return GraphBuilder(seed, self.precision, self.target)
+
+    def tail_part(self, size: tuple[int, int]) -> onnx.ModelProto:
+        """Return the tail for logits of a height and width."""
+        return tail_part(self.classes, size, self.image, self.tail)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -69,12 +87,11 @@ def network_model(
     the classifier, which is fitted so that the labels look like a face's.
     """
     shape = shape or Shape()
-    builder = GraphBuilder(seed)
+    builder = shape.builder(seed)
     features = _features(builder, genotype, encoder, shape)
     weights = _fitted_classifier(builder.model(features), features, shape.classes)
     logits = builder.classifier(features, shape.classes, weights)
-    tail = tail_part(shape.classes, logits.size, shape.image)
-    (labels,) = builder.include(tail, "tail", logits.name)
+    (labels,) = builder.include(shape.tail_part(logits.size), "tail", logits.name)
     return builder.model(labels, dtype=TensorProto.UINT8)
 
 

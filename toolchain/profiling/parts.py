@@ -1,5 +1,6 @@
 """The pieces of the exported file that only torch knows: encoders and the tail, as ONNX models."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import onnx
@@ -7,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from export.onnx import normalise, to_onnx
-from export.tail import DEFAULT_TAIL, TAILS
+from export.tail import DEFAULT_TAIL
+from export.tail_choice import tail_model
 from toolchain.networks.encoders import build_encoder
 from toolchain.networks.units import fold_batch_norms
 
@@ -26,23 +28,33 @@ class _Taps(nn.Module):
         return self.encoder(normalise(image))
 
 
-class _Tail(nn.Module):
-    def __init__(self, image: tuple[int, int]):
-        super().__init__()
-        self.image = image
-
-    def forward(self, logits: Tensor) -> Tensor:
-        return TAILS[DEFAULT_TAIL](logits, *self.image)
-
-
 @lru_cache
 def encoder_part(name: str, image: tuple[int, int]) -> onnx.ModelProto:
-    """Export an encoder: ``image``, uint8 [1, H, W, 3] -> its four taps."""
+    """Export an encoder: ``image``, uint8 [1, H, W, 3] -> its four taps.
+
+    Its nodes are named by the parts of an exported file, ``input/`` and others.
+    """
     example = torch.zeros(1, *image, 3, dtype=torch.uint8)
-    return to_onnx(_Taps(name), example, ["image"], [f"tap{tap}" for tap in range(1, 5)])
+    model = to_onnx(_Taps(name), example, ["image"], [f"tap{tap}" for tap in range(1, 5)])
+    nodes = model.graph.node
+    _name(nodes[: [node.op_type for node in nodes].index("Conv")], "input")
+    return model
 
 
 @lru_cache
-def tail_part(classes: int, size: tuple[int, int], image: tuple[int, int]) -> onnx.ModelProto:
-    """Export the tail: ``logits`` [1, classes, h, w] -> ``labels``, uint8 [1, H, W]."""
-    return to_onnx(_Tail(image), torch.zeros(1, classes, *size), ["logits"], ["labels"])
+def tail_part(
+    classes: int, size: tuple[int, int], image: tuple[int, int], tail: str = DEFAULT_TAIL
+) -> onnx.ModelProto:
+    """Export a tail: ``logits`` [1, classes, h, w] -> ``labels``, uint8 [1, H, W].
+
+    Its nodes are named ``tail/``.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(tail_model(tail, (1, classes, *size), *image))
+    _name(model.graph.node, "tail")
+    return model
+
+
+def _name(nodes: Iterable[onnx.NodeProto], part: str) -> None:
+    for node in nodes:
+        node.name = f"{part}/{node.name}"

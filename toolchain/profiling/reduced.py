@@ -1,7 +1,7 @@
 """Timing graphs in half precision and int8, in the node forms that the exported files have.
 
 Latency does not depend on numbers, so nothing is calibrated here: activations get assumed ranges,
-and a whole network is converted in a tenth of a second. `export.precision.to_fp16` and
+and a whole network is converted in less than a tenth of a second. `export.precision.to_fp16` and
 `export.quantisation.Quantiser` convert what is to be used.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.precision import Precision
+from export.metadata import Precision
 from export.quantisation import RECIPES, Int8Recipe, Target
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -61,13 +61,15 @@ def _halve(graph: onnx.GraphProto, in_float: Collection[str]) -> None:
     def cast(name: str, result: str, to: int) -> str:
         if result not in written:
             written.add(result)
-            nodes.append(helper.make_node("Cast", [name], [result], result, to=to))
+            nodes.append(helper.make_node("Cast", [name], [result], f"{result}/cast", to=to))
         return result
 
     def half(name: str) -> str:
         result = f"{name}/half"
         if name not in tensors:
             return result if name in halves else cast(name, result, TensorProto.FLOAT16)
+        if tensors[name].data_type != TensorProto.FLOAT:
+            return name
         if result not in tensors:
             values = numpy_helper.to_array(tensors[name]).astype(np.float16)
             tensors[result] = numpy_helper.from_array(values, result)
@@ -79,7 +81,7 @@ def _halve(graph: onnx.GraphProto, in_float: Collection[str]) -> None:
             if not in_half and name in halves:
                 node.input[i] = cast(f"{name}/half", name, TensorProto.FLOAT)
             elif in_half and name and not (node.op_type == "Resize" and i):
-                # A resize has its sizes or factors in types of their own.
+                # The factors of a resize stay in float.
                 node.input[i] = half(name)
         nodes.append(node)
         if in_half:
@@ -109,7 +111,8 @@ class _Quantisation:
         self._recipe = recipe
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         self._outputs = {value.name for value in graph.output}
-        self._quantised = [node for node in graph.node if node.name not in set(in_float)]
+        left = set(in_float)
+        self._quantised = [node for node in graph.node if node.name not in left]
         # Each quantised value, and the one that it has its scale from.
         self._sources: dict[str, str] = {}
         # Values whose activation goes, because their range says the same, and its result.
@@ -122,10 +125,11 @@ class _Quantisation:
         """Change the graph."""
         self._mark()
         convolutions = {node.output[0] for node in self._quantised if node.op_type == "Conv"}
+        removed = set(self._absorbed.values())
         for value in self._graph.input:
             self._quantise(value.name, value.name)
         for node in self._graph.node:
-            if node.output[0] in self._absorbed.values():
+            if node.output[0] in removed:
                 continue
             for name in node.input:
                 if name in self._tensors and name in self._sources:
@@ -133,7 +137,9 @@ class _Quantisation:
             if node.output[0] in convolutions:
                 self._quantise_weights(node)
             node.input[:] = [self._dequantised.get(name, name) for name in node.input]
-            made = self._absorbed.get(node.output[0], node.output[0])
+            made = node.output[0]
+            while made in self._absorbed:
+                made = self._absorbed[made]
             inner = f"{made}/float" if made in self._sources and made in self._outputs else made
             node.output[0] = inner
             self._nodes.append(node)
@@ -189,13 +195,13 @@ class _Quantisation:
         """Store a convolution's weights in int8 and its bias in int32, a scale a channel."""
         weights = numpy_helper.to_array(self._tensors[node.input[1]])
         largest = np.abs(weights).reshape(len(weights), -1).max(1)
-        steps = np.where(largest, largest, 1) / (64 if self._recipe.seven_bit_weights else 127)
-        node_steps = steps.astype(np.float32)
-        values = np.rint(weights / node_steps.reshape(-1, 1, 1, 1))
-        node.input[1] = self._per_channel(node.input[1], values, np.int8, node_steps)
+        most = np.float32(64 if self._recipe.weight_bits[-1] == 7 else 127)
+        steps = np.where(largest, largest, 1).astype(np.float32) / most
+        values = np.rint(weights / steps.reshape(-1, 1, 1, 1))
+        node.input[1] = self._per_channel(node.input[1], values, np.int8, steps)
         if len(node.input) == 3 and not self._recipe.float_bias:
             scale, _ = self._scale(self._sources[node.input[0]])
-            bias_steps = node_steps * numpy_helper.to_array(self._tensors[scale])
+            bias_steps = steps * numpy_helper.to_array(self._tensors[scale])
             values = np.rint(numpy_helper.to_array(self._tensors[node.input[2]]) / bias_steps)
             # Named by its reader: convolutions may share a bias, but not their scales.
             name = f"{node.output[0]}/bias"
@@ -231,4 +237,6 @@ class _Quantisation:
         return name
 
     def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        self._nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
+        self._nodes.append(
+            helper.make_node(kind, inputs, [output], f"{output}/{kind}", **attributes)
+        )

@@ -30,10 +30,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 BLOCK_MS = 10.0
 SENTINEL_MS = 8.0
-TURNS = 7
-MOST_TURNS = 28
-PRECISE = 0.01
-WARM_UP_SECONDS = 0.2
+TURNS = 5
+MOST_TURNS = 10
+PRECISE = 0.02
+WARM_UP_SECONDS = 0.1
 # Seconds to wait after the first, second, ... of several disturbed comparisons in a row.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 # Its level is a low quantile: the median would follow a machine that is busy for most of the time,
@@ -76,7 +76,7 @@ class Stopwatch:
         self.random = random.Random(seed)
         self._session = self._open(_sentinel())
         self._sentinel: Timer = partial(self._session.time, feeds(self._session.inputs))
-        self._runs = max(3, round(SENTINEL_MS / warm_up(self._sentinel, WARM_UP_SECONDS)))
+        self._runs = max(1, round(SENTINEL_MS / warm_up(self._sentinel, WARM_UP_SECONDS)))
         self.readings = [self._read() for _ in range(20)]
         # On a GPU one thread of the host keeps it busy.
         self._contention = Contention(1 if device != "cpu" else threads or os.cpu_count() or 1)

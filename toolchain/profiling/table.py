@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from export.errors import DataError
 from export.files import read_json, write_text
+from export.metadata import Precision
 from toolchain.blueprint import Blueprint, Unit, blueprint
 from toolchain.genotype import Genotype
 from toolchain.profiling.certificate import Certificate
@@ -66,7 +67,7 @@ class Provenance(BaseModel):
     runtime_version: str
     device: str
     device_name: str
-    precision: str
+    precision: Precision
     threads: int | None
     settings: dict[str, Any]
     input_size: tuple[int, int]

@@ -4,6 +4,9 @@ import pytest
 
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.profiling import stopwatch
+from toolchain.profiling.contention import Contention
+from toolchain.profiling.entries import recipes
+from toolchain.profiling.networks import Shape
 from toolchain.profiling.stopwatch import Stopwatch
 
 SMALL = ("--input-size", "64", "--encoder", "ghostnet-0.1", "--threads", "1", "--seconds", "0.01")
@@ -14,10 +17,12 @@ def hasty(monkeypatch):
     """Measure a little, and count every turn however busy the machine is."""
     monkeypatch.setattr(stopwatch, "BLOCK_MS", 5.0)
     monkeypatch.setattr(stopwatch, "TURNS", 2)
-    monkeypatch.setattr(stopwatch, "SENTINEL_RUNS", 1)
+    monkeypatch.setattr(stopwatch, "MOST_TURNS", 2)
+    monkeypatch.setattr(stopwatch, "SENTINEL_MS", 1.0)
     monkeypatch.setattr(stopwatch, "WARM_UP_SECONDS", 0.001)
     monkeypatch.setattr(stopwatch, "PAUSES", (0.0,))
-    monkeypatch.setattr(Stopwatch, "limit_ms", float("inf"))
+    monkeypatch.setattr(Stopwatch, "_quiet", lambda *_: True)
+    monkeypatch.setattr(Contention, "share", lambda _: 0.0)
 
 
 def test_profiles_certifies_and_predicts(cli, hasty, tmp_path):
@@ -59,8 +64,32 @@ def test_profiles_certifies_and_predicts(cli, hasty, tmp_path):
     assert cost.document["latency_ms"][str(path)]["median"] > 0
 
 
+def test_an_interrupted_profiling_goes_on(cli, hasty, tmp_path, monkeypatch):
+    path = tmp_path / "table.json"
+    networks = ("--fit-networks", "0", "--certify-networks", "0", "--output", path, "--json")
+    compare, calls = Stopwatch.compare, []
+
+    def interrupted(self, models):
+        calls.append(models)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return compare(self, models)
+
+    monkeypatch.setattr(Stopwatch, "compare", interrupted)
+    assert cli("profile-device", *SMALL, *networks).code == 130
+    assert not path.exists()
+    other = cli("profile-device", *SMALL, *networks, "--threads", "2", "--resume")
+    assert other.code == 2
+    assert "was begun with threads 1, not 2" in other.err
+    result = cli("profile-device", *SMALL, *networks, "--resume")
+    assert result.code == 0, result.err
+    # Five had been measured; the sixth is measured again.
+    assert len(calls) == 1 + len(recipes(Shape(image=(64, 64)), ["ghostnet-0.1"]))
+    assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
+
+
 def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, monkeypatch):
-    monkeypatch.setattr(Stopwatch, "limit_ms", 0.0)
+    monkeypatch.setattr(Contention, "share", lambda _: 1.0)
     result = cli("profile-device", *SMALL, "--output", tmp_path / "table.json")
     assert result.code == 1
     assert "too busy to measure on" in result.err
@@ -75,7 +104,7 @@ def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, mon
         (["--fit-networks", "3"], "--fit-networks takes 0, or at least 10, not 3"),
         (["--runtime", "abacus"], "runtime 'abacus' is not known"),
         (["--device", "gpu"], "device 'gpu' is not known"),
-        (["--precision", "int8"], "'int8' is not 'fp32'"),
+        (["--precision", "int4"], "'int4' is not one of"),
     ],
 )
 def test_wrong_use_is_one_line(cli, tmp_path, arguments, words):

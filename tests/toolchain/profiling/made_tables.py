@@ -48,5 +48,5 @@ def made_table(
             )
             for unit, found, method in solve(measured)
         },
-        correction=Correction(constant_ms=0.5, weights={"encoder": 2.0}, spread=0.1),
+        correction=Correction(constant_ms=0.5, weights=dict.fromkeys(encoders, 2.0), spread=0.1),
     )

@@ -7,7 +7,7 @@ from toolchain.blueprint import blueprint
 from toolchain.genotype import Genotype
 from toolchain.profiling.correction import Measured, fit_correction, kind_of
 
-WEIGHTS = {"encoder": 0.9, "conv3x3": 1.2, "labels": 1.5}
+WEIGHTS = {"mobilenetv2": 0.9, "conv3x3": 1.2, "labels": 1.5}
 
 
 def latencies_of(plans):

@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -27,8 +28,9 @@ def test_every_unit_of_any_genotype_and_encoder_is_measured():
         assert set(plan.units) - known - wide == set()
 
 
-def test_every_graph_runs_and_the_larger_one_has_more_of_the_unit():
-    for recipe in recipes(SMALL, ["ghostnet-0.1"]):
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_graph_runs_and_the_larger_one_has_more_of_the_unit(precision):
+    for recipe in recipes(replace(SMALL, precision=precision), ["ghostnet-0.1"]):
         counts = []
         for model in recipe.models:
             with open_session(model, threads=1) as session:

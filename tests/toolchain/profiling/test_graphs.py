@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -41,11 +42,29 @@ def test_has_the_nodes_of_the_exported_file(text, tmp_path):
     assert Counter(node.op_type for node in built.graph.node) == wanted
 
 
-def test_labels_of_a_random_network_look_like_the_face():
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_labels_of_a_random_network_look_like_the_face(precision):
     genotype = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
-    with open_session(network_model(genotype, ENCODER, SMALL)) as session:
+    model = network_model(genotype, ENCODER, replace(SMALL, precision=precision))
+    with open_session(model) as session:
         (labels,) = session.run(feeds(session.inputs)).values()
     assert (labels[0] == face_labels(19, (64, 64))).mean() > 0.5
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_input_conversion_tail_and_logits_keep_their_precision(precision):
+    genotype = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
+    shape = replace(SMALL, precision=precision, tail="cells")
+    graph = onnx.load_from_string(network_model(genotype, ENCODER, shape)).graph
+    halves = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    dequantised = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    convolutions = [n.input[1] for n in graph.node if n.op_type == "Conv"]
+    others = [n for n in graph.node if n.name.startswith(("encoder/input/", "tail/"))]
+    assert "ScatterND" not in {n.op_type for n in others}
+    assert not (halves | dequantised).intersection(name for n in others for name in n.input)
+    reduced = halves if precision == "fp16" else dequantised
+    assert [name in reduced for name in convolutions[:-1]] == [True] * (len(convolutions) - 1)
+    assert (convolutions[-1] in reduced) == (precision == "fp16")
 
 
 def test_keeps_only_what_the_outputs_need():

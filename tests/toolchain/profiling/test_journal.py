@@ -31,12 +31,17 @@ def test_goes_on_after_the_last_whole_line(path):
 
 def test_starts_anew_unless_told(path):
     Journal(path, SETTINGS).add("first", np.array([[1.0]]))
-    assert not Journal(path, SETTINGS).measured
+    anew = Journal(path, SETTINGS)
+    assert not anew.measured
+    anew.add("second", np.array([[1.0]]))
+    assert Journal(path, SETTINGS, resume=True).measured.keys() == {"second"}
 
 
 def test_with_nothing_to_resume_it_starts(path):
-    assert not Journal(path, SETTINGS, resume=True).measured
-    assert path.exists()
+    journal = Journal(path, SETTINGS, resume=True)
+    assert not path.exists()
+    journal.add("first", np.array([[1.0]]))
+    assert Journal(path, SETTINGS, resume=True).measured.keys() == {"first"}
 
 
 @pytest.mark.parametrize("content", ["", "no JSON\n", '{"threads": 2}\n[1]\n', "\x00\n"])
@@ -48,13 +53,14 @@ def test_broken_journal_is_one_line(path, content):
 
 
 def test_other_settings_are_named(path):
-    Journal(path, SETTINGS)
+    Journal(path, SETTINGS).add("first", np.array([[1.0]]))
     with pytest.raises(DataError, match="was begun with threads 2, not 1"):
         Journal(path, SETTINGS | {"threads": 1}, resume=True)
 
 
 def test_removed_when_done(path):
     journal = Journal(path, SETTINGS)
+    journal.add("first", np.array([[1.0]]))
     journal.remove()
     journal.remove()
     assert not path.exists()

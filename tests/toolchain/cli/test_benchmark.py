@@ -204,6 +204,7 @@ def test_prediction_beside_the_measurement(cli, peer: Path, tmp_path: Path) -> N
     [
         ({"precision": "int8"}, (), "precision is fp32, the table's int8"),
         ({"classes": 11}, (), "classes is 19, the table's 11"),
+        ({"tail": "cells"}, (), "tail is boundaries, the table's cells"),
         ({}, ("--mode", "throughput"), "mode is throughput, the table's latency"),
     ],
 )

@@ -26,7 +26,7 @@ def made_table(
         "classes": shape.classes,
         "aggregation": shape.aggregation,
         "encoders": list(encoders),
-        "tail": "resize",
+        "tail": "boundaries",
         "seed": 0,
         "date": "2026-01-01T00:00:00+00:00",
         "seconds": 1.0,

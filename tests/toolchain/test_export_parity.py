@@ -58,12 +58,14 @@ def export_random(count: int, seed: int, folder: Path) -> list[tuple[str, float,
         seconds = time.monotonic() - started
         (parity,) = check_parity(deployable, [(path, FLOOR, {"threads": 1})], pictures)
         found.append((f"{genotype} on {encoder}, {tail}", parity.argmax_agreement, seconds))
+        # A long run that is stopped has still said what it found.
+        print(f"{parity.argmax_agreement:.6f} {seconds:5.1f} s {found[-1][0]}", flush=True)
     return found
 
 
 @pytest.mark.parametrize(
     ("count", "seed"),
-    [(6, 0), pytest.param(300, 1, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])],
+    [(6, 0), pytest.param(300, 1, marks=[pytest.mark.slow, pytest.mark.timeout(6 * 3600)])],
 )
 def test_random_genotypes_agree_with_torch(count: int, seed: int, tmp_path: Path) -> None:
     found = export_random(count, seed, tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from export.bundle import write_bundle
+from export.bundle import NAMES, write_bundle
 from export.console import track
 from export.errors import UsageError
 from export.files import whole_file, write_json
@@ -41,11 +41,6 @@ FLOORS: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.995, "int8": 0.9}
 MAX_LOSSES: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.002, "int8": 0.01}
 # int8 is chosen on other images than it is judged on, so it aims for less than it may lose.
 AIM = 0.5
-NAMES: dict[Precision, str] = {
-    "fp32": "model.onnx",
-    "fp16": "model-fp16.onnx",
-    "int8": "model-int8.onnx",
-}
 CALIBRATION_IMAGES = 100
 CHOICE_IMAGES = 120
 FASTEST = "fastest"

@@ -12,6 +12,7 @@ from torch import nn
 from export.quantisation import FloatParts, Quantiser, choose_float_parts
 from toolchain.datasets import FaceDataset
 from toolchain.training.evaluation import network_predictor, open_model, score
+from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.samples import Samples
 
 
@@ -87,8 +88,7 @@ def judge(
     reference = score(network_predictor(network, torch.device("cpu")), samples, 1).mean_f1
     found = []
     for path, max_loss, options in files:
-        model = open_model(path, **options)
-        matrix = score(model.predict, samples, model.batch_size)
+        matrix = _score_file(path, samples, **options)
         f1 = dict(zip(classes, matrix.f1, strict=True))
         found.append(Quality(len(dataset), matrix.mean_f1, f1, reference, min_f1, max_loss))
     return found
@@ -114,15 +114,17 @@ def choose_int8(
     """
     samples = Samples(dataset, size)
 
-    def f1(path: Path, **options: Any) -> float:
-        model = open_model(path, **options)
-        return score(model.predict, samples, model.batch_size).mean_f1
-
+    wanted = _score_file(plain, samples).mean_f1 - max_loss
     with TemporaryDirectory() as folder:
 
         def score_with(in_float: Collection[str], weight_bits: int) -> float:
             path = quantiser.write(Path(folder) / "model.onnx", in_float, weight_bits)
-            return f1(path, **options)
+            return _score_file(path, samples, **options).mean_f1
 
         bits = quantiser.recipe.weight_bits
-        return choose_float_parts(quantiser.parts, bits, score_with, f1(plain) - max_loss)
+        return choose_float_parts(quantiser.parts, bits, score_with, wanted)
+
+
+def _score_file(path: Path, samples: Samples, **options: Any) -> ConfusionMatrix:
+    model = open_model(path, **options)
+    return score(model.predict, samples, model.batch_size)

@@ -7,30 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from export.onnx import export_onnx
 from export.parity import check_parity
 from export.tail import TAILS
+from tests.toolchain.settled_norms import settle_norms
 from toolchain.datasets import open_dataset
 from toolchain.datasets.base import resize_sample
 from toolchain.networks.encoders import encoder_names
-from toolchain.networks.segmenter import Segmenter, build_segmenter
+from toolchain.networks.segmenter import build_segmenter
 from toolchain.profiling.networks import random_genotypes
 from toolchain.training.checkpoints import CheckpointInfo
 
 SIZE = 64
 FLOOR = 0.9999
-
-
-def settled(network: Segmenter) -> Segmenter:
-    """Give batch norms statistics of their own, so that a wrong one shows."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.3, 0.3)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.uniform_(module.bias, -0.2, 0.6)
-    return network.eval()
 
 
 def export_random(count: int, seed: int, folder: Path) -> list[tuple[str, float, float]]:
@@ -42,7 +32,7 @@ def export_random(count: int, seed: int, folder: Path) -> list[tuple[str, float,
     for genotype in random_genotypes(count, random.Random(seed)):
         encoder, tail = next(encoders), next(tails)
         torch.manual_seed(0)
-        network = settled(build_segmenter(genotype, encoder))
+        network = settle_norms(build_segmenter(genotype, encoder))
         info = CheckpointInfo(
             str(genotype), encoder, network.aggregation, faces.label_set, SIZE, "random weights"
         )

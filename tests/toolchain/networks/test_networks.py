@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import literal
 
 from export.errors import DataError
+from tests.toolchain.settled_norms import settle_norms
 from toolchain.costs import network_costs
 from toolchain.genotype import TAPS, Connection, Entry, Genotype
 from toolchain.graph import canonical, cell_graph
@@ -25,14 +26,9 @@ CHANNELS = (6, 7, 8, 9)
 WIDTH = 5
 
 
-def settle_norms(network):
-    """Give batch norms statistics of their own, so that a wrong one shows."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.3, 0.3)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.uniform_(module.bias, -0.2, 0.6)
-    return network.eval()
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
 
 
 def features(batch=1, size=32):

@@ -71,11 +71,71 @@ from export.console import Outcome, command
 @click.option("--joint-epochs", default=1, show_default=True, help="Encoder and decoder.")
 @click.option("--batch-size", default=16, show_default=True)
 @click.option("--part", "parts", multiple=True, help="Class to score; all but background.")
+@click.option(
+    "--distillation-weight", default=0.3, show_default=True, help="Of the --teacher's outputs."
+)
+@click.option(
+    "--auxiliary-weight", default=0.15, show_default=True, help="Of heads on the merge cells."
+)
+@click.option(
+    "--presence-weight",
+    default=0.1,
+    show_default=True,
+    help="Of an image-level branch beside the encoder: which classes are there?",
+)
+@click.option(
+    "--polyak/--no-polyak", default=True, show_default=True, help="Score averaged weights."
+)
+@click.option(
+    "--early-stop/--no-early-stop",
+    default=True,
+    show_default=True,
+    help="End candidates whose score with a frozen encoder is among the worst third.",
+)
+@click.option("--half/--no-half", default=None, help="Train in 16 bits; on CUDA if left out.")
+@click.option(
+    "--memory-budget",
+    type=click.FloatRange(0),
+    help="GiB of memory for images and features; most of what is free if left out. What does not "
+    "fit is mapped from the disk.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Candidates at work at once; several share a GPU, or the cores.",
+)
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or of a Ray cluster (its address in RAY_ADDRESS).",
+)
+@click.option(
+    "--gpu-share",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="GPUs that each worker of Ray takes.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), help="Seconds that a candidate may take."
+)
 @click.option("--storage", help="Database URL of the study; SQLite in the run folder if left out.")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    default=["cpu"],
+    show_default=True,
+    help="cpu or cuda:N; several are dealt to the workers.",
+)
+@click.option("--tensorboard", is_flag=True, help="Write curves for TensorBoard into the run.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Continue the search in --run.")
-def search(path: Path, resume: bool, **settings: Any) -> Outcome:
+def search(path: Path, resume: bool, tensorboard: bool, **settings: Any) -> Outcome:
     """Search decoder architectures (and encoders) under your objectives.
 
     Each candidate is costed from the latency tables, rejected if over a budget, trained for some
@@ -94,5 +154,5 @@ def search(path: Path, resume: bool, **settings: Any) -> Outcome:
     from toolchain.search.configuration import SearchConfiguration
     from toolchain.search.jobs import run_search
 
-    result = run_search(SearchConfiguration(**settings), path, resume)
+    result = run_search(SearchConfiguration(**settings), path, resume, tensorboard)
     return Outcome(result.document(), front_table(result.front))

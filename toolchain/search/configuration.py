@@ -1,5 +1,6 @@
 """What a search was asked to do; saved beside its results."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,12 @@ from pydantic import BaseModel, ConfigDict
 from export.errors import DataError, UsageError
 from export.files import read_json, write_json
 from toolchain.search.run import CONFIGURATION
+from toolchain.search.settings import EvaluationSettings
+from toolchain.training.losses import (
+    AUXILIARY_WEIGHT,
+    DISTILLATION_WEIGHT,
+    PRESENCE_WEIGHT,
+)
 
 
 class SearchConfiguration(BaseModel):
@@ -23,7 +30,14 @@ class SearchConfiguration(BaseModel):
         encoders: names; several make the encoder part of the search.
         weights: initial weights of each encoder.
         input_size: side of the deployed network's image, pixels: costs are of that size.
-        search_size: side of the images that candidates are trained on.
+        search_size: side of the images that candidates are trained on; for this and what follows
+            up to ``half`` see `EvaluationSettings`.
+        memory_budget: GiB of memory for images, features and targets; None: most of what is free.
+        workers: candidates at work at once.
+        executor: "local" (processes of this machine) or "ray".
+        gpu_share: part of a GPU that each worker of Ray takes.
+        timeout: seconds that a candidate may take.
+        devices: of the workers, dealt out in turns.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,12 +63,35 @@ class SearchConfiguration(BaseModel):
     joint_epochs: int = 1
     batch_size: int = 16
     parts: tuple[str, ...] = ()
+    distillation_weight: float = DISTILLATION_WEIGHT
+    auxiliary_weight: float = AUXILIARY_WEIGHT
+    presence_weight: float = PRESENCE_WEIGHT
+    polyak: bool = True
+    early_stop: bool = True
+    half: bool | None = None
+    memory_budget: float | None = None
+    workers: int = 1
+    executor: str = "local"
+    gpu_share: float = 1.0
+    timeout: float | None = None
     storage: str | None = None
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
     seed: int = 0
 
+    @property
+    def evaluation(self) -> EvaluationSettings:
+        """How candidates are judged."""
+        names = {field.name for field in fields(EvaluationSettings)}
+        shared = {name: value for name, value in self if name in names}
+        return EvaluationSettings(
+            size=self.search_size,
+            images=self.search_images,
+            validation_images=self.search_validation,
+            **shared,
+        )
 
-_FREE = {"trials", "device"}
+
+_FREE = {"trials", "devices", "memory_budget", "workers", "executor", "gpu_share", "timeout"}
 """Settings that may change when a search is resumed."""
 
 

@@ -29,16 +29,24 @@ class Controller(nn.Module):
             nn.init.zeros_(head.bias)
 
     @torch.no_grad()
-    def sample(self, generator: torch.Generator) -> list[int]:
-        """Draw one sequence of decisions."""
-        step, state, actions = self.start[None, None], None, []
-        for head, embedding in zip(self.heads, self.embeddings, strict=True):
+    def sample(self, noise: Tensor) -> list[list[int]]:
+        """Draw sequences of decisions.
+
+        Args:
+            noise: [N, decisions, most options], independent draws of the standard Gumbel
+                distribution: the largest sum of logit and noise is a sample of the softmax
+                (Gumbel, 1954; Maddison et al., "A* Sampling", NeurIPS 2014).
+
+        Returns:
+            N sequences.
+        """
+        step, state, actions = self.start.expand(len(noise), 1, -1), None, []
+        for position, (head, embedding) in enumerate(zip(self.heads, self.embeddings, strict=True)):
             hidden, state = self.lstm(step, state)
-            probabilities = head(hidden[0, 0]).softmax(0)
-            action = torch.multinomial(probabilities, 1, generator=generator)
-            actions.append(int(action))
-            step = embedding(action)[None]
-        return actions
+            logits = head(hidden[:, 0])
+            actions.append((logits + noise[:, position, : logits.shape[1]]).argmax(1))
+            step = embedding(actions[-1])[:, None]
+        return torch.stack(actions, 1).tolist()
 
     def evaluate(self, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probability and mean entropy of sequences.

@@ -7,53 +7,36 @@ decoder together. Every candidate starts from the same pretrained encoder.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
 
-from export.errors import NastoolError, UsageError
+from export.errors import UsageError
 from export.onnx import normalise
-from toolchain.genotype import Genotype
 from toolchain.networks.decoder import Decoder
-from toolchain.networks.segmenter import Segmenter, build_segmenter
-from toolchain.search.memory import EvaluationSettings, SearchMemory
-from toolchain.training.device import on_device
+from toolchain.networks.segmenter import build_segmenter
+from toolchain.search.candidate import Candidate, CandidateError, Evaluation, Failure
+from toolchain.search.memory import Pictures, SearchMemory
+from toolchain.search.policy_gradient import trial_seed
+from toolchain.search.settings import EvaluationSettings
+from toolchain.training.device import on_device, torch_device
 from toolchain.training.losses import (
-    AUXILIARY_WEIGHT,
-    DISTILLATION_WEIGHT,
     AuxiliaryHeads,
+    PresenceBranch,
     cross_entropy,
     distillation_loss,
     upsample,
 )
 from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.polyak import PolyakAverage
+from toolchain.training.precision import MixedPrecision
 
 GRADIENT_NORM = 3.0
-
-
-class CandidateError(NastoolError):
-    """A candidate could not be judged; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is known of a candidate after its short training.
-
-    Attributes:
-        score: mean F1 of the parts that occur, 0..1.
-        split: seconds by phase: ``stage0``, ``stage1``, ``validation``.
-    """
-
-    score: float
-    split: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of all phases."""
-        return sum(self.split.values())
+WEIGHT_DECAY = 1e-5
 
 
 class CandidateEvaluator:
@@ -61,24 +44,25 @@ class CandidateEvaluator:
 
     Args:
         memory: images, features, encoders.
-        settings: how much a candidate is trained.
+        settings: how much a candidate is trained, and by what.
         seed: of all training.
+        device: torch device that trains.
 
     Raises:
         UsageError: unknown parts.
     """
 
-    def __init__(self, memory: SearchMemory, settings: EvaluationSettings, seed: int = 0):
+    def __init__(
+        self, memory: SearchMemory, settings: EvaluationSettings, seed: int = 0, device: str = "cpu"
+    ):
         self.memory, self.settings, self.seed = memory, settings, seed
-        self._parts = _part_numbers(settings.parts, memory.label_set.classes)
+        self.device = torch_device(device)
+        self.train, self.validation = memory.pictures("train"), memory.pictures("validation")
+        self.class_weights = memory.class_weights.to(self.device)
+        self._parts = part_numbers(settings.parts, memory.label_set.classes)
 
-    def __call__(self, genotype: Genotype, encoder: str, number: int = 0) -> Evaluation:
+    def __call__(self, candidate: Candidate) -> Evaluation:
         """Train a candidate briefly and score it.
-
-        Args:
-            genotype: the decoder.
-            encoder: one of the encoders given.
-            number: varies the random start and order between candidates.
 
         Raises:
             CandidateError: the loss is not finite, or memory ran out.
@@ -86,128 +70,182 @@ class CandidateEvaluator:
         try:
             # The caller's random state stays as it is.
             with torch.random.fork_rng():
-                torch.manual_seed(self.seed * 1_000_003 + number)
-                return self._judge(genotype, encoder)
+                torch.manual_seed(trial_seed(self.seed, candidate.number))
+                return _Training(self, candidate).run()
         except (torch.OutOfMemoryError, MemoryError) as error:
-            raise CandidateError(f"out of memory: {str(error).splitlines()[0]}") from None
+            raise _out_of_memory(error) from None
         except RuntimeError as error:
             # The CPU allocator has no exception type of its own.
-            if "memory" in str(error):
-                raise CandidateError(f"out of memory: {str(error).splitlines()[0]}") from None
-            raise
-
-    def _judge(self, genotype: Genotype, encoder: str) -> Evaluation:
-        network = build_segmenter(genotype, encoder, self.memory.classes)
-        network.encoder.load_state_dict(self.memory.encoders[encoder].state_dict())
-        network = on_device(network, self.memory.device)
-        heads = AuxiliaryHeads(genotype.cells, network.aggregation, self.memory.classes).to(
-            self.memory.device
-        )
-        split = {}
-        start = time.perf_counter()
-        network.decoder = self._stage0(network, heads, self.memory.features[encoder])
-        split["stage0"] = -start + (start := time.perf_counter())
-        judged: nn.Module = network
-        if self.settings.joint_epochs:
-            judged = self._stage1(network, heads)
-        split["stage1"] = -start + (start := time.perf_counter())
-        score = self._score(judged)
-        split["validation"] = time.perf_counter() - start
-        return Evaluation(score, split)
-
-    def _stage0(self, network: Segmenter, heads: nn.Module, features: list[Tensor]) -> Decoder:
-        """Train the decoder alone on features; return its Polyak average, ready to train on."""
-        decoder = network.decoder.train()
-        average = PolyakAverage(decoder, 0.9)
-        parameters = [*decoder.parameters(), *heads.parameters()]
-        optimiser = torch.optim.Adam(parameters, 1e-2, weight_decay=1e-5)
-        for batch, progress in self._steps(self.settings.decoder_epochs):
-            _set_rate(optimiser, 1e-2, progress)
-            logits, merges = decoder.forward_with_merges(
-                [feature[batch].to(self.memory.device).float() for feature in features]
-            )
-            self._step(optimiser, parameters, self._loss(logits, merges, heads, batch))
-            average.update(decoder)
-        assert isinstance(average.network, Decoder)
-        return average.network.requires_grad_(True)
-
-    def _stage1(self, network: Segmenter, heads: nn.Module) -> nn.Module:
-        """Train encoder and decoder on images; return the Polyak average of the network."""
-        network.train()
-        average = PolyakAverage(network, 0.99)
-        encoder = torch.optim.SGD(
-            network.encoder.parameters(), 1e-2, momentum=0.9, weight_decay=1e-5
-        )
-        rest = [*network.decoder.parameters(), *heads.parameters()]
-        decoder = torch.optim.Adam(rest, 3e-3, weight_decay=1e-5)
-        for batch, progress in self._steps(self.settings.joint_epochs):
-            _set_rate(encoder, 1e-2, progress)
-            _set_rate(decoder, 3e-3, progress)
-            images = normalise(self.memory.train.images[batch].to(self.memory.device))
-            logits, merges = network.decoder.forward_with_merges(network.features(images))
-            encoder.zero_grad()
-            parameters = [*network.encoder.parameters(), *rest]
-            self._step(decoder, parameters, self._loss(logits, merges, heads, batch))
-            encoder.step()
-            average.update(network)
-        return average.network
-
-    def _steps(self, epochs: int) -> Iterator[tuple[Tensor, float]]:
-        """Yield the image numbers of each step and the share of the stage that is done."""
-        count, size = len(self.memory.train.images), self.settings.batch_size
-        steps = max(1, count // size)
-        for epoch in range(epochs):
-            order = torch.randperm(count)
-            for step in range(steps):
-                done = (epoch * steps + step) / (epochs * steps)
-                yield order[step * size : (step + 1) * size], done
-
-    def _loss(
-        self, logits: Tensor, merges: list[Tensor], heads: nn.Module, batch: Tensor
-    ) -> Tensor:
-        assert isinstance(heads, AuxiliaryHeads)
-        labels = self.memory.small_labels[batch].to(self.memory.device)
-        loss = cross_entropy(logits, labels, self.memory.class_weights)
-        loss = loss + AUXILIARY_WEIGHT * heads.loss(merges, labels, self.memory.class_weights)
-        if self.memory.targets is not None:
-            target = self.memory.targets[batch].to(self.memory.device).float()
-            loss = loss + DISTILLATION_WEIGHT * distillation_loss(logits, target)
-        return loss
-
-    def _step(
-        self, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor
-    ) -> None:
-        if not math.isfinite(loss.item()):
-            raise CandidateError("the loss is not finite")
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
-        optimiser.step()
+            if "can't allocate memory" not in str(error):
+                raise
+            raise _out_of_memory(error) from None
 
     @torch.no_grad()
-    def _score(self, network: nn.Module) -> float:
-        network.eval()
+    def score(self, logits_of: Callable[[Tensor], Tensor]) -> float:
+        """Return the mean F1 of the parts that occur in the validation images.
+
+        Args:
+            logits_of: gives the logits of the images of some numbers.
+        """
         matrix = ConfusionMatrix(self.memory.classes)
-        size = self.settings.batch_size
-        for images, labels in zip(
-            self.memory.validation.images.split(size),
-            self.memory.validation.labels.split(size),
-            strict=True,
-        ):
-            logits = network(normalise(images.to(self.memory.device)))
-            predictions = upsample(logits, labels.shape[1:]).argmax(1).cpu()
-            matrix.update(labels.numpy(), predictions.numpy())
+        labels = self.validation.labels
+        for numbers in torch.arange(len(labels)).split(self.settings.batch_size):
+            logits = upsample(logits_of(numbers).float(), labels.shape[1:])
+            matrix.update(labels[numbers].numpy(), logits.argmax(1).cpu().numpy())
         scores = [f1 for part in self._parts if (f1 := matrix.f1[part]) is not None]
         return sum(scores) / len(scores) if scores else 0.0
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, peak: float, progress: float) -> None:
-    """Polynomial decay of power 0.9 (Chen et al., DeepLab, 2017)."""
-    for group in optimiser.param_groups:
-        group["lr"] = peak * (1 - progress) ** 0.9
+class _Training:
+    """The short training of one candidate."""
+
+    def __init__(self, evaluator: CandidateEvaluator, candidate: Candidate):
+        self._evaluator, self._candidate = evaluator, candidate
+        self._settings, device = evaluator.settings, evaluator.device
+        classes = evaluator.memory.classes
+        network = build_segmenter(candidate.genotype, candidate.encoder, classes)
+        pretrained = evaluator.memory.encoders[candidate.encoder]
+        network.encoder.load_state_dict(pretrained.state_dict())
+        self._network = on_device(network, device)
+        self._heads = AuxiliaryHeads(candidate.genotype.cells, network.aggregation, classes)
+        self._heads.to(device)
+        self._precision = MixedPrecision(device, self._settings.half)
+
+    def run(self) -> Evaluation:
+        """Train, score, and say how long each phase took."""
+        split: dict[str, float] = {}
+        early = None
+        if self._settings.decoder_epochs:
+            with _timed(split, "stage0"):
+                self._network.decoder = self._stage0()
+            if self._settings.early_stop and self._settings.joint_epochs:
+                with _timed(split, "validation"):
+                    early = self._evaluator.score(self._decode)
+                if early < (self._candidate.stop_below or 0):
+                    return Evaluation(early, split, early, stopped=True)
+        judged: nn.Module = self._network
+        if self._settings.joint_epochs:
+            with _timed(split, "stage1"):
+                judged = self._stage1()
+        with _timed(split, "validation"):
+            score = self._evaluator.score(partial(self._judge, judged.eval()))
+        return Evaluation(score, split, early)
+
+    def _stage0(self) -> Decoder:
+        """Train the decoder alone on features; return it ready to train on."""
+        decoder = self._network.decoder.train()
+        average = PolyakAverage(decoder, 0.9)
+        parameters = [*decoder.parameters(), *self._heads.parameters()]
+        optimiser = Adam(parameters, 1e-2, weight_decay=WEIGHT_DECAY)
+        for numbers in self._steps(self._settings.decoder_epochs, [optimiser]):
+            with self._precision.forward():
+                features = self._features(self._evaluator.train, numbers)
+                loss = self._loss(*decoder.forward_with_merges(features), numbers)
+            self._precision.step(loss, [optimiser], parameters, GRADIENT_NORM)
+            average.update(decoder)
+        trained = average.network if self._settings.polyak else decoder
+        assert isinstance(trained, Decoder)
+        return trained.requires_grad_(True).eval()
+
+    def _stage1(self) -> nn.Module:
+        """Train encoder and decoder on images."""
+        network = self._network.train()
+        average = PolyakAverage(network, 0.99)
+        deepest = max(network.decoder.graph.taps)
+        branch = PresenceBranch(
+            network.encoder.description.taps[deepest], self._evaluator.memory.classes
+        ).to(self._evaluator.device)
+        modules = (network.decoder, self._heads, branch)
+        rest = [parameter for module in modules for parameter in module.parameters()]
+        optimisers = [
+            SGD(network.encoder.parameters(), 1e-2, momentum=0.9, weight_decay=WEIGHT_DECAY),
+            Adam(rest, 3e-3, weight_decay=WEIGHT_DECAY),
+        ]
+        parameters = [*network.encoder.parameters(), *rest]
+        for numbers in self._steps(self._settings.joint_epochs, optimisers):
+            with self._precision.forward():
+                features = network.features(self._images(self._evaluator.train, numbers))
+                loss = self._loss(*network.decoder.forward_with_merges(features), numbers)
+                if self._settings.presence_weight:
+                    presence = branch.loss(features[deepest], self._labels(numbers))
+                    loss = loss + self._settings.presence_weight * presence
+            self._precision.step(loss, optimisers, parameters, GRADIENT_NORM)
+            average.update(network)
+        return average.network if self._settings.polyak else network
+
+    def _steps(self, epochs: int, optimisers: Sequence[Optimizer]) -> Iterator[Tensor]:
+        """Yield the image numbers of each step; let the learning rates fall.
+
+        Polynomial decay of power 0.9 (Chen et al., "DeepLab", 2017).
+        """
+        count, size = len(self._evaluator.train.images), self._settings.batch_size
+        steps = max(1, count // size)
+        peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
+        for epoch in range(epochs):
+            order = torch.randperm(count)
+            for step in range(steps):
+                left = 1 - (epoch * steps + step) / (epochs * steps)
+                for optimiser, peak in zip(optimisers, peaks, strict=True):
+                    optimiser.param_groups[0]["lr"] = peak * left**0.9
+                yield order[step * size : (step + 1) * size]
+
+    def _loss(self, logits: Tensor, merges: list[Tensor], numbers: Tensor) -> Tensor:
+        settings, weights = self._settings, self._evaluator.class_weights
+        labels = self._labels(numbers)
+        loss = cross_entropy(logits, labels, weights)
+        if settings.auxiliary_weight:
+            loss = loss + settings.auxiliary_weight * self._heads.loss(merges, labels, weights)
+        targets = self._evaluator.train.targets
+        if targets is not None and settings.distillation_weight:
+            target = self._on_device(targets[numbers])
+            loss = loss + settings.distillation_weight * distillation_loss(logits, target)
+        if not math.isfinite(loss.item()):
+            raise CandidateError(Failure.NOT_FINITE, "the loss of its training")
+        return loss
+
+    def _labels(self, numbers: Tensor) -> Tensor:
+        return self._evaluator.train.small_labels[numbers].to(self._evaluator.device).long()
+
+    def _images(self, pictures: Pictures, numbers: Tensor) -> Tensor:
+        return normalise(pictures.images[numbers].to(self._evaluator.device))
+
+    def _features(self, pictures: Pictures, numbers: Tensor) -> list[Tensor]:
+        taps = pictures.features[self._candidate.encoder]
+        deepest = max(self._network.decoder.graph.taps)
+        return [self._on_device(tap[numbers]) for tap in taps[: deepest + 1]]
+
+    def _on_device(self, rows: Tensor) -> Tensor:
+        """Move float16 [N, h, w, C] to the device as float [N, C, h, w], channels last."""
+        return rows.to(self._evaluator.device).float().permute(0, 3, 1, 2)
+
+    def _decode(self, numbers: Tensor) -> Tensor:
+        features = self._features(self._evaluator.validation, numbers)
+        with self._precision.forward():
+            return self._network.decoder(features)
+
+    def _judge(self, network: nn.Module, numbers: Tensor) -> Tensor:
+        with self._precision.forward():
+            return network(self._images(self._evaluator.validation, numbers))
 
 
-def _part_numbers(parts: Sequence[str], classes: Sequence[str]) -> list[int]:
+@contextmanager
+def _timed(split: dict[str, float], phase: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    split[phase] = round(split.get(phase, 0.0) + time.perf_counter() - start, 4)
+
+
+def _out_of_memory(error: BaseException) -> CandidateError:
+    reason = str(error).splitlines()[0] if str(error) else "no room"
+    return CandidateError(Failure.OUT_OF_MEMORY, reason)
+
+
+def part_numbers(parts: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Return the labels of the parts to score; without any, of all classes but background.
+
+    Raises:
+        UsageError: a part is none of the classes.
+    """
     unknown = [part for part in parts if part not in classes]
     if unknown:
         raise UsageError(f"no part is named {unknown[0]!r}; the data has {', '.join(classes)}")

@@ -2,19 +2,32 @@
 
 import logging
 import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.search.configuration import SearchConfiguration, check_resumable, settle
-from toolchain.search.evaluation import CandidateEvaluator
-from toolchain.search.memory import EvaluationSettings, SearchMemory
+from toolchain.search.evaluation import CandidateEvaluator, part_numbers
+from toolchain.search.executors import Executor
+from toolchain.search.executors.base import Start
+from toolchain.search.memory import SearchMemory, memory_bytes, prepare_memory
 from toolchain.search.pareto import default_objectives, pareto_front
-from toolchain.search.run import TrialRecord, TrialState
+from toolchain.search.progress import Progress
+from toolchain.search.run import TrialRecord
+from toolchain.search.settings import EvaluationSettings
+from toolchain.search.shelf import MEMORY_DISK, Shelf, place_shelf
 from toolchain.search.study import Search, counts
+from toolchain.training.device import torch_device
 
 log = logging.getLogger(__name__)
+TENSORBOARD = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -33,9 +46,12 @@ class SearchResult:
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document of the command."""
+        failures = Counter(trial.failure for trial in self.trials if trial.failure)
         return {
             "run": str(self.path),
             "trials": counts(self.trials),
+            "failures": dict(failures),
+            "stopped_early": sum(trial.stopped for trial in self.trials),
             "seconds": round(self.seconds, 1),
             "pareto": [trial_document(trial) for trial in self.front],
         }
@@ -47,78 +63,97 @@ def trial_document(trial: TrialRecord) -> dict[str, Any]:
     return {key: value for key, value in asdict(trial).items() if key in keys}
 
 
-def run_search(configuration: SearchConfiguration, path: Path, resume: bool) -> SearchResult:
+def run_search(
+    configuration: SearchConfiguration, path: Path, resume: bool, tensorboard: bool = False
+) -> SearchResult:
     """Run a search, or continue one, in a folder.
+
+    Args:
+        configuration: what to do.
+        path: the run's folder.
+        resume: continue the search that the folder holds.
+        tensorboard: write curves into the folder.
 
     Raises:
         UsageError, DataError: the configuration, the data or a file is wrong.
-        GateError: no candidate fits the budgets, or all fail.
+        UnavailableError: a device or a package is missing.
+        GateError: no candidate fits the budgets, or one after the other fails.
     """
     start = time.perf_counter()
     dataset = open_dataset(configuration.data, "train", configuration.dataset)
     search = Search(configuration, path, len(dataset.label_set.classes))
-    # Everything that can be refused is, before the folder is touched.
+    # Everything that can be refused is, before the folder is touched and the images are read.
     check_resumable(configuration, path, resume)
-    judge = _evaluator(configuration, dataset)
-    settle(configuration, path, resume)
-    trials = search.run(judge, _Progress(search))
+    part_numbers(configuration.parts, dataset.label_set.classes)
+    for device in configuration.devices:
+        torch_device(device)
+    with ExitStack() as stack:
+        shelf = stack.enter_context(_shelf(configuration, path, len(dataset.label_set.classes)))
+        memory = _memory(configuration, dataset, shelf)
+        executor = stack.enter_context(_executor(configuration, memory, shelf))
+        settle(configuration, path, resume)
+        folder = path / TENSORBOARD if tensorboard else None
+        progress = Progress(search.records, configuration.trials, folder)
+        trials = search.run(executor, progress)
     front = pareto_front(trials, default_objectives(trials))
     return SearchResult(path, trials, time.perf_counter() - start, front)
 
 
-def _evaluator(c: SearchConfiguration, dataset: FaceDataset) -> CandidateEvaluator:
-    settings = EvaluationSettings(
-        c.search_size,
-        c.search_images,
-        c.search_validation,
-        c.decoder_epochs,
-        c.joint_epochs,
-        c.batch_size,
-        c.parts,
-    )
-    start = time.perf_counter()
-    memory = SearchMemory(dataset, settings, c.encoders, c.weights, c.teacher, c.device, c.seed)
+def _shelf(c: SearchConfiguration, path: Path, classes: int) -> Shelf:
+    """Say what the search will hold, and make the place for it."""
+    needed = memory_bytes(c.evaluation, c.encoders, classes, teacher=c.teacher is not None)
+    total = sum(needed.values())
+    budget = None if c.memory_budget is None else int(c.memory_budget * 2**30)
+    shelf = place_shelf(total, path, budget)
     log.info(
-        "%d images to train on, %d to score on, %d MiB in memory, ready after %.0f s",
+        "%d images to train on, %d to score on, %d pixels: %.0f MiB (%s), %s",
         c.search_images,
         c.search_validation,
-        memory.nbytes / 2**20,
-        time.perf_counter() - start,
+        c.search_size,
+        total / 2**20,
+        ", ".join(f"{part} {size / 2**20:.0f}" for part, size in needed.items() if size),
+        "in memory" if MEMORY_DISK in shelf.folder.parents else f"on disk in {shelf.folder}",
     )
-    return CandidateEvaluator(memory, settings, c.seed)
+    return shelf
 
 
-class _Progress:
-    """Logs a line for each candidate: how it did, the best, the front, the time left."""
+def _memory(c: SearchConfiguration, dataset: FaceDataset, shelf: Shelf) -> SearchMemory:
+    start = time.perf_counter()
+    memory = prepare_memory(
+        shelf, dataset, c.evaluation, c.encoders, c.weights, c.teacher, c.devices[0], c.seed
+    )
+    log.info("images, features and targets are ready after %.0f s", time.perf_counter() - start)
+    return memory
 
-    def __init__(self, search: Search):
-        self._records, self._wanted = search.records, search.configuration.trials
-        self._start, self._done = time.perf_counter(), 0
 
-    def __call__(self, trial: TrialRecord) -> None:
-        if trial.state is TrialState.PRUNED:
-            return
-        self._done += 1
-        judged = sum(t.state is not TrialState.PRUNED for t in self._records)
-        left = (time.perf_counter() - self._start) / self._done * (self._wanted - judged)
-        scored = [t for t in self._records if t.score is not None]
-        front = pareto_front(scored, default_objectives(scored))
-        best = max((t.reward or 0.0 for t in scored), default=0.0)
-        if trial.score is None:
-            result = f"{trial.state}: {trial.reason}"
-        else:
-            latency = " ".join(f"{ms:.1f} ms" for ms in trial.latency_ms.values())
-            result = (
-                f"score {trial.score:.3f}  reward {trial.reward:.3f}  "
-                f"{trial.parameters / 1e6:.2f} M  {trial.flops / 1e9:.2f} GFLOPs  {latency}"
-            )
-        log.info(
-            "%4d/%d  %s  | best %.3f  front %d  %.0f s, %.0f min left",
-            judged,
-            self._wanted,
-            result,
-            best,
-            len(front),
-            trial.seconds,
-            left / 60,
+def _executor(c: SearchConfiguration, memory: SearchMemory, shelf: Shelf) -> Executor:
+    # Imported here: a search without Ray needs none.
+    if c.executor == "ray":
+        from toolchain.search.executors.ray import RayExecutor
+
+        on_gpu = c.devices[0] != "cpu"
+        judge = partial(CandidateEvaluator, memory, c.evaluation, c.seed, c.devices[0])
+        return RayExecutor(judge, c.workers, c.timeout, gpus=c.gpu_share if on_gpu else 0)
+    from toolchain.search.executors.local import LocalExecutor
+
+    threads = max(1, torch.get_num_threads() // c.workers)
+    starts: Sequence[Start] = [
+        partial(
+            _open_evaluator,
+            shelf.folder,
+            c.evaluation,
+            c.seed,
+            c.devices[worker % len(c.devices)],
+            threads,
         )
+        for worker in range(c.workers)
+    ]
+    return LocalExecutor(starts, c.timeout)
+
+
+def _open_evaluator(
+    folder: Path, settings: EvaluationSettings, seed: int, device: str, threads: int
+) -> CandidateEvaluator:
+    """Make the judge in a process of its own."""
+    torch.set_num_threads(threads)
+    return CandidateEvaluator(SearchMemory.open(folder), settings, seed, device)

@@ -1,184 +1,243 @@
-"""What all candidates of a search share, prepared once and held in memory.
+"""What all candidates of a search share, prepared once.
 
 Images and labels at the search's size, the pretrained encoders and what they make of the images,
 the teacher's outputs. Stage 0 of a candidate's training then costs the decoder alone.
 """
 
 import copy
-from collections.abc import Sequence
+import pickle
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
 
-import psutil
+import numpy as np
 import torch
 from torch import Tensor
 
 from export.errors import UsageError
 from export.onnx import normalise
 from toolchain.datasets.base import FaceDataset
+from toolchain.datasets.labels import LabelSet
 from toolchain.genotype import Genotype
+from toolchain.networks.encoders import describe_encoder
 from toolchain.networks.encoders.modules import Encoder
 from toolchain.networks.segmenter import build_segmenter
-from toolchain.training.device import torch_device
+from toolchain.search.settings import EvaluationSettings
+from toolchain.search.shelf import Array, Shelf
+from toolchain.training.device import on_device, torch_device
 from toolchain.training.initialisation import load_initial_weights
 from toolchain.training.losses import class_weights, shrink_labels, upsample
 from toolchain.training.objective import load_teacher
 from toolchain.training.samples import Samples
 
 LABEL_STRIDE = 4
-MEMORY_SHARE = 0.8
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """How much a candidate is trained before it is judged.
-
-    Attributes:
-        size: side of the images, pixels. Whole faces, shrunk.
-        images: images for training; more cost time in proportion.
-        validation_images: other images of the same split, for the score.
-        decoder_epochs: passes of stage 0 (decoder alone, on cached features).
-        joint_epochs: passes of stage 1 (encoder and decoder, on images).
-        batch_size: images a step.
-        parts: names of the classes whose F1 are averaged; empty: all but background.
-    """
-
-    size: int = 192
-    images: int = 320
-    validation_images: int = 80
-    decoder_epochs: int = 2
-    joint_epochs: int = 1
-    batch_size: int = 16
-    parts: tuple[str, ...] = ()
+SPLITS = ("train", "validation")
+_COMMON = "common.pickle"
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images uint8 [N, H, W, 3] and labels uint8 [N, H, W]."""
+    """One part of the images, by arrays that may lie in shared memory.
+
+    Attributes:
+        images: uint8 [N, H, W, 3].
+        labels: uint8 [N, H, W].
+        small_labels: uint8 [N, h, w], at stride 4.
+        features: an encoder's taps by its name, float16 [N, h, w, C] each.
+        targets: logits of the teacher at the size of the small labels, float16 [N, h, w, K].
+    """
 
     images: Tensor
     labels: Tensor
+    small_labels: Tensor
+    features: dict[str, list[Tensor]]
+    targets: Tensor | None
 
 
+@dataclass(frozen=True)
 class SearchMemory:
     """Everything that candidates train and are scored on.
 
     Attributes:
-        train: images to train on.
-        validation: images to score on.
-        small_labels: the training labels at stride 4, int64 [N, h, w].
-        class_weights: for the loss.
+        label_set: of the data.
         encoders: pretrained, in evaluation mode, by name.
-        features: taps of the training images by encoder, float16 [N, C, h, w] each.
-        targets: logits of the teacher for the training images, float16 [N, K, h, w], or None.
-
-    Args:
-        dataset: training data of the user; its own validation split is never touched. It is cut
-            into a part to train on and one to score on.
-        settings: sizes and numbers.
-        encoders: names of the encoders that candidates may use.
-        weights: initial weights of each encoder, in the same order; none: random.
-        teacher: checkpoint whose outputs candidates imitate.
-        device: torch device.
-        seed: of the choice of images and of random encoders.
-
-    Raises:
-        UsageError: too few images, not as many weights as encoders, or too little memory.
-        DataError: a file of weights or data does not fit.
+        class_weights: for the loss.
+        arrays: all arrays, by name.
     """
 
-    def __init__(
-        self,
-        dataset: FaceDataset,
-        settings: EvaluationSettings,
-        encoders: Sequence[str],
-        weights: Sequence[Path] = (),
-        teacher: Path | None = None,
-        device: str = "cpu",
-        seed: int = 0,
-    ):
-        if weights and len(weights) != len(encoders):
-            raise UsageError(f"{len(weights)} --weights for {len(encoders)} --encoder")
-        self.label_set, self.device = dataset.label_set, torch_device(device)
-        self._batch, self._seed = settings.batch_size, seed
-        train, validation = _divide(dataset, settings, seed)
-        self.train, self.validation = _load(train, settings.size), _load(validation, settings.size)
-        small = [-(-settings.size // LABEL_STRIDE)] * 2
-        self.small_labels = shrink_labels(self.train.labels, small)
-        pixels = torch.bincount(self.train.labels.flatten(), minlength=self.classes).numpy()
-        self.class_weights = class_weights(pixels, power=0.5, limit=5.0).to(self.device)
-        self.encoders = {
-            name: self._pretrained(name, weights[position] if weights else None)
-            for position, name in enumerate(encoders)
-        }
-        self.features = {name: self._encode(encoder) for name, encoder in self.encoders.items()}
-        self.targets = self._imitated(teacher, settings.size) if teacher else None
+    label_set: LabelSet
+    encoders: dict[str, Encoder]
+    class_weights: Tensor
+    arrays: dict[str, Array]
 
     @property
     def classes(self) -> int:
         """Number of classes of the data."""
         return len(self.label_set.classes)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that images, labels, features and targets take."""
-        tensors = [tap for features in self.features.values() for tap in features]
-        for pictures in (self.train, self.validation):
-            tensors += [pictures.images, pictures.labels]
-        if self.targets is not None:
-            tensors.append(self.targets)
-        return sum(tensor.nbytes for tensor in tensors)
-
-    def _pretrained(self, name: str, weights: Path | None) -> Encoder:
-        with torch.random.fork_rng():
-            torch.manual_seed(self._seed)
-            network = build_segmenter(Genotype.parse("9 [0, 3]"), name, self.classes)
-        if weights:
-            load_initial_weights(network, weights, normalise(self.train.images[:32]))
-        return network.encoder.eval()
-
-    @torch.no_grad()
-    def _encode(self, encoder: Encoder) -> list[Tensor]:
-        self._check_room(encoder)
-        on_device = copy.deepcopy(encoder).to(self.device)
-        chunks = [
-            [tap.half().cpu() for tap in on_device(normalise(images.to(self.device)))]
-            for images in self.train.images.split(self._batch)
-        ]
-        return [
-            torch.cat(taps).contiguous(memory_format=torch.channels_last)
-            for taps in zip(*chunks, strict=True)
-        ]
-
-    def _check_room(self, encoder: Encoder) -> None:
-        count, *_, size, _ = self.train.labels.shape
-        values = sum(
-            channels * (size / (LABEL_STRIDE << tap)) ** 2
-            for tap, channels in enumerate(encoder.description.taps)
+    def pictures(self, split: str) -> Pictures:
+        """Return the images of a part, ``train`` or ``validation``, as tensors."""
+        tensors = {
+            name.removeprefix(f"{split}."): torch.from_numpy(array)
+            for name, array in self.arrays.items()
+            if name.startswith(f"{split}.")
+        }
+        features = {
+            name: [tensors[f"features.{name}.{tap}"] for tap in range(len(_taps(name)))]
+            for name in self.encoders
+        }
+        return Pictures(
+            tensors["images"],
+            tensors["labels"],
+            tensors["small_labels"],
+            features,
+            tensors.get("targets"),
         )
-        needed, free = 2 * count * values, psutil.virtual_memory().available
-        if needed > MEMORY_SHARE * free:
-            raise UsageError(
-                f"the features of {count} images need {needed / 2**30:.1f} GiB, "
-                f"{free / 2**30:.1f} GiB are free; lower --search-images or --search-size"
-            )
 
-    @torch.no_grad()
-    def _imitated(self, path: Path, size: int) -> Tensor:
-        """Return the teacher's logits at the search's resolution, at the stride of the labels."""
-        teacher = load_teacher(path, self.label_set.classes, size, self.device)
-        chunks = [
-            upsample(teacher(normalise(images.to(self.device))), self.small_labels.shape[1:])
-            for images in self.train.images.split(self._batch)
-        ]
-        return torch.cat([chunk.half().cpu() for chunk in chunks])
+    @classmethod
+    def open(cls, folder: Path) -> "SearchMemory":
+        """Open what `prepare_memory` has put into a folder."""
+        common = pickle.loads((folder / _COMMON).read_bytes())
+        return cls(**common, arrays=Shelf(folder).load())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle mapped files as what is in them."""
+        arrays = {name: np.asarray(array) for name, array in self.arrays.items()}
+        return self.__dict__ | {"arrays": arrays}
 
 
-def _load(dataset: FaceDataset, size: int) -> Pictures:
+def _taps(encoder: str) -> tuple[int, ...]:
+    return tuple(describe_encoder(encoder).taps)
+
+
+def _shapes(
+    settings: EvaluationSettings, encoders: Sequence[str], classes: int, teacher: bool
+) -> Iterator[tuple[str, tuple[int, ...], type]]:
+    """List the arrays: name, shape, kind."""
+    size = settings.size
+    small = -(-size // LABEL_STRIDE)
+    for split, count in zip(SPLITS, (settings.images, settings.validation_images), strict=True):
+        yield f"{split}.images", (count, size, size, 3), np.uint8
+        yield f"{split}.labels", (count, size, size), np.uint8
+        yield f"{split}.small_labels", (count, small, small), np.uint8
+        for encoder in encoders:
+            for tap, channels in enumerate(_taps(encoder)):
+                side = -(-size // (LABEL_STRIDE << tap))
+                name = f"{split}.features.{encoder}.{tap}"
+                yield name, (count, side, side, channels), np.float16
+        if teacher and split == "train":
+            yield f"{split}.targets", (count, small, small, classes), np.float16
+
+
+def memory_bytes(
+    settings: EvaluationSettings, encoders: Sequence[str], classes: int, teacher: bool = False
+) -> dict[str, int]:
+    """Say how many bytes a search's arrays take: images, features, targets of the teacher."""
+    result = {"images": 0, "features": 0, "targets": 0}
+    for name, shape, kind in _shapes(settings, encoders, classes, teacher):
+        part = name.split(".")[1]
+        result[part if part in result else "images"] += prod(shape) * np.dtype(kind).itemsize
+    return result
+
+
+def prepare_memory(
+    shelf: Shelf,
+    dataset: FaceDataset,
+    settings: EvaluationSettings,
+    encoders: Sequence[str],
+    weights: Sequence[Path] = (),
+    teacher: Path | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+) -> SearchMemory:
+    """Compute what candidates share, on a shelf for all workers.
+
+    Args:
+        shelf: where the arrays go.
+        dataset: training data of the user; its own validation split is never touched. It is cut
+            into a part to train on and one to score on.
+        settings: sizes and numbers.
+        encoders: names of the encoders that candidates may use.
+        weights: initial weights of each encoder, in the same order; none: random.
+        teacher: checkpoint whose outputs candidates imitate.
+        device: torch device that computes.
+        seed: of the choice of images and of random encoders.
+
+    Raises:
+        UsageError: too few images, or not as many weights as encoders.
+        DataError: a file of weights or data does not fit.
+    """
+    if weights and len(weights) != len(encoders):
+        raise UsageError(f"{len(weights)} --weights for {len(encoders)} --encoder")
+    computer = torch_device(device)
+    divided = dict(zip(SPLITS, _divide(dataset, settings, seed), strict=True))
+    classes = len(dataset.label_set.classes)
+    arrays = {
+        name: shelf.new(name, shape, kind)
+        for name, shape, kind in _shapes(settings, encoders, classes, teacher is not None)
+    }
+    for split, images in divided.items():
+        _fill_images(arrays, split, images, settings.size)
+    pixels = np.bincount(arrays["train.labels"].ravel(), minlength=classes)
+    sample = normalise(torch.from_numpy(arrays["train.images"][:32]))
+    pretrained = {
+        name: _pretrained(name, classes, weights[position] if weights else None, sample, seed)
+        for position, name in enumerate(encoders)
+    }
+    for name, encoder in pretrained.items():
+        encode = on_device(copy.deepcopy(encoder), computer)
+        for split in SPLITS:
+            outputs = [arrays[f"{split}.features.{name}.{tap}"] for tap in range(len(_taps(name)))]
+            _fill(outputs, arrays[f"{split}.images"], encode, computer, settings.batch_size)
+    if teacher:
+        imitated = load_teacher(teacher, dataset.label_set.classes, settings.size, computer)
+        targets = arrays["train.targets"]
+
+        def shrunk(images: Tensor) -> list[Tensor]:
+            return [upsample(imitated(images), targets.shape[1:3])]
+
+        _fill([targets], arrays["train.images"], shrunk, computer, settings.batch_size)
+    common = {
+        "label_set": dataset.label_set,
+        "class_weights": class_weights(pixels, power=0.5, limit=5.0),
+        "encoders": pretrained,
+    }
+    (shelf.folder / _COMMON).write_bytes(pickle.dumps(common))
+    return SearchMemory.open(shelf.folder)
+
+
+def _fill_images(arrays: dict[str, Array], split: str, dataset: FaceDataset, size: int) -> None:
     samples = Samples(dataset, size)
-    pairs = [samples[0, index] for index in range(len(samples))]
-    images, labels = zip(*pairs, strict=True)
-    return Pictures(torch.stack(images), torch.stack(labels))
+    for index in range(len(samples)):
+        image, labels = samples[0, index]
+        small = shrink_labels(labels[None], arrays[f"{split}.small_labels"].shape[1:])
+        arrays[f"{split}.images"][index] = image.numpy()
+        arrays[f"{split}.labels"][index] = labels.numpy()
+        arrays[f"{split}.small_labels"][index] = small[0].numpy()
+
+
+@torch.no_grad()
+def _fill(
+    outputs: Sequence[Array], images: Array, network: Any, device: torch.device, batch: int
+) -> None:
+    """Write what a network makes of images, channels last."""
+    for start in range(0, len(images), batch):
+        chunk = torch.from_numpy(images[start : start + batch]).to(device)
+        for output, values in zip(outputs, network(normalise(chunk)), strict=True):
+            output[start : start + batch] = values.permute(0, 2, 3, 1).half().cpu().numpy()
+
+
+def _pretrained(
+    name: str, classes: int, weights: Path | None, sample: Tensor, seed: int
+) -> Encoder:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_segmenter(Genotype.parse("9 [0, 3]"), name, classes)
+    if weights:
+        load_initial_weights(network, weights, sample)
+    return network.encoder.eval()
 
 
 def _divide(

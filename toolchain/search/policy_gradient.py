@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from toolchain.search.controller import Controller
+
+BLOCK = 32
+"""Sequences that are drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class PolicySettings:
 class PolicyGradient:
     """Draws sequences of decisions and learns from their rewards.
 
-    Two objects with the same options, settings and seed that were told the same are equal: draws
-    come from a generator seeded by the trial's number, so nothing has to be saved to continue a
+    Two objects with the same options, settings and seed that were told the same are equal: the
+    chance in a draw follows from the trial's number, so nothing has to be saved to continue a
     search but the trials themselves.
     """
 
@@ -42,7 +46,7 @@ class PolicyGradient:
         self, options: Sequence[int], settings: PolicySettings | None = None, seed: int = 0
     ):
         self.settings = settings or PolicySettings()
-        self._seed = seed
+        self._seed, self._options = seed, options
         # Its own random stream: building a controller does not disturb anybody's.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -51,13 +55,25 @@ class PolicyGradient:
             self.controller.parameters(), self.settings.learning_rate
         )
         self._pending: list[tuple[list[int], float]] = []
+        self._drawn: dict[int, list[int]] = {}
         self._baseline: float | None = None
         self._scale: float | None = None
 
     def draw(self, number: int) -> list[int]:
         """Draw the decisions of trial ``number`` from the present policy."""
-        generator = torch.Generator().manual_seed(hash((self._seed, number)) % 2**63)
-        return self.controller.sample(generator)
+        if number not in self._drawn:
+            # Whole blocks with fixed borders: the sums of a batch come out the same to the last
+            # bit, wherever an interrupted search goes on.
+            first = number - number % BLOCK
+            numbers = range(first, first + BLOCK)
+            noise = torch.stack([self._noise(each) for each in numbers])
+            self._drawn = dict(zip(numbers, self.controller.sample(noise), strict=True))
+        return self._drawn[number]
+
+    def _noise(self, number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(trial_seed(self._seed, number))
+        shape = (len(self._options), max(self._options))
+        return -torch.empty(shape).exponential_(generator=generator).log()
 
     def learn(self, actions: list[int], reward: float) -> None:
         """Take one result; the policy is updated when a batch is full."""
@@ -67,6 +83,7 @@ class PolicyGradient:
             rewards = torch.tensor([pair[1] for pair in self._pending])
             self._update(sequences, self._advantages(rewards))
             self._pending.clear()
+            self._drawn.clear()
 
     def _advantages(self, rewards: Tensor) -> Tensor:
         mean, spread = float(rewards.mean()), float(rewards.std())
@@ -95,3 +112,8 @@ class PolicyGradient:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.controller.parameters(), 1.0)
             self._optimiser.step()
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """Return a seed for what is random in one trial, below 2 ^ 32."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])

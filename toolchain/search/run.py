@@ -19,7 +19,7 @@ class TrialState(StrEnum):
     COMPLETE = "complete"
     REUSED = "reused"  # an earlier candidate computes the same: its result was copied
     PRUNED = "pruned"  # over a budget, never trained
-    FAILED = "failed"
+    FAILED = "failed"  # its training ended without a score
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class TrialRecord:
         latency_ms: predicted median, by latency table.
         seconds: spent on the evaluation.
         split: seconds by phase.
+        stage0_score: after stage 0, where a hopeless candidate could have been stopped.
+        stopped: it was, and ``score`` is ``stage0_score``.
+        failure: kind of failure, see `Failure`.
         reason: why it failed or was rejected.
         finished_at: Unix time.
     """
@@ -53,6 +56,9 @@ class TrialRecord:
     latency_ms: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     split: dict[str, float] = field(default_factory=dict)
+    stage0_score: float | None = None
+    stopped: bool = False
+    failure: str | None = None
     reason: str | None = None
     finished_at: float | None = None
 
@@ -113,12 +119,8 @@ def read_trials(url: str) -> list[TrialRecord]:
 def record(trial: Any) -> TrialRecord:
     """Make a record of a finished Optuna trial."""
     facts = trial.user_attrs["candidate"]
-    finished = trial.datetime_complete
-    return TrialRecord(
-        id=trial.number,
-        **{**facts, "state": TrialState(facts["state"])},
-        finished_at=finished.timestamp() if finished else None,
-    )
+    ended = {"finished_at": trial.datetime_complete.timestamp()}
+    return TrialRecord(id=trial.number, **ended | facts | {"state": TrialState(facts["state"])})
 
 
 def pick(path: str | Path, which: str) -> list[TrialRecord]:

@@ -1,6 +1,7 @@
 """The search algorithms, all behind Optuna's sampler interface."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -9,22 +10,21 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from export.errors import UsageError
-from toolchain.search.policy_gradient import PolicyGradient, PolicySettings
+from toolchain.search.policy_gradient import PolicyGradient, PolicySettings, trial_seed
 from toolchain.search.space import SearchSpace
 
 
 class ControllerSampler(BaseSampler):
     """Samples from the policy-gradient controller, which learns from the study's trials.
 
-    Nothing but the study is stored: a fresh sampler reads the finished trials in their order and
-    arrives at the same policy.
+    Nothing but the study is stored: a fresh sampler reads the finished trials in the order in which
+    they finished and arrives at the same policy.
     """
 
     def __init__(self, space: SearchSpace, settings: PolicySettings, seed: int):
         self._space = space
         self._policy = PolicyGradient(list(space.options.values()), settings, seed)
-        self._learned = 0
-        self._random = RandomSampler(seed)
+        self._learned: set[int] = set()
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -36,32 +36,49 @@ class ControllerSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Learn from what has finished since the last call, then draw."""
-        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        for done in finished[self._learned :]:
-            actions = [done.params[place] for place in self._space.options]
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        new = [done for done in trials if done.number not in self._learned]
+        for done in sorted(new, key=lambda done: done.datetime_complete):
             assert done.value is not None
-            self._policy.learn(actions, done.value)
-        self._learned = len(finished)
+            self._policy.learn([done.params[place] for place in self._space.options], done.value)
+            self._learned.add(done.number)
         return dict(zip(self._space.options, self._policy.draw(trial.number), strict=True))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
-        """Draw uniformly what is not part of the space."""
-        return self._random.sample_independent(study, trial, name, distribution)
+        """Nothing is left to draw alone."""
+        raise AssertionError(f"{name} is not a decision of the search space")
 
 
-ALGORITHMS: dict[str, Callable[[SearchSpace, int], BaseSampler]] = {
-    "ppo": lambda space, seed: ControllerSampler(space, PolicySettings("ppo"), seed),
-    "reinforce": lambda space, seed: ControllerSampler(space, PolicySettings("reinforce"), seed),
-    "nsga2": lambda space, seed: NSGAIISampler(seed=seed),
-    "tpe": lambda space, seed: TPESampler(seed=seed, multivariate=True),
-    "random": lambda space, seed: RandomSampler(seed=seed),
+SamplerOfTrial = Callable[[int], BaseSampler]
+"""Gives the sampler for the trial of a number."""
+
+
+def _policy(algorithm: str, space: SearchSpace, seed: int) -> SamplerOfTrial:
+    sampler = ControllerSampler(space, PolicySettings(algorithm), seed)
+    return lambda number: sampler
+
+
+def _seeded(make: Callable[[int], BaseSampler], seed: int) -> SamplerOfTrial:
+    # Optuna's samplers cannot save their random state: each trial has a state of its own.
+    return lambda number: make(trial_seed(seed, number))
+
+
+ALGORITHMS: dict[str, Callable[[SearchSpace, int], SamplerOfTrial]] = {
+    "ppo": partial(_policy, "ppo"),
+    "reinforce": partial(_policy, "reinforce"),
+    "nsga2": lambda _, seed: _seeded(lambda s: NSGAIISampler(seed=s), seed),
+    "tpe": lambda _, seed: _seeded(lambda s: TPESampler(seed=s, multivariate=True), seed),
+    "random": lambda _, seed: _seeded(lambda s: RandomSampler(seed=s), seed),
 }
 
 
-def make_sampler(algorithm: str, space: SearchSpace, seed: int) -> BaseSampler:
+def make_sampler(algorithm: str, space: SearchSpace, seed: int) -> SamplerOfTrial:
     """Make the sampler of an algorithm.
+
+    What it draws for a trial follows from the seed, the trial's number and the trials that have
+    finished, so that an interrupted search goes on as if nothing had happened.
 
     Raises:
         UsageError: there is no algorithm of that name.

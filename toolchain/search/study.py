@@ -1,7 +1,8 @@
-"""The loop: ask for a candidate, look it up, cost it, judge it, store it."""
+"""The loop: ask for a candidate, look it up, cost it, have it judged, store it."""
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,30 @@ from toolchain.costs import count
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
 from toolchain.profiling.table import LatencyTable
+from toolchain.search.candidate import Candidate, CandidateError, Evaluation, Outcome
 from toolchain.search.configuration import SearchConfiguration
-from toolchain.search.evaluation import CandidateError, Evaluation
-from toolchain.search.objectives import Budget, Costs, Objective, cost_of
+from toolchain.search.early_stop import RunningRecord
+from toolchain.search.executors import Executor
+from toolchain.search.ledger import Ledger
+from toolchain.search.objectives import Budget, Objective, cost_of
 from toolchain.search.reward import Reward
 from toolchain.search.run import TrialRecord, TrialState, named_costs, record
 from toolchain.search.samplers import make_sampler
 from toolchain.search.space import SearchSpace
-from toolchain.search.storage import STUDY, open_storage, storage_url
-
-Judge = Callable[[Genotype, str, int], Evaluation]
-"""Judges (genotype, encoder, number of the trial); `CandidateEvaluator` is one."""
+from toolchain.search.storage import storage_url
 
 MAX_REJECTED = 200
 """Give up when this many candidates for each wanted one are over budget."""
-MAX_FAILED_AT_FIRST = 5
+MAX_FAILED_IN_A_ROW = 10
+_OPTUNA_STATES = {
+    TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
+    TrialState.REUSED: optuna.trial.TrialState.COMPLETE,
+    TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
+    TrialState.FAILED: optuna.trial.TrialState.FAIL,
+}
+
+Report = Callable[[TrialRecord], None]
+Facts = dict[str, Any]
 
 
 class Search:
@@ -53,116 +63,144 @@ class Search:
         self._budgets = [Budget.parse(text) for text in configuration.budgets]
         self._reward = Reward(self._objectives, configuration.combination)
         self._check_costs_known()
+        self._sampler = make_sampler(configuration.algorithm, self.space, configuration.seed)
         # NSGA-II weighs nothing: it gets score and costs themselves. The others get the reward.
         self._several = configuration.algorithm == "nsga2" and bool(self._objectives)
+        self._hopes = RunningRecord() if configuration.early_stop else None
         self._known: dict[tuple[str, str], TrialRecord] = {}
+        # Candidates at work by trial, and those that wait for one at work that computes the same.
+        self._at_work: dict[int, Facts] = {}
+        self._waiting: dict[int, list[Facts]] = {}
+        self._rejected = self._failed_in_a_row = 0
         self.records: list[TrialRecord] = []
 
-    def run(
-        self, judge: Judge, report: Callable[[TrialRecord], None] = lambda _: None
-    ) -> list[TrialRecord]:
+    def run(self, executor: Executor, report: Report = lambda _: None) -> list[TrialRecord]:
         """Search until the wanted number of candidates was judged; return all records.
 
-        Candidates over a budget are not counted. A candidate whose search was killed before it
-        was stored is judged again first.
+        Candidates over a budget are not counted. A candidate that was at work when the search was
+        killed is judged again first.
 
         Args:
-            judge: scores a candidate.
+            executor: judges candidates.
             report: is told of every candidate when it is stored.
 
         Raises:
-            GateError: nearly all candidates are over budget, or the first ones all fail.
+            GateError: nearly all candidates are over budget, or one after the other fails.
         """
+        self._report = report
         self._open()
-        interrupted = self._study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-        for frozen in interrupted:
-            # Optuna has no public way to take up a trial that another process left.
-            report(self._finish(optuna.trial.Trial(self._study, frozen._trial_id), judge))
-        while self._judged < self.configuration.trials:
-            report(self._finish(self._study.ask(), judge))
-            self._check_progress()
-        return self.records
+        interrupted = self._ledger.interrupted
+        while True:
+            while len(self._at_work) < executor.capacity:
+                if interrupted:
+                    self._begin(interrupted.pop(0), executor)
+                elif self._judged + self._pending < self.configuration.trials:
+                    self._begin(self._ledger.begin(), executor)
+                else:
+                    break
+            if not self._at_work:
+                return self.records
+            self._end(executor.next())
 
     def _open(self) -> None:
         """Open the study and read what it holds; a new one is made if there is none."""
-        configuration = self.configuration
-        self._study = optuna.create_study(
-            study_name=STUDY,
-            storage=open_storage(storage_url(self._path, configuration.storage)),
-            sampler=make_sampler(configuration.algorithm, self.space, configuration.seed),
-            directions=["maximize"] + ["minimize"] * len(self._objectives) * self._several,
-            load_if_exists=True,
+        self._ledger = Ledger(
+            storage_url(self._path, self.configuration.storage),
+            self.space,
+            self._sampler,
+            1 + len(self._objectives) * self._several,
         )
-        finished = [trial for trial in self._study.get_trials() if trial.state.is_finished()]
-        self.records += map(record, finished)
-        self._known = {
-            (trial.canonical, trial.encoder): trial
-            for trial in self.records
-            if trial.state is TrialState.COMPLETE
-        }
+        for trial in self._ledger.finished:
+            self._remember(record(trial))
+
+    def _remember(self, trial: TrialRecord) -> None:
+        self.records.append(trial)
+        if trial.state is TrialState.PRUNED:
+            self._rejected += 1
+            return
+        failed = trial.state is TrialState.FAILED
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
+        if trial.state is TrialState.COMPLETE:
+            self._known[trial.canonical, trial.encoder] = trial
+            if self._hopes and trial.stage0_score is not None:
+                self._hopes.add(trial.stage0_score)
 
     @property
     def _judged(self) -> int:
-        return sum(trial.state is not TrialState.PRUNED for trial in self.records)
+        return len(self.records) - self._rejected
 
-    def _finish(self, trial: optuna.trial.Trial, judge: Judge) -> TrialRecord:
-        """Bring a trial that was asked for to its end, and store it."""
-        genotype, encoder = self.space.decode(
-            {
-                place: trial.suggest_categorical(place, distribution.choices)
-                for place, distribution in self.space.distributions.items()
-            }
-        )
-        facts = self._facts(genotype, encoder)
+    @property
+    def _pending(self) -> int:
+        return len(self._at_work) + sum(map(len, self._waiting.values()))
+
+    def _begin(self, trial: optuna.trial.FrozenTrial, executor: Executor) -> None:
+        """Settle a trial without training where that is possible; have it judged elsewhere."""
+        genotype, encoder = self.space.decode(trial.params)
+        facts = self._facts(trial.number, genotype, encoder)
+        twin = self._twin_at_work(facts)
+        if problem := self._rejection(facts):
+            self._store(facts, TrialState.PRUNED, reason=problem)
+            self._check_progress()
+        elif earlier := self._known.get((facts["canonical"], encoder)):
+            self._reuse(facts, earlier)
+        elif twin is not None:
+            self._waiting.setdefault(twin, []).append(facts)
+        else:
+            self._at_work[trial.number] = facts
+            stop_below = self._hopes.threshold if self._hopes else None
+            executor.submit(Candidate(trial.number, genotype, encoder, stop_below))
+
+    def _twin_at_work(self, facts: Facts) -> int | None:
+        same = ("canonical", "encoder")
+        for number, other in self._at_work.items():
+            if all(facts[key] == other[key] for key in same):
+                return number
+        return None
+
+    def _end(self, outcome: Outcome) -> None:
+        """Store what an executor reports, and what waited for it."""
+        facts = self._at_work.pop(outcome.number)
+        facts["seconds"] = round(outcome.seconds, 4)
+        waiting = self._waiting.pop(outcome.number, [])
+        if isinstance(outcome.result, Evaluation):
+            result = self._store(facts, TrialState.COMPLETE, **asdict(outcome.result))
+            for twin in waiting:
+                self._reuse(twin, result)
+            return
+        for failed in (facts, *waiting):
+            self._fail(failed, outcome.result)
+        self._check_progress()
+
+    def _reuse(self, facts: Facts, earlier: TrialRecord) -> None:
+        reason = f"computes the same as candidate {earlier.id}"
+        self._store(facts, TrialState.REUSED, score=earlier.score, reason=reason)
+
+    def _fail(self, facts: Facts, error: CandidateError) -> None:
+        self._store(facts, TrialState.FAILED, failure=error.kind, reason=str(error))
+
+    def _store(self, facts: Facts, state: TrialState, **more: Any) -> TrialRecord:
+        facts |= {"state": state, "score": None, "finished_at": time.time(), **more}
+        number, score = facts.pop("id"), facts["score"]
         costs = named_costs(facts["parameters"], facts["flops"], facts["latency_ms"])
-        rejections = self._rejections(costs)
-        earlier = self._known.get((facts["canonical"], encoder))
-        start = time.perf_counter()
-        if rejections:
-            facts |= {"state": TrialState.PRUNED, "reason": rejections[0]}
-        elif earlier:
-            facts |= {
-                "state": TrialState.REUSED,
-                "reason": f"computes the same as candidate {earlier.id}",
-                "score": earlier.score,
-            }
-        else:
-            try:
-                evaluation = judge(genotype, encoder, trial.number)
-                facts |= {"state": TrialState.COMPLETE, "score": evaluation.score}
-                facts |= {"split": evaluation.split}
-            except CandidateError as error:
-                facts |= {"state": TrialState.FAILED, "reason": str(error)}
-        facts["seconds"] = time.perf_counter() - start
-        return self._store(trial, facts, costs)
-
-    def _store(self, trial: optuna.trial.Trial, facts: dict[str, Any], costs: Costs) -> TrialRecord:
-        score = facts.get("score")
-        facts["score"] = score
         facts["reward"] = None if score is None else self._reward(score, costs)
-        # One attribute, written before the trial is closed: a closed trial is always complete.
-        trial.set_user_attr("candidate", facts)
-        if score is None:
-            states = optuna.trial.TrialState
-            pruned = facts["state"] is TrialState.PRUNED
-            frozen = self._study.tell(trial, state=states.PRUNED if pruned else states.FAIL)
-        elif self._several:
-            values = [cost_of(costs, goal.quantity, goal.table) for goal in self._objectives]
-            frozen = self._study.tell(trial, [score, *values])
-        else:
-            frozen = self._study.tell(trial, facts["reward"])
-        result = record(frozen)
-        self.records.append(result)
-        if result.state is TrialState.COMPLETE:
-            self._known[result.canonical, result.encoder] = result
+        values = None
+        if score is not None and self._several:
+            goals = self._objectives
+            values = [score, *(cost_of(costs, goal.quantity, goal.table) for goal in goals)]
+        elif score is not None:
+            values = [facts["reward"]]
+        result = record(self._ledger.finish(number, facts, _OPTUNA_STATES[state], values))
+        self._remember(result)
+        self._report(result)
         return result
 
-    def _facts(self, genotype: Genotype, encoder: str) -> dict[str, Any]:
+    def _facts(self, number: int, genotype: Genotype, encoder: str) -> Facts:
         plan = blueprint(
             genotype, encoder, self.classes, self.configuration.input_size, pruned=True
         )
         costs = count(plan)
         return {
+            "id": number,
             "genotype": str(genotype),
             "canonical": canonical(genotype),
             "encoder": encoder,
@@ -173,11 +211,12 @@ class Search:
             },
         }
 
-    def _rejections(self, costs: Costs) -> list[str]:
+    def _rejection(self, facts: Facts) -> str | None:
         """Say why a candidate is not worth training; usually there is no reason."""
-        if not costs["flops"]:
-            return ["its context cell ignores the image"]
-        return [text for budget in self._budgets if (text := budget.exceeded(costs))]
+        if not facts["flops"]:
+            return "its context cell ignores the image"
+        costs = named_costs(facts["parameters"], facts["flops"], facts["latency_ms"])
+        return next((text for budget in self._budgets if (text := budget.exceeded(costs))), None)
 
     def _check_costs_known(self) -> None:
         """Fail now, not after the first candidate, where an objective names an unknown table."""
@@ -188,15 +227,16 @@ class Search:
             budget.exceeded(costs)
 
     def _check_progress(self) -> None:
-        rejected = len(self.records) - self._judged
-        if rejected > MAX_REJECTED * (self._judged + 1):
+        if self._rejected > MAX_REJECTED * (self._judged + 1):
             raise GateError(
-                f"{rejected} candidates were over budget and {self._judged} were not; "
+                f"{self._rejected} candidates were over budget and {self._judged} were not; "
                 "raise the --budget, or choose a smaller --encoder or fewer --cells"
             )
-        first = [t for t in self.records if t.state is not TrialState.PRUNED]
-        if len(first) == MAX_FAILED_AT_FIRST and all(t.state is TrialState.FAILED for t in first):
-            raise GateError(f"the first {len(first)} candidates all failed: {first[0].reason}")
+        if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
+            raise GateError(
+                f"{self._failed_in_a_row} candidates in a row failed, the last one: "
+                f"{self.records[-1].reason}"
+            )
 
 
 def load_tables(configuration: SearchConfiguration, classes: int) -> dict[str, LatencyTable]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 AUXILIARY_WEIGHT = 0.15
 DISTILLATION_WEIGHT = 0.3
+PRESENCE_WEIGHT = 0.1
 
 
 def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -101,3 +102,26 @@ class AuxiliaryHeads(nn.ModuleList):
             for head, merge in zip(self, merges, strict=True)
         ]
         return torch.stack(losses).mean()
+
+
+class PresenceBranch(nn.Module):
+    """Says which classes an image holds, from the encoder's deepest features, in training only.
+
+    Multi-task learning as in Lyu et al., 2023: what tells a face with glasses from one without
+    helps to find the glasses.
+    """
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.linear = nn.Linear(channels, classes)
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Mean binary cross-entropy over images and classes.
+
+        Args:
+            features: ``[N, C, h, w]``.
+            labels: int64 ``[N, H, W]``.
+        """
+        logits = self.linear(features.mean((2, 3)))
+        present = torch.zeros_like(logits).scatter_(1, labels.flatten(1), 1.0)
+        return F.binary_cross_entropy_with_logits(logits, present)

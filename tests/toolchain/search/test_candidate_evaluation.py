@@ -1,16 +1,26 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from export.errors import UsageError
+from export.onnx import normalise
 from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype
-from toolchain.search.evaluation import CandidateError, CandidateEvaluator
-from toolchain.search.memory import EvaluationSettings, SearchMemory
+from toolchain.search import evaluation
+from toolchain.search.candidate import Candidate, CandidateError, Failure
+from toolchain.search.evaluation import CandidateEvaluator
+from toolchain.search.memory import SearchMemory, memory_bytes, prepare_memory
+from toolchain.search.settings import EvaluationSettings
+from toolchain.search.shelf import Shelf
 from toolchain.training.checkpoints import CheckpointInfo, save_checkpoint
 
 ENCODER = "ghostnet-0.1"
 GENOTYPE = Genotype.parse("2 [0,1,2,9] [0,1] [2,4]")
+CANDIDATE = Candidate(3, GENOTYPE, ENCODER)
 SMALL = EvaluationSettings(size=64, images=16, validation_images=6, batch_size=8)
+LONG = replace(SMALL, decoder_epochs=20, joint_epochs=20)
 
 
 @pytest.fixture(scope="module")
@@ -19,37 +29,63 @@ def faces():
 
 
 @pytest.fixture(scope="module")
-def memory(faces):
-    return SearchMemory(faces, SMALL, [ENCODER])
+def prepare(faces, tmp_path_factory):
+    def prepared(settings=SMALL, encoders=(ENCODER,), **more):
+        shelf = Shelf(tmp_path_factory.mktemp("shelf"))
+        return prepare_memory(shelf, faces, settings, encoders, **more)
+
+    return prepared
 
 
-def test_images_to_train_and_to_score_on_are_disjoint_and_seeded(faces):
-    memories = [SearchMemory(faces, SMALL, [ENCODER], seed=seed) for seed in (0, 0, 1)]
-    train, validation = memories[0].train.images, memories[0].validation.images
+@pytest.fixture(scope="module")
+def memory(prepare):
+    return prepare()
+
+
+def test_images_to_train_and_to_score_on_are_disjoint_and_seeded(prepare):
+    memories = [prepare(seed=seed) for seed in (0, 0, 1)]
+    train, validation = (memories[0].pictures(split).images for split in ("train", "validation"))
     assert len(train) == 16
     assert len(validation) == 6
     assert not any(torch.equal(a, b) for a in train for b in validation)
-    assert torch.equal(train, memories[1].train.images)
-    assert not torch.equal(train, memories[2].train.images)
+    assert torch.equal(train, memories[1].pictures("train").images)
+    assert not torch.equal(train, memories[2].pictures("train").images)
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
 @torch.no_grad()
-def test_features_are_what_the_encoder_gives(memory):
-    from export.onnx import normalise
+def test_features_are_what_the_encoder_gives(memory, split):
+    pictures = memory.pictures(split)
+    expected = memory.encoders[ENCODER](normalise(pictures.images))
+    for feature, tap in zip(pictures.features[ENCODER], expected, strict=True):
+        torch.testing.assert_close(feature.permute(0, 3, 1, 2).float(), tap, rtol=2e-3, atol=2e-3)
 
-    expected = memory.encoders[ENCODER](normalise(memory.train.images))
-    for feature, tap in zip(memory.features[ENCODER], expected, strict=True):
-        torch.testing.assert_close(feature.float(), tap, rtol=2e-3, atol=2e-3)
-    assert memory.nbytes > memory.train.images.nbytes
+
+def test_what_is_announced_is_what_is_held(memory):
+    announced = memory_bytes(SMALL, [ENCODER], memory.classes)
+    assert sum(announced.values()) == sum(array.nbytes for array in memory.arrays.values())
+    features = [a for name, a in memory.arrays.items() if "features" in name]
+    assert announced["features"] == sum(array.nbytes for array in features)
+
+
+def test_a_memory_survives_pickling_with_its_files_gone(prepare, tmp_path):
+    import pickle
+
+    memory = prepare()
+    copied = pickle.loads(pickle.dumps(memory))
+    assert isinstance(copied, SearchMemory)
+    assert not any(isinstance(array, np.memmap) for array in copied.arrays.values())
+    scores = [CandidateEvaluator(m, SMALL)(CANDIDATE).score for m in (memory, copied)]
+    assert scores[0] == scores[1]
 
 
 def test_a_candidate_is_judged_the_same_way_twice_whatever_came_before(memory):
     judge = CandidateEvaluator(memory, SMALL)
     before = [p.clone() for p in memory.encoders[ENCODER].parameters()]
-    first = judge(GENOTYPE, ENCODER, 3)
-    judge(Genotype.parse("1 [0,3]"), ENCODER, 4)
+    first = judge(CANDIDATE)
+    judge(Candidate(4, Genotype.parse("1 [0,3]"), ENCODER))
     state = torch.random.get_rng_state()
-    again = judge(GENOTYPE, ENCODER, 3)
+    again = judge(CANDIDATE)
     assert first.score == again.score
     assert 0 <= first.score <= 1
     assert set(first.split) == {"stage0", "stage1", "validation"}
@@ -60,23 +96,61 @@ def test_a_candidate_is_judged_the_same_way_twice_whatever_came_before(memory):
 
 
 def test_more_training_gives_a_better_score(memory):
-    little = CandidateEvaluator(memory, SMALL)(GENOTYPE, ENCODER)
-    settings = EvaluationSettings(64, 16, 6, decoder_epochs=25, joint_epochs=25, batch_size=8)
-    much = CandidateEvaluator(memory, settings)(GENOTYPE, ENCODER)
-    assert much.score > little.score + 0.05
+    scores = [CandidateEvaluator(memory, s)(CANDIDATE).score for s in (SMALL, LONG)]
+    assert scores[1] > scores[0] + 0.05
 
 
-def test_parts_choose_what_is_scored(memory):
-    settings = EvaluationSettings(64, 16, 6, parts=("necklace",))
-    with pytest.raises(UsageError, match="no part is named 'necklace'; the data has background"):
-        CandidateEvaluator(memory, settings)
-    hair = EvaluationSettings(64, 16, 6, 10, 10, 8, parts=("hair",))
-    every = EvaluationSettings(64, 16, 6, 10, 10, 8)
-    scores = [CandidateEvaluator(memory, s)(GENOTYPE, ENCODER).score for s in (hair, every)]
+def test_the_score_after_stage_0_is_that_of_a_search_without_stage_1(memory):
+    both = CandidateEvaluator(memory, LONG)(CANDIDATE)
+    decoder_alone = CandidateEvaluator(memory, replace(LONG, joint_epochs=0))(CANDIDATE)
+    assert decoder_alone.stage0_score is None
+    # Features are kept in 16 bits; the image goes through the encoder in 32.
+    assert both.stage0_score == pytest.approx(decoder_alone.score, abs=0.01)
+    assert both.score != both.stage0_score
+
+
+def test_a_hopeless_candidate_is_stopped_after_stage_0(memory):
+    judge = CandidateEvaluator(memory, SMALL)
+    whole = judge(CANDIDATE)
+    stopped = judge(replace(CANDIDATE, stop_below=whole.stage0_score + 1e-6))
+    assert stopped.stopped
+    assert stopped.score == stopped.stage0_score == whole.stage0_score
+    assert "stage1" not in stopped.split
+    going_on = judge(replace(CANDIDATE, stop_below=whole.stage0_score))
+    assert not going_on.stopped
+    assert going_on.score == whole.score
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"auxiliary_weight": 0.0},
+        {"presence_weight": 0.0},
+        {"polyak": False},
+        {"half": True},
+        {"decoder_epochs": 0},
+        {"joint_epochs": 0},
+    ],
+    ids=str,
+)
+def test_every_part_of_the_procedure_has_a_switch(memory, changed):
+    settings = replace(SMALL, decoder_epochs=4, joint_epochs=4)
+    scores = [
+        CandidateEvaluator(memory, s)(CANDIDATE).score
+        for s in (settings, replace(settings, **changed))
+    ]
     assert scores[0] != scores[1]
 
 
-def test_a_teacher_is_imitated_at_the_resolution_of_the_labels(faces, memory, tmp_path):
+def test_parts_choose_what_is_scored(memory):
+    with pytest.raises(UsageError, match="no part is named 'necklace'; the data has background"):
+        CandidateEvaluator(memory, replace(SMALL, parts=("necklace",)))
+    hair = replace(LONG, parts=("hair",))
+    scores = [CandidateEvaluator(memory, s)(CANDIDATE).score for s in (hair, LONG)]
+    assert scores[0] != scores[1]
+
+
+def test_a_teacher_is_imitated_at_the_resolution_of_the_labels(faces, memory, prepare, tmp_path):
     info = CheckpointInfo(
         genotype=str(GENOTYPE),
         encoder=ENCODER,
@@ -86,36 +160,27 @@ def test_a_teacher_is_imitated_at_the_resolution_of_the_labels(faces, memory, tm
         licence="none",
     )
     save_checkpoint(tmp_path / "teacher.pt", info, info.build().state_dict())
-    taught = SearchMemory(faces, SMALL, [ENCODER], teacher=tmp_path / "teacher.pt")
-    assert taught.targets is not None
-    assert taught.targets.shape == (16, 19, 16, 16)
-    alone = CandidateEvaluator(memory, SMALL)(GENOTYPE, ENCODER)
-    assert CandidateEvaluator(taught, SMALL)(GENOTYPE, ENCODER).score != alone.score
+    taught = prepare(teacher=tmp_path / "teacher.pt")
+    assert taught.pictures("train").targets.shape == (16, 16, 16, 19)
+    alone = CandidateEvaluator(memory, SMALL)(CANDIDATE).score
+    assert CandidateEvaluator(taught, SMALL)(CANDIDATE).score != alone
+    ignored = replace(SMALL, distillation_weight=0.0)
+    assert CandidateEvaluator(taught, ignored)(CANDIDATE).score == alone
 
 
-def test_wrong_numbers(faces):
+def test_wrong_numbers(prepare):
     with pytest.raises(UsageError, match="has 24 training images; the search wants 20 and 6"):
-        SearchMemory(faces, EvaluationSettings(64, 20, 6), [ENCODER])
+        prepare(replace(SMALL, images=20))
     with pytest.raises(UsageError, match="1 --weights for 2 --encoder"):
-        SearchMemory(faces, SMALL, [ENCODER, "ghostnet-0.25"], ["x.pt"])
-
-
-def test_too_little_memory_is_said_before_it_is_used(faces, monkeypatch):
-    import psutil
-
-    class Little:
-        available = 10_000
-
-    monkeypatch.setattr(psutil, "virtual_memory", Little)
-    with pytest.raises(UsageError, match="GiB are free; lower --search-images or --search-size"):
-        SearchMemory(faces, SMALL, [ENCODER])
+        prepare(SMALL, [ENCODER, "ghostnet-0.25"], weights=["x.pt"])
 
 
 def test_a_loss_that_is_not_finite_fails_the_candidate(memory, monkeypatch):
-    judge = CandidateEvaluator(memory, SMALL)
-    monkeypatch.setattr(judge, "_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
-    with pytest.raises(CandidateError, match="not finite"):
-        judge(GENOTYPE, ENCODER)
+    nan = torch.tensor(float("nan"), requires_grad=True)
+    monkeypatch.setattr(evaluation, "cross_entropy", lambda *_: nan)
+    with pytest.raises(CandidateError, match="not finite") as raised:
+        CandidateEvaluator(memory, SMALL)(CANDIDATE)
+    assert raised.value.kind is Failure.NOT_FINITE
 
 
 def test_out_of_memory_fails_the_candidate_and_a_bug_does_not(memory, monkeypatch):
@@ -125,11 +190,12 @@ def test_out_of_memory_fails_the_candidate_and_a_bug_does_not(memory, monkeypatc
         def fail(*_):
             raise error
 
-        monkeypatch.setattr(judge, "_judge", fail)
+        monkeypatch.setattr(evaluation, "cross_entropy", fail)
 
     raises(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 EB"))
-    with pytest.raises(CandidateError, match="out of memory: DefaultCPUAllocator"):
-        judge(GENOTYPE, ENCODER)
+    with pytest.raises(CandidateError, match="out of memory: DefaultCPUAllocator") as raised:
+        judge(CANDIDATE)
+    assert raised.value.kind is Failure.OUT_OF_MEMORY
     raises(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
-        judge(GENOTYPE, ENCODER)
+        judge(CANDIDATE)

@@ -11,8 +11,9 @@ import pytest
 from export.errors import DataError, GateError, UsageError
 from export.files import write_json
 from toolchain.graph import canonical
+from toolchain.search.candidate import CandidateError, Evaluation, Failure
 from toolchain.search.configuration import SearchConfiguration, settle
-from toolchain.search.evaluation import CandidateError, Evaluation
+from toolchain.search.executors import InlineExecutor
 from toolchain.search.pareto import hypervolume, knee, non_dominated, pareto_front
 from toolchain.search.run import Run, TrialState, pick
 from toolchain.search.samplers import ALGORITHMS
@@ -21,9 +22,10 @@ from toolchain.search.study import Search, counts
 CLASSES = 19
 
 
-def judge(genotype, encoder, number):
+def judge(candidate):
     """A stand-in for training: the score is a fixed function of the canonical form."""
-    digest = hashlib.sha256(f"{canonical(genotype)}{encoder}".encode()).hexdigest()
+    text = f"{canonical(candidate.genotype)}{candidate.encoder}"
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return Evaluation(int(digest[:8], 16) / 16**8, {"stage0": 0.0})
 
 
@@ -43,7 +45,7 @@ def run(path, judge=judge, **settings):
     path.mkdir(exist_ok=True)
     chosen = configuration(**settings)
     settle(chosen, path, resume=True)
-    return Search(chosen, path, CLASSES).run(judge)
+    return Search(chosen, path, CLASSES).run(InlineExecutor(judge))
 
 
 def essence(trials):
@@ -69,9 +71,9 @@ def test_every_algorithm_runs_and_is_read_back(tmp_path, algorithm):
 def test_the_same_computation_is_judged_once(tmp_path):
     judged = []
 
-    def counting(genotype, encoder, number):
-        judged.append(canonical(genotype))
-        return judge(genotype, encoder, number)
+    def counting(candidate):
+        judged.append(canonical(candidate.genotype))
+        return judge(candidate)
 
     trials = run(tmp_path, counting, trials=120, branches=1, algorithm="random")
     assert len(judged) == len(set(judged))
@@ -83,9 +85,9 @@ def test_the_same_computation_is_judged_once(tmp_path):
 
 
 def test_budgets_reject_before_any_training(tmp_path):
-    def never_large(genotype, encoder, number):
-        assert genotype in small
-        return judge(genotype, encoder, number)
+    def never_large(candidate):
+        assert candidate.genotype in small
+        return judge(candidate)
 
     small = Anything()
     trials = run(tmp_path, never_large, budgets=("flops<=0.1G",))
@@ -109,26 +111,27 @@ def test_a_budget_that_nothing_meets_ends_the_search(tmp_path):
 
 
 def test_failures_are_stored_with_their_reason_and_never_rewarded(tmp_path):
-    def failing(genotype, encoder, number):
-        if number % 3 == 1:
-            raise CandidateError("out of memory: no room")
-        return judge(genotype, encoder, number)
+    def failing(candidate):
+        if candidate.number % 3 == 1:
+            raise CandidateError(Failure.OUT_OF_MEMORY, "no room")
+        return judge(candidate)
 
     failed = [t for t in run(tmp_path, failing) if t.state is TrialState.FAILED]
     assert failed
     assert all(t.reward is None and t.score is None for t in failed)
+    assert all(t.failure == "out of memory" for t in failed)
     assert all(t.reason == "out of memory: no room" for t in failed)
 
 
-def test_a_search_whose_first_candidates_all_fail_stops(tmp_path):
-    def broken(genotype, encoder, number):
-        raise CandidateError("the loss is not finite")
+def test_a_search_whose_candidates_all_fail_stops(tmp_path):
+    def broken(candidate):
+        raise CandidateError(Failure.NOT_FINITE, "the loss")
 
-    with pytest.raises(GateError, match="first 5 candidates all failed: the loss is not finite"):
+    with pytest.raises(GateError, match="10 candidates in a row failed, the last one: not finite"):
         run(tmp_path, broken)
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "reinforce"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_search_in_two_parts_is_the_search_in_one(tmp_path, algorithm):
     whole = run(tmp_path / "whole", trials=40, algorithm=algorithm)
     run(tmp_path / "parts", trials=17, algorithm=algorithm)
@@ -141,9 +144,9 @@ import sys, time
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from test_study import judge, run
-def slow(*candidate):
+def slow(candidate):
     time.sleep(0.03)
-    return judge(*candidate)
+    return judge(candidate)
 print("ready", flush=True)
 run(Path(sys.argv[1]), slow, trials=25)
 """
@@ -166,9 +169,9 @@ def test_kill_9_loses_and_repeats_nothing(tmp_path, moment):
 
 
 def test_ppo_finds_better_candidates_than_random(tmp_path):
-    def simple(genotype, encoder, number):
+    def simple(candidate):
         """More separable convolutions on finer maps are better; known, smooth, cheap."""
-        values = genotype.values
+        values = candidate.genotype.values
         return Evaluation(sum(v in (2, 3) for v in values) / len(values), {})
 
     means = {}

@@ -1,0 +1,82 @@
+"""What every executor offers, and the simplest one."""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+
+from toolchain.search.candidate import Candidate, CandidateError, Failure, Judge, Outcome
+
+log = logging.getLogger(__name__)
+
+Start = Callable[[], Judge]
+"""Makes the judge inside a worker; it must survive pickling."""
+
+
+class Executor(ABC):
+    """Judges candidates, several at a time.
+
+    A candidate that takes its worker down (out of memory, a crash, too much time) is reported as
+    failed, the worker is replaced, and nothing else is lost. Use as a context manager.
+
+    Attributes:
+        capacity: candidates at work at once.
+    """
+
+    capacity: int
+
+    def __enter__(self) -> "Executor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def submit(self, candidate: Candidate) -> None:
+        """Begin with a candidate; at most `capacity` may be at work."""
+
+    @abstractmethod
+    def next(self) -> Outcome:
+        """Wait for the next candidate that ends, in whatever way."""
+
+    def close(self) -> None:  # noqa: B027 - most executors have workers to end, one has none
+        """End all workers; candidates at work are lost."""
+
+
+class InlineExecutor(Executor):
+    """Judges in this process, one candidate after the other.
+
+    Nothing protects the search from a candidate that takes the process down.
+    """
+
+    capacity = 1
+
+    def __init__(self, judge: Judge):
+        self._judge = judge
+        self._queue: deque[Candidate] = deque()
+
+    def submit(self, candidate: Candidate) -> None:
+        """See `Executor`."""
+        self._queue.append(candidate)
+
+    def next(self) -> Outcome:
+        """See `Executor`."""
+        return attempt(self._judge, self._queue.popleft())
+
+
+def attempt(judge: Judge, candidate: Candidate) -> Outcome:
+    """Judge a candidate; its failure is a result, any other error is one of the program."""
+    start = time.perf_counter()
+    try:
+        result = judge(candidate)
+    except CandidateError as error:
+        return Outcome(candidate.number, error, time.perf_counter() - start)
+    return Outcome(candidate.number, result, time.perf_counter() - start)
+
+
+def unexpected(candidate: Candidate, error: BaseException, seconds: float) -> Outcome:
+    """Report an error that nobody foresaw, with its traceback in the log, as a crash."""
+    log.error("candidate %d (%s)", candidate.number, candidate.genotype, exc_info=error)
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return Outcome(candidate.number, CandidateError(Failure.CRASH, reason), seconds)

@@ -1,0 +1,115 @@
+"""What a search tells those who watch it: a line a candidate, curves for TensorBoard."""
+
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+
+from export.errors import UnavailableError
+from toolchain.search.pareto import default_objectives, pareto_front
+from toolchain.search.run import TrialRecord, TrialState
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Logs a line for each judged candidate: how it did, how the search does, the time left.
+
+    Args:
+        records: all trials so far; the search appends to it.
+        wanted: candidates to judge in all.
+        tensorboard: folder for curves, if any.
+
+    Raises:
+        UnavailableError: TensorBoard is wanted and not installed.
+    """
+
+    def __init__(self, records: list[TrialRecord], wanted: int, tensorboard: Path | None = None):
+        self._records, self._wanted = records, wanted
+        self._start = time.perf_counter()
+        self._counts: Counter[TrialState] = Counter()
+        self._front: list[TrialRecord] = []
+        self._best = self._spent = 0.0
+        self._before = 0
+        self._curves = _summary_writer(tensorboard) if tensorboard else None
+
+    def catch_up(self) -> None:
+        """Take in what an earlier run of the search has stored."""
+        for trial in self._records:
+            self._count(trial)
+        self._before = self._judged
+
+    @property
+    def _judged(self) -> int:
+        return self._counts.total() - self._counts[TrialState.PRUNED]
+
+    def __call__(self, trial: TrialRecord) -> None:
+        """Take note of a stored trial, and say so."""
+        self._count(trial)
+        if self._curves:
+            self._draw(trial)
+        if trial.state is not TrialState.PRUNED:
+            log.info("%s  | %s", _result(trial), self._standing())
+
+    def _count(self, trial: TrialRecord) -> None:
+        self._counts[trial.state] += 1
+        self._spent += trial.seconds
+        if trial.score is not None:
+            self._best = max(self._best, trial.reward or 0.0)
+            candidates = [*self._front, trial]
+            self._front = pareto_front(candidates, default_objectives(candidates))
+
+    def _standing(self) -> str:
+        done = self._judged - self._before
+        each = (time.perf_counter() - self._start) / max(done, 1)
+        left = each * (self._wanted - self._judged)
+        return (
+            f"{self._judged}/{self._wanted}  best {self._best:.3f}  front {len(self._front)}  "
+            f"rejected {self._counts[TrialState.PRUNED]}  reused {self._counts[TrialState.REUSED]}"
+            f"  failed {self._counts[TrialState.FAILED]}  {each:.1f} s each, {_duration(left)} left"
+        )
+
+    def _draw(self, trial: TrialRecord) -> None:
+        values = {
+            "score": trial.score,
+            "reward": trial.reward,
+            "parameters": trial.parameters,
+            "flops": trial.flops,
+            "best reward": self._best,
+            "front size": len(self._front),
+            "rejected": self._counts[TrialState.PRUNED],
+            "reused": self._counts[TrialState.REUSED],
+            "failed": self._counts[TrialState.FAILED],
+            **{f"latency_ms/{table}": ms for table, ms in trial.latency_ms.items()},
+            **{f"seconds/{phase}": seconds for phase, seconds in trial.split.items()},
+        }
+        assert self._curves
+        for name, value in values.items():
+            if value is not None:
+                self._curves.add_scalar(name, value, trial.id)
+        self._curves.flush()
+
+
+def _result(trial: TrialRecord) -> str:
+    if trial.score is None:
+        return f"{trial.state}: {trial.reason}"
+    latency = "".join(f"  {ms:.1f} ms" for ms in trial.latency_ms.values())
+    stopped = " (stopped)" if trial.stopped else ""
+    return (
+        f"score {trial.score:.3f}{stopped}  reward {trial.reward:.3f}  "
+        f"{trial.parameters / 1e6:.2f} M  {trial.flops / 1e9:.2f} GFLOPs{latency}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
+
+
+def _summary_writer(folder: Path):  # type: ignore[no-untyped-def]
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UnavailableError(
+            "--tensorboard needs the package tensorboard: pip install 'nastool[tensorboard]'"
+        ) from None
+    return SummaryWriter(str(folder))

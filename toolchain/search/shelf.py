@@ -1,0 +1,93 @@
+"""Arrays that the workers of one machine share: files, in memory where they fit.
+
+A file on the machine's memory disk is memory that any process can map; one in the run's folder is
+read from the disk as needed. Whoever maps them sees no difference.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from export.errors import UsageError
+
+Array = npt.NDArray[Any]
+MEMORY_DISK = Path("/dev/shm")
+MEMORY_SHARE = 0.8
+CACHE = "cache"
+_PREFIX = "nastool-"
+
+
+class Shelf:
+    """A folder of arrays; a context manager that removes it.
+
+    Args:
+        folder: exists, and is empty or holds the arrays of an earlier shelf.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self) -> "Shelf":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def new(self, name: str, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
+        """Make an array to be filled."""
+        return np.lib.format.open_memmap(
+            self.folder / f"{name}.npy", mode="w+", dtype=dtype, shape=tuple(shape)
+        )
+
+    def load(self) -> dict[str, Array]:
+        """Map all arrays, by name; what is written into them stays in this process."""
+        paths = sorted(self.folder.glob("*.npy"))
+        return {path.stem: np.load(path, mmap_mode="c") for path in paths}
+
+
+def place_shelf(needed: int, run: Path, budget: int | None = None) -> Shelf:
+    """Make a shelf in memory, or in the run's folder where it does not fit.
+
+    Args:
+        needed: bytes of all arrays.
+        run: the run's folder.
+        budget: bytes of memory that may be taken; None: most of what is free.
+
+    Raises:
+        UsageError: not even the disk has room.
+    """
+    _remove_leftovers()
+    free = psutil.virtual_memory().available
+    limit = MEMORY_SHARE * free if budget is None else min(budget, free)
+    if MEMORY_DISK.is_dir() and needed <= min(limit, _room(MEMORY_DISK)):
+        prefix = f"{_PREFIX}{os.getpid()}-"
+        return Shelf(Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY_DISK)))
+    folder = run / CACHE
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if needed > (room := _room(folder)):
+        folder.rmdir()
+        raise UsageError(
+            f"the search's images and features need {needed / 2**30:.1f} GiB, {folder} has room "
+            f"for {room / 2**30:.1f} GiB; lower --search-images or --search-size"
+        )
+    return Shelf(folder)
+
+
+def _room(folder: Path) -> float:
+    return MEMORY_SHARE * shutil.disk_usage(folder).free
+
+
+def _remove_leftovers() -> None:
+    """Free the memory that killed searches have left behind."""
+    for folder in MEMORY_DISK.glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -17,9 +17,10 @@ import onnx
 
 from export.errors import UsageError
 from export.files import whole_file
-from export.onnx import LOGITS, PRODUCER, part
+from export.onnx import PRODUCER, part
 from export.precision import is_constant, quiet, read, write
 from export.runtimes.base import Array
+from export.saturation import weight_ranges
 
 Target = Literal["cpu", "gpu"]
 
@@ -31,23 +32,20 @@ class Int8Recipe:
     Attributes:
         signed_activations: int8 instead of uint8.
         symmetric: every zero point 0.
-        weight_bits: 8, or 7 to keep weights within -64 to 64; the first is to be tried first.
+        saturating: the arithmetic may cut off sums of products; see `export.saturation`.
         float_bias: leave the biases as they are.
     """
 
     signed_activations: bool
     symmetric: bool
-    weight_bits: tuple[int, ...]
+    saturating: bool
     float_bias: bool
 
 
 RECIPES: dict[Target, Int8Recipe] = {
-    # x86 kernels multiply uint8 by int8. Without VNNI they add two products in 16 bits, which
-    # full-range weights can overflow (ONNX Runtime, "Quantize ONNX models", reduce_range): rarely
-    # with trained ones, and 7 bits lose more. A measured score tells; without one 7 are safe.
-    "cpu": Int8Recipe(False, False, (8, 7), False),
+    "cpu": Int8Recipe(False, False, True, False),
     # TensorRT takes zero points of 0 only, and adds biases in float.
-    "gpu": Int8Recipe(True, True, (8,), True),
+    "gpu": Int8Recipe(True, True, False, True),
 }
 
 
@@ -71,6 +69,7 @@ class Quantiser:
         self._images = _Calibration(images)
         if not self._images.left:
             raise UsageError("int8 needs images to take its ranges from; give --calibration DATA")
+        self._ranges = weight_ranges(self.model) if self.recipe.saturating else {}
         self._folder = TemporaryDirectory()
 
     def __enter__(self) -> Self:
@@ -85,20 +84,12 @@ class Quantiser:
         groups = (_group(n) for n in self.model.graph.node if part(n) == "network")
         return list(dict.fromkeys(filter(None, groups)))
 
-    @property
-    def last(self) -> str:
-        """The part that makes the logits, which the argmax compares directly."""
-        return next(_group(node) for node in self.model.graph.node if LOGITS in node.output)
-
-    def write(
-        self, path: str | Path, in_float: Collection[str] = (), weight_bits: int | None = None
-    ) -> Path:
+    def write(self, path: str | Path, in_float: Collection[str] = ()) -> Path:
         """Write the file with its convolutions in int8.
 
         Args:
             path: the file.
             in_float: those of `parts` that stay in float.
-            weight_bits: of the recipe's; None takes the safest.
         """
         if is_constant(self.model):
             return write(self.model, path)
@@ -115,7 +106,6 @@ class Quantiser:
                     self._images,
                     quant_format=QuantFormat.QDQ,
                     per_channel=True,
-                    reduce_range=(weight_bits or self.recipe.weight_bits[-1]) == 7,
                     activation_type=(
                         QuantType.QInt8 if self.recipe.signed_activations else QuantType.QUInt8
                     ),
@@ -125,6 +115,7 @@ class Quantiser:
                         "ActivationSymmetric": self.recipe.symmetric,
                         "WeightSymmetric": True,
                         "QuantizeBias": not self.recipe.float_bias,
+                        "TensorQuantOverrides": self._ranges,
                     },
                     calibration_cache_path=Path(self._folder.name) / "ranges.json",
                 )
@@ -144,46 +135,38 @@ class FloatParts:
 
     Attributes:
         names: the parts.
-        weight_bits: of the others.
         score: of the file with them.
         all_int8: score of the file with none.
         alone: score of the file with each single part in float; empty if all in int8 was enough.
     """
 
     names: tuple[str, ...]
-    weight_bits: int
     score: float
     all_int8: float
     alone: dict[str, float]
 
 
 def choose_float_parts(
-    parts: Sequence[str],
-    weight_bits: Sequence[int],
-    score: Callable[[Collection[str], int], float],
-    wanted: float,
+    parts: Sequence[str], score: Callable[[Collection[str]], float], wanted: float
 ) -> FloatParts:
-    """Find the width of weights, and few parts to leave in float, so that a score is reached.
+    """Find few parts to leave in float so that a score is reached.
 
     Args:
         parts: of `Quantiser.parts`.
-        weight_bits: those to choose from.
-        score: of a file with some parts in float and weights of some bits; larger is better.
+        score: of a file with some parts in float; larger is better.
         wanted: the score to reach. If it cannot be, all parts are named.
     """
-    widths = {bits: score((), bits) for bits in weight_bits}
-    bits = max(widths, key=lambda bits: widths[bits])
-    reached = widths[bits]
+    reached = all_int8 = score(())
     if reached >= wanted:
-        return FloatParts((), bits, reached, reached, {})
-    alone = {name: score((name,), bits) for name in parts}
+        return FloatParts((), reached, all_int8, {})
+    alone = {name: score((name,)) for name in parts}
     chosen: list[str] = []
     for name in sorted(parts, key=lambda name: -alone[name]):
         if reached >= wanted:
             break
         chosen.append(name)
-        reached = score(tuple(chosen), bits) if chosen[1:] else alone[name]
-    return FloatParts(tuple(chosen), bits, reached, widths[bits], alone)
+        reached = score(tuple(chosen)) if chosen[1:] else alone[name]
+    return FloatParts(tuple(chosen), reached, all_int8, alone)
 
 
 def _group(node: onnx.NodeProto) -> str:

@@ -168,10 +168,7 @@ def deploy(
                         float_parts = choose_int8(
                             plain, quantiser, wanted, size, aim, **options["int8"]
                         )
-                    if float_parts:
-                        quantiser.write(path, float_parts.names, float_parts.weight_bits)
-                    else:  # unjudged, the last convolution stays in float to be safe
-                        quantiser.write(path, (quantiser.last,))
+                    quantiser.write(path, float_parts.names if float_parts else ())
             else:
                 with whole_file(path) as copy:
                     shutil.copyfile(plain, copy)

@@ -102,7 +102,7 @@ def choose_int8(
     max_loss: float,
     **options: Any,
 ) -> FloatParts:
-    """Choose the weights' bits and which parts of an int8 file stay in float, by F1.
+    """Choose which parts of an int8 file stay in float, by F1.
 
     Args:
         plain: the file in fp32.
@@ -117,12 +117,11 @@ def choose_int8(
     wanted = _score_file(plain, samples).mean_f1 - max_loss
     with TemporaryDirectory() as folder:
 
-        def score_with(in_float: Collection[str], weight_bits: int) -> float:
-            path = quantiser.write(Path(folder) / "model.onnx", in_float, weight_bits)
+        def score_with(in_float: Collection[str]) -> float:
+            path = quantiser.write(Path(folder) / "model.onnx", in_float)
             return _score_file(path, samples, **options).mean_f1
 
-        bits = quantiser.recipe.weight_bits
-        return choose_float_parts(quantiser.parts, bits, score_with, wanted)
+        return choose_float_parts(quantiser.parts, score_with, wanted)
 
 
 def _score_file(path: Path, samples: Samples, **options: Any) -> ConfusionMatrix:

@@ -35,7 +35,7 @@ def int8(
 
 def to_int8(source: Path, path: Path, images: list[Array], target: Any = "cpu") -> Path:
     with Quantiser(source, images, target) as quantiser:
-        return quantiser.write(path, (quantiser.last,))
+        return quantiser.write(path, ("head",))
 
 
 def agreement(first: Path, second: Path, pictures: Pictures) -> float:

@@ -10,8 +10,8 @@ from export.runtimes.base import Array
 GAIN = {"first": 0.01, "second": 0.06, "third": 0.03}
 
 
-def score(in_float: Collection[str], weight_bits: int = 7) -> float:
-    return 0.7 + sum(GAIN[name] for name in in_float) - 0.1 * (weight_bits == 8)
+def score(in_float: Collection[str]) -> float:
+    return 0.7 + sum(GAIN[name] for name in in_float)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,7 @@ def score(in_float: Collection[str], weight_bits: int = 7) -> float:
     ],
 )
 def test_few_parts_with_the_largest_gain_are_chosen(wanted: float, chosen: tuple[str]) -> None:
-    found = choose_float_parts(list(GAIN), (8, 7), score, wanted)
-    assert found.weight_bits == 7
+    found = choose_float_parts(list(GAIN), score, wanted)
     assert found.names == chosen
     assert found.score == pytest.approx(score(chosen))
     assert found.all_int8 == 0.7
@@ -38,7 +37,6 @@ def test_parts_are_named_by_modules(exported: Path, pictures: list[tuple[str, Ar
     with Quantiser(exported, images) as quantiser:
         names = [f"{unit}.{i}" for unit in ("first", "second", "deep") for i in (1, 2)]
         assert quantiser.parts == [*names, "head"]
-        assert quantiser.last == "head"
 
 
 def test_any_parts_stay_in_float(

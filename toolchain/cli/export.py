@@ -169,9 +169,8 @@ def export(
     )
     parts: list[Any] = [table(heads, rows), f"tail: {result.tail.name}{_times(result.tail)}"]
     parts += [
-        f"{file.precision} in float: {', '.join(file.float_parts.names) or 'nothing'}, the weights "
-        f"in {file.float_parts.weight_bits} bits (F1 {file.float_parts.score:.4f}, all in int8 "
-        f"{file.float_parts.all_int8:.4f})"
+        f"{file.precision} in float: {', '.join(file.float_parts.names) or 'nothing'} "
+        f"(F1 {file.float_parts.score:.4f}, all in int8 {file.float_parts.all_int8:.4f})"
         for file in result.files
         if file.float_parts
     ]

@@ -25,9 +25,10 @@ def report(sources: tuple[Path, ...], output: Path, objectives: str | None) -> O
     """Make an HTML report of SOURCES: run folders, published search logs, or both.
 
     Writes one file that opens in any browser without a network: Pareto fronts of the runs over
-    each other, hypervolume and score over time, score against each cost, how often each operation
-    was sampled, the best architectures drawn, and a table to copy genotypes from. It has about
-    5 MB, most of it the plotting library.
+    each other, reward, hypervolume and score over trials and time, where the time went and how well
+    the early stop chose, score against each cost, how often each operation was sampled, the best
+    architectures drawn, and a table to copy genotypes from. It has about 5 MB, most of it the
+    plotting library.
 
     \b
       nastool report runs/first
@@ -41,7 +42,7 @@ def report(sources: tuple[Path, ...], output: Path, objectives: str | None) -> O
         [
             run["name"],
             run["trials"],
-            f"{run['best_score']:.3f}",
+            "–" if run["best_score"] is None else f"{run['best_score']:.3f}",
             run["front_size"],
             f"{run['hypervolume']:.4f}",
         ]

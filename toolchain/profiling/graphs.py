@@ -53,17 +53,16 @@ class GraphBuilder:
 
     Args:
         seed: of the weights.
-        precision: of the models. The input conversion, the tail and in int8 the logits stay in
-            float, as in exported files.
+        precision: of the models. The input conversion and the tail stay in float, as in exported
+            files.
         target: what int8 is for.
     """
 
     def __init__(self, seed: int = 0, precision: Precision = "fp32", target: Target = "cpu"):
         self._precision: Precision = precision
         self._target: Target = target
-        # Names of nodes that stay in float: always, and in int8.
+        # Names of nodes that stay in float.
         self._in_float: set[str] = set()
-        self._logits: set[str] = set()
         self._random = np.random.default_rng(seed)
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
@@ -191,10 +190,7 @@ class GraphBuilder:
         """Add two maps; one of a single pixel is spread."""
         size = max(first.size, second.size)
         first, second = self.spread(first, size), self.spread(second, size)
-        name = self.node("Add", first.name, second.name)
-        if first.name in self._logits:
-            self._logits.add(name)
-        return Map(name, first.channels, size)
+        return Map(self.node("Add", first.name, second.name), first.channels, size)
 
     def spread(self, x: Map, size: tuple[int, int]) -> Map:
         """Spread one pixel over a map."""
@@ -255,13 +251,10 @@ class GraphBuilder:
                 weights are then 0. Random when left out.
         """
         if centre is None:
-            logits = self.convolution(x, classes, kernel=3, relu=False)
-        else:
-            kernel = np.zeros((classes, x.channels, 3, 3), np.float32)
-            kernel[:, :, 1, 1] = centre[:, :-1]
-            logits = self._convolution(x, kernel, centre[:, -1])
-        self._logits.add(logits.name)
-        return logits
+            return self.convolution(x, classes, kernel=3, relu=False)
+        kernel = np.zeros((classes, x.channels, 3, 3), np.float32)
+        kernel[:, :, 1, 1] = centre[:, :-1]
+        return self._convolution(x, kernel, centre[:, -1])
 
     def model(self, *outputs: Map | str, dtype: int = TensorProto.FLOAT) -> bytes:
         """Return the serialised model of what the outputs need."""
@@ -281,8 +274,7 @@ class GraphBuilder:
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
-        in_float = self._in_float | (self._logits if self._precision == "int8" else set())
-        return reduce(model, self._precision, in_float, self._target).SerializeToString()
+        return reduce(model, self._precision, self._in_float, self._target).SerializeToString()
 
 
 def _is_pixel(graph: CellGraph, term: int) -> bool:

@@ -195,8 +195,7 @@ class _Quantisation:
         """Store a convolution's weights in int8 and its bias in int32, a scale a channel."""
         weights = numpy_helper.to_array(self._tensors[node.input[1]])
         largest = np.abs(weights).reshape(len(weights), -1).max(1)
-        most = np.float32(64 if self._recipe.weight_bits[-1] == 7 else 127)
-        steps = np.where(largest, largest, 1).astype(np.float32) / most
+        steps = np.where(largest, largest, 1).astype(np.float32) / np.float32(127)
         values = np.rint(weights / steps.reshape(-1, 1, 1, 1))
         node.input[1] = self._per_channel(node.input[1], values, np.int8, steps)
         if len(node.input) == 3 and not self._recipe.float_bias:

@@ -5,13 +5,14 @@ draws, for light or dark. Titles, run names and explanations are the page's, not
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from toolchain.genotype import OPERATIONS, Genotype
-from toolchain.reporting.series import Cost, Series, bin_width, history, references
+from toolchain.reporting.series import Cost, Series, bin_width
 
 SCORE = "Score (mean F1, 0 to 1)"
 EARLY_TO_LATE = [[step / 4, f"var(--trial-{step})"] for step in range(5)]
@@ -19,7 +20,10 @@ RARE_TO_OFTEN = [[0, "var(--rare)"], [0.5, "var(--even)"], [1, "var(--often)"]]
 
 
 def score_against_cost(series: Series, cost: Cost) -> go.Figure:
-    """Draw the score of each trial against a cost, coloured from the first trial to the last."""
+    """Draw the score of each trial against a cost, coloured from the first trial to the last.
+
+    Hollow: it was stopped early.
+    """
     trials = series.measured([cost])
     return styled(
         [
@@ -32,8 +36,8 @@ def score_against_cost(series: Series, cost: Cost) -> go.Figure:
                     "cmin": 0,
                     "cmax": max(1, series.trials[-1].id),
                     "colorscale": EARLY_TO_LATE,
-                    "size": 6,
-                    "opacity": 0.85,
+                    "size": 7,
+                    "symbol": ["circle-open" if trial.stopped else "circle" for trial in trials],
                 },
             )
         ],
@@ -48,8 +52,9 @@ def pareto_fronts(series: Sequence[Series], cost: Cost) -> go.Figure:
     for one in (one for one in series if cost in one.costs):
         front = one.front([cost])[::-1]
         faint = {"color": one.colour, "size": 4, "opacity": 0.16}
+        others = {"marker": faint, "hoverinfo": "skip", "hovertemplate": None, "customdata": None}
         traces += [
-            _trials(one, cost, one.measured([cost]), marker=faint, hoverinfo="skip"),
+            _trials(one, cost, one.measured([cost]), **others),
             _trials(
                 one,
                 cost,
@@ -57,80 +62,48 @@ def pareto_fronts(series: Sequence[Series], cost: Cost) -> go.Figure:
                 mode="lines+markers",
                 # Between two members nothing better is known than the cheaper one.
                 line={"color": one.colour, "shape": "hv", "width": 2},
-                marker={"color": one.colour, "size": 7},
+                marker={"color": one.colour, "size": 8, "symbol": one.symbol},
             ),
         ]
     return styled(traces, x=cost.axis, y=SCORE)
 
 
-def hypervolume(series: Sequence[Series], costs: Sequence[Cost], against: str) -> go.Figure:
-    """Draw the hypervolume of each run, as of `series.covered`, against ``trials`` or ``hours``."""
-    largest = references(series, costs)
-    traces = []
-    for one in series:
-        points = list(history(one, costs, largest))
-        place = 0 if against == "trials" else 1
-        traces.append(
-            go.Scatter(
-                x=[point[place] for point in points],
-                y=[point[2] for point in points],
-                name=one.name,
-                meta=one.position,
-                mode="lines",
-                line={"color": one.colour, "shape": "hv", "width": 2},
-                hovertemplate=f"{one.name}<br>%{{x:.4~g}} {against}: %{{y:.4f}}<extra></extra>",
-            )
-        )
-    x = "Trials" if against == "trials" else "Evaluation time, summed over trials (h)"
-    return styled(traces, x=x, y="Hypervolume (share, 0 to 1)")
-
-
-def score_boxes(series: Sequence[Series]) -> go.Figure:
-    """Draw box plots of the score over the iterations, in bins of equal width."""
-    width = bin_width(series)
-    traces = [
-        go.Box(
-            x=[_bin(trial.id, width) for trial in one.scored],
-            y=[trial.score for trial in one.scored],
-            name=one.name,
-            meta=one.position,
-            line={"color": one.colour, "width": 1.5},
-            marker={"size": 3, "opacity": 0.5},
-        )
-        for one in series
-    ]
-    last = max(one.trials[-1].id for one in series)
-    bins = [_bin(start, width) for start in range(0, last + 1, width)]
-    figure = styled(traces, x="Trials", y=SCORE, boxmode="group")
-    return figure.update_xaxes(
-        type="category", categoryorder="array", categoryarray=bins, showgrid=False
-    )
-
-
 def operation_shares(series: Series) -> go.Figure:
-    """Draw how often each operation was sampled, in bins of equal width over the iterations.
+    """Draw how often each operation was sampled, as of `_shares`."""
+    drawn = []
+    for trial in series.trials:
+        genotype = Genotype.parse(trial.genotype)
+        numbers = [genotype.operation, *(op for entry in genotype.entries for op in entry[2:])]
+        drawn.append([OPERATIONS[number] for number in numbers])
+    return _shares(series, OPERATIONS, drawn)
+
+
+def encoder_shares(series: Series) -> go.Figure:
+    """Draw how often each encoder was sampled, as of `_shares`."""
+    return _shares(series, series.encoders, [[trial.encoder] for trial in series.trials])
+
+
+def _shares(series: Series, names: Sequence[str], drawn: Sequence[Sequence[str]]) -> go.Figure:
+    """Draw the share of each name in what was drawn, in bins of equal width over the iterations.
 
     A colour is the ratio to a uniform draw, from a quarter to four times, on a logarithmic scale;
     a number is the share in percent.
     """
     width = bin_width([series])
     starts = range(0, series.trials[-1].id + 1, width)
-    counts = [[0] * len(starts) for _ in OPERATIONS]
-    for trial in series.trials:
-        genotype = Genotype.parse(trial.genotype)
-        drawn = [genotype.operation, *(op for entry in genotype.entries for op in entry[2:])]
-        for operation in drawn:
-            counts[operation][trial.id // width] += 1
-    totals = [max(1, sum(column)) for column in zip(*counts, strict=True)]
-    shares = [[n / total for n, total in zip(row, totals, strict=True)] for row in counts]
+    bins = [Counter[str]() for _ in starts]
+    for trial, parts in zip(series.trials, drawn, strict=True):
+        bins[trial.id // width].update(parts)
+    shares = [[counts[name] / max(1, counts.total()) for counts in bins] for name in names]
     trace = go.Heatmap(
-        x=[_bin(start, width) for start in starts],
-        y=list(OPERATIONS),
-        z=[[math.log2(max(s * len(OPERATIONS), 1e-3)) for s in row] for row in shares],
+        x=[bin_name(start, width) for start in starts],
+        y=list(names),
+        z=[[round(math.log2(max(s * len(names), 1e-3)), 3) for s in row] for row in shares],
         zmin=-2,
         zmax=2,
         text=[[f"{100 * share:.0f}" for share in row] for row in shares],
         texttemplate="%{text}",
+        textfont={"color": "var(--ink)"},
         hovertemplate="%{y}<br>trials %{x}: %{text} %<extra></extra>",
         colorscale=RARE_TO_OFTEN,
         showscale=False,
@@ -143,22 +116,25 @@ def operation_shares(series: Series) -> go.Figure:
 
 
 def _trials(series: Series, cost: Cost, trials: Sequence[Any], **style: Any) -> go.Scatter:
+    encoder = ", %{customdata[2]}" if len(series.encoders) > 1 else ""
     return go.Scatter(
         **{
             "x": [cost.of(trial) for trial in trials],
-            "y": [trial.score for trial in trials],
-            "customdata": [[trial.id, trial.genotype] for trial in trials],
+            "y": [round(trial.score, 5) for trial in trials],
+            "customdata": [[trial.id, trial.genotype, trial.encoder] for trial in trials],
             "name": series.name,
             "meta": series.position,
             "mode": "markers",
-            "hovertemplate": f"{series.name}, trial %{{customdata[0]}}<br>score %{{y:.3f}}<br>"
+            "hovertemplate": f"{series.name}, trial %{{customdata[0]}}{encoder}"
+            f"<br>score %{{y:.3f}}<br>"
             f"%{{x:.4~g}} {cost.unit}<br><i>click: copy genotype</i><extra></extra>",
             **style,
         }
     )
 
 
-def _bin(trial: int, width: int) -> str:
+def bin_name(trial: int, width: int) -> str:
+    """Name the bin of so many trials that a trial is in."""
     start = trial - trial % width
     return f"{start}–{start + width - 1}" if width > 1 else str(start)
 

@@ -32,9 +32,9 @@ function toast(text) {
 }
 
 async function copy(text, what) {
-  if (navigator.clipboard) {
+  try {
     await navigator.clipboard.writeText(text);
-  } else { // a page served without https
+  } catch { // a page served without https, or in a frame
     const area = document.body.appendChild(document.createElement("textarea"));
     area.value = text;
     area.select();

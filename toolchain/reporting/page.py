@@ -6,7 +6,7 @@ from datetime import datetime
 from html import escape
 
 from toolchain.genotype import Genotype
-from toolchain.reporting import figures
+from toolchain.reporting import effort, figures, progress
 from toolchain.reporting.drawing import draw_cell, draw_decoder
 from toolchain.reporting.markup import card, genotype_line, section, swatch
 from toolchain.reporting.series import Cost, Series, all_costs, covered, objectives, references
@@ -36,6 +36,7 @@ class Page:
             self._header(),
             self._fronts(),
             self._progress(),
+            self._effort(),
             *map(self._run, self._series),
             best_genotypes(self._series, self._costs),
             configuration(self._series),
@@ -56,8 +57,9 @@ class Page:
         cards = "".join(map(self._facts, self._series))
         return (
             f'<p class="kicker">Architecture search</p><h1>{escape(self._title)}</h1>'
-            f'<p class="soft">{trials:,} trials, {sum(one.hours for one in self._series):,.1f} '
-            f"hours of evaluation. Report of {datetime.now():%d %B %Y, %H:%M}.</p>"
+            f'<p class="soft">{trials:,} {"trial" if trials == 1 else "trials"}, '
+            f"{_duration(sum(one.hours for one in self._series))} of evaluation. "
+            f"Report of {datetime.now():%d %B %Y, %H:%M}.</p>"
             f'<div class="grid">{cards}</div>'
         )
 
@@ -66,11 +68,11 @@ class Page:
             one.measured(self._costs), self._costs, references(self._series, self._costs)
         )
         facts = {
-            "Best score": f"{one.best_score:.3f}",
+            "Best score": "–" if one.best_score is None else f"{one.best_score:.3f}",
             "Trials": f"{len(one.trials):,}",
             "On the front": f"{len(one.front(self._costs))}",
             "Hypervolume": f"{share:.4f}",
-            "Evaluation": f"{one.hours:.1f} h" if one.hours >= 1 else f"{60 * one.hours:.1f} min",
+            "Evaluation": _duration(one.hours),
         }
         counts = Counter(trial.state for trial in one.trials)
         states = ", ".join(f"{counts[state]:,} {state}" for state in TrialState if counts[state])
@@ -97,6 +99,8 @@ class Page:
             self._figures.place(f"Score and {cost.name}", figures.pareto_fronts(self._series, cost))
             for cost in all_costs(self._series)
         )
+        if not plots:
+            return section("Pareto fronts", "No trial has a score yet.", "")
         return section(
             "Pareto fronts",
             "A line joins the trials that no other trial of the run beats in both score and cost; "
@@ -105,21 +109,76 @@ class Page:
         )
 
     def _progress(self) -> str:
-        largest = references(self._series, self._costs)
-        plots = "".join(
+        if not self._scored:
+            return ""
+        axes = progress.axes(self._scored)
+        rewards = "".join(
             self._figures.place(
-                f"Hypervolume over {title}",
-                figures.hypervolume(self._series, self._costs, against),
+                f"Best reward so far (line) and mean reward (dots), over {axis.name}",
+                progress.reward_so_far(self._scored, axis),
             )
-            for against, title in (("trials", "trials"), ("hours", "time"))
+            for axis in axes
         )
-        boxes = self._figures.place("Score over the iterations", figures.score_boxes(self._series))
+        volumes = "".join(
+            self._figures.place(
+                f"Hypervolume over {axis.name}",
+                progress.hypervolume(self._scored, self._costs, axis),
+            )
+            for axis in axes
+        )
+        boxes = self._figures.place("Score over the iterations", progress.score_boxes(self._scored))
+        largest = references(self._scored, self._costs)
         limits = [cost.amount(top) for cost, top in zip(self._costs, largest, strict=True)]
         return section(
             "Progress",
+            f"The mean reward is of the last {progress.LAST} trials. {self._reward_warning}"
             "The hypervolume is the share that a run's trials dominate of the box from score 0 to "
             f"1 and from cost 0 to the largest of any trial here: {', '.join(limits)}.",
-            self._compared(f'<div class="grid">{plots}</div>{boxes}'),
+            self._compared(f'<div class="grid">{rewards}{volumes}</div>{boxes}'),
+        )
+
+    @property
+    def _scored(self) -> list[Series]:
+        return [one for one in self._series if one.scored]
+
+    @property
+    def _reward_warning(self) -> str:
+        """Say that rewards do not compare, where runs weigh costs differently."""
+        names = ("objectives", "combination", "parts", "file")
+        goals = {str([one.run.configuration.get(name) for name in names]) for one in self._scored}
+        return "Rewards of runs with other objectives do not compare. " if len(goals) > 1 else ""
+
+    def _effort(self) -> str:
+        trained = [one for one in self._series if one.timed and effort.mean_phases(one)]
+        bars = ""
+        if trained:
+            bars = self._figures.place(
+                "Seconds of a trained candidate, by phase",
+                effort.phase_bars(trained),
+                "" if len(trained) > 3 else "low",
+            )
+        judged = [one for one in self._series if effort.ranked(one)]
+        ranking = ""
+        if judged:
+            words = "".join(
+                f'<p class="soft">{swatch(one)}<b>{escape(one.name)}.</b> '
+                f"{escape(effort.ranking_words(one))}</p>"
+                for one in judged
+            )
+            figure = effort.early_against_final(judged)
+            plot = self._figures.place("Final score against score after stage 0", figure)
+            explanation = (
+                "The early stop ends a candidate by its score after stage 0. These are the "
+                "candidates that went on; those that were stopped have no other score, so the "
+                "correlation is of the upper part alone."
+            )
+            note = card(f"<h3>How well the early stop chooses</h3><p>{explanation}</p>{words}")
+            ranking = self._compared(f'<div class="grid wide">{plot}{note}</div>')
+        return section(
+            "Where the time went",
+            "Seconds are those of one worker. A candidate that computes the same as an earlier one "
+            "takes over its result; one over a budget is rejected untrained.",
+            f"{effort.endings(self._series)}{bars}{ranking}",
         )
 
     def _run(self, one: Series) -> str:
@@ -127,20 +186,32 @@ class Page:
             self._figures.place(f"Score against {cost.name}", figures.score_against_cost(one, cost))
             for cost in one.costs
         )
-        shares = figures.operation_shares(one)
+        hollow = " Hollow: stopped early, scored after stage 0."
+        legend = (
+            '<div class="scale">first trial<i class="trials"></i>last trial.'
+            f"{hollow if any(trial.stopped for trial in one.scored) else ''}</div>"
+        )
+        shares = self._figures.place(
+            "Operations sampled, % of all drawn", figures.operation_shares(one), "tall"
+        )
+        if len(one.encoders) > 1:
+            shares += self._figures.place(
+                "Encoders sampled, % of all drawn", figures.encoder_shares(one), "low"
+            )
         return section(
             one.name if self._many else "Trials",
             "",
-            '<div class="scale">first trial<i class="trials"></i>last trial</div>'
+            f"{legend if plots else ''}"
             f'<div class="grid">{plots}</div><h3 class="apart">What the search preferred</h3>'
             '<div class="scale">¼ of a uniform draw or less<i class="shares"></i>4 × or more</div>'
-            f"{self._figures.place('Operations sampled, % of all drawn', shares, 'tall')}"
-            f"{self._drawings(one)}",
+            f"{shares}{self._drawings(one)}",
             swatch(one) if self._many else "",
         )
 
     def _drawings(self, one: Series) -> str:
         front = one.front(self._costs)
+        if not front:
+            return ""
         middle = knee(front, objectives(self._costs))
         # Evenly from the best score to the knee: what lies beyond is small but of little use.
         span = front[: max(front.index(middle) + 1, DRAWN)]
@@ -157,13 +228,18 @@ class Page:
         )
 
 
+def _duration(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+
+
 def _drawing(one: Series, trial: TrialRecord, tag: str) -> str:
     genotype = Genotype.parse(trial.genotype)
     measured = [(cost, cost.of(trial)) for cost in one.costs]
     costs = ", ".join(cost.amount(value) for cost, value in measured if value is not None)
+    encoder = f", {escape(trial.encoder)}" if len(one.encoders) > 1 else ""
     return card(
         f'<h3>Trial {trial.id}<span class="tag">{tag}</span></h3>'
-        f'<p class="soft">score {trial.score:.3f}, {costs}</p><div class="graphs">'
+        f'<p class="soft">score {trial.score:.3f}, {costs}{encoder}</p><div class="graphs">'
         f"<div><h4>Decoder</h4>{draw_decoder(genotype)}</div>"
         f"<div><h4>Context cell</h4>{draw_cell(genotype)}</div></div>{genotype_line(trial)}",
         "drawn",

@@ -26,10 +26,11 @@ def write_report(
 
     Returns:
         ``{"output": path, "objectives": [...], "runs": [{"name", "trials", "best_score",
-        "front_size", "hypervolume"}]}``. Hypervolumes are comparable within one report only.
+        "front_size", "hypervolume"}]}``. Hypervolumes are comparable within one report only;
+        ``best_score`` is None where no trial has a score.
 
     Raises:
-        DataError: a source cannot be read, or has no scored trial yet.
+        DataError: a source cannot be read, or has no finished trial yet.
         UsageError: an objective is not known for every run.
     """
     series = open_series(sources)
@@ -61,7 +62,7 @@ def open_series(sources: Sequence[Path]) -> list[Series]:
         name = source.resolve().stem if source.is_file() else source.resolve().name
         seen[name] += 1
         one = Series(name if seen[name] == 1 else f"{name} ({seen[name]})", run, position)
-        if not one.scored:
-            raise DataError(source, "has no trial with a score yet; report it after some trials")
+        if not one.trials:
+            raise DataError(source, "has no finished trial yet; report it after some trials")
         series.append(one)
     return series

@@ -11,6 +11,7 @@ from toolchain.search.pareto import hypervolume, pareto_front
 from toolchain.search.run import Run, TrialRecord
 
 COLOURS = 6
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 HISTORY_POINTS = 120
 
 
@@ -76,6 +77,16 @@ class Series:
         return f"var(--run-{self.position % COLOURS})"
 
     @property
+    def symbol(self) -> str:
+        """A marker that tells it from the others without colour, and from those of its colour."""
+        return SYMBOLS[(self.position + self.position // COLOURS) % len(SYMBOLS)]
+
+    @property
+    def dash(self) -> str:
+        """A line that tells it from the run that has its colour for want of more."""
+        return "dash" if self.position // COLOURS % 2 else "solid"
+
+    @property
     def trials(self) -> list[TrialRecord]:
         """All trials, in the order in which they were drawn."""
         return self.run.trials
@@ -86,9 +97,19 @@ class Series:
         return [trial for trial in self.run.trials if trial.score is not None]
 
     @property
-    def best_score(self) -> float:
-        """The highest score."""
-        return max(trial.score or 0.0 for trial in self.scored)
+    def best_score(self) -> float | None:
+        """The highest score, if there is any."""
+        return max((trial.score or 0.0 for trial in self.scored), default=None)
+
+    @property
+    def timed(self) -> bool:
+        """Whether it took time to speak of: scores by a formula, and some logs, have none."""
+        return self.hours * 3600 >= 1
+
+    @cached_property
+    def encoders(self) -> list[str]:
+        """The encoders that were sampled."""
+        return sorted({trial.encoder for trial in self.trials})
 
     @property
     def hours(self) -> float:
@@ -129,14 +150,15 @@ def chosen_costs(series: Sequence[Series], names: Sequence[str] | None) -> list[
     """Find the costs that fronts and hypervolumes of these runs are about.
 
     Args:
-        series: the runs; only a cost that all of them have can be compared.
+        series: the runs; only a cost that all that have a score have can be compared.
         names: objectives such as ``["score", "latency"]``; by default score and
             latency where all runs have it from one table, else parameters and FLOPs.
 
     Raises:
         UsageError: an objective is unknown, not all runs have it, or it names several tables.
     """
-    common = [cost for cost in all_costs(series) if all(cost in one.costs for one in series)]
+    scored = [one for one in series if one.scored]
+    common = [cost for cost in all_costs(scored) if all(cost in one.costs for one in scored)]
     if names is None:
         return [cost for cost in common if cost.table][:1] or common
     found = []

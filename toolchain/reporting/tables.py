@@ -25,6 +25,8 @@ def best_genotypes(series: Sequence[Series], costs: Sequence[Cost]) -> str:
             for place, trial in enumerate(ranked)
             if place < BEST or trial.id in front
         ]
+    if not chosen:
+        return ""
     chosen.sort(key=lambda row: -(row[1].score or 0))
     rows = [_cells(*row, shown) for row in chosen]
     # The run's name is of use beside another, the encoder where it is known.
@@ -43,8 +45,9 @@ def best_genotypes(series: Sequence[Series], costs: Sequence[Cost]) -> str:
     return section(
         "Best genotypes",
         f"The {BEST} highest scores of each run and its whole front. Click a heading to sort.",
-        f'<div class="card scroll"><table><thead><tr>{heads}<th class="text">Genotype</th></tr>'
-        f"</thead><tbody>{body}</tbody></table></div>",
+        '<div class="card scroll"><table id="genotypes">'
+        f'<thead><tr>{heads}<th class="text">Genotype</th></tr></thead>'
+        f"<tbody>{body}</tbody></table></div>",
     )
 
 

@@ -10,6 +10,7 @@ from export.errors import DataError, UsageError
 from export.files import read_json, write_json
 from toolchain.search.run import CONFIGURATION
 from toolchain.search.settings import EvaluationSettings
+from toolchain.search.storage import holds_search, shown
 from toolchain.training.losses import (
     AUXILIARY_WEIGHT,
     DISTILLATION_WEIGHT,
@@ -99,20 +100,26 @@ def check_resumable(configuration: SearchConfiguration, path: Path, resume: bool
     """Check that the run folder is free, or holds a search of the same settings to resume.
 
     Raises:
-        UsageError: the folder holds a search and ``resume`` is off.
-        DataError: the folder's search had other settings.
+        UsageError: the folder holds a search and ``resume`` is off, or the folder is free and the
+            storage holds the search of another.
+        DataError: the folder's search had other settings, or the storage cannot be opened.
     """
     file = path / CONFIGURATION
     if not file.exists():
+        if configuration.storage and holds_search(configuration.storage):
+            where = shown(configuration.storage)
+            raise UsageError(f"{where} holds another run's search; give each run its own database")
         return
     if not resume:
         raise UsageError(f"{path} holds a search already; add --resume, or choose another --run")
     saved: dict[str, Any] = read_json(file)
     for name, value in configuration.model_dump(mode="json").items():
-        if name not in _FREE and saved.get(name) != value:
-            raise DataError(
-                file, f"{name} was {saved.get(name)}, now it is {value}; use the same settings"
-            )
+        before, now = saved.get(name), value
+        if name == "storage":
+            # Its password may change, and is nothing to show.
+            before, now = (url and shown(url) for url in (before, now))
+        if name not in _FREE and before != now:
+            raise DataError(file, f"{name} was {before}, now it is {now}; use the same settings")
 
 
 def settle(configuration: SearchConfiguration, path: Path, resume: bool) -> None:

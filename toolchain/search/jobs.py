@@ -94,6 +94,7 @@ def run_search(
         settle(configuration, path, resume)
         folder = path / TENSORBOARD if tensorboard else None
         progress = Progress(search.records, configuration.trials, folder)
+        stack.callback(progress.close)
         trials = search.run(executor, progress)
     front = pareto_front(trials, default_objectives(trials))
     return SearchResult(path, trials, time.perf_counter() - start, front)

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from export.errors import DataError
 from toolchain.search.space import SearchSpace
-from toolchain.search.storage import STUDY, open_storage
+from toolchain.search.storage import STUDY, close_storage, open_storage, shown
 
 FACTS = "candidate"
 """The attribute of a trial that holds what is known of the candidate."""
@@ -42,7 +42,7 @@ class Ledger:
         objectives: int = 1,
     ):
         self._space, self._sampler = space, sampler
-        self._file, self._storage = url, open_storage(url)
+        self._file, self._storage = shown(url), open_storage(url)
         directions = ["maximize"] + ["minimize"] * (objectives - 1)
         optuna.create_study(
             study_name=STUDY, storage=self._storage, directions=directions, load_if_exists=True
@@ -60,6 +60,10 @@ class Ledger:
             if not trial.state.is_finished():
                 self.interrupted.append(trial)
 
+    def close(self) -> None:
+        """Close the database."""
+        close_storage(self._storage)
+
     @property
     def finished(self) -> list[FrozenTrial]:
         """The finished trials, in the order in which they finished."""
@@ -75,8 +79,8 @@ class Ledger:
         self._study.sampler = self._sampler(len(self._places))
         number = self._study.ask(dict(self._space.distributions)).number
         trial = self._study.get_trials(deepcopy=False)[number]
-        self._places[number] = self._storage.create_new_trial(self._id, trial)
-        if self._storage.get_trial_number_from_id(self._places[number]) != number:
+        place = self._places[number] = self._storage.create_new_trial(self._id, trial)
+        if self._storage.get_trial_id_from_study_id_trial_number(self._id, number) != place:
             raise DataError(self._file, "another search writes to this study; give each its own")
         return trial
 

@@ -16,7 +16,8 @@ class Progress:
     """Logs a line for each judged candidate: how it did, how the search does, the time left.
 
     Args:
-        records: all trials so far; the search appends to it.
+        records: all trials; the search adds each before it reports it here. What is in it besides
+            the first that is reported was found by an earlier run of the search.
         wanted: candidates to judge in all.
         tensorboard: folder for curves, if any.
 
@@ -29,39 +30,41 @@ class Progress:
         self._start = time.perf_counter()
         self._counts: Counter[TrialState] = Counter()
         self._front: list[TrialRecord] = []
-        self._best = self._spent = 0.0
-        self._before = 0
+        self._best = 0.0
+        self._before: int | None = None
         self._curves = _summary_writer(tensorboard) if tensorboard else None
 
-    def catch_up(self) -> None:
-        """Take in what an earlier run of the search has stored."""
-        for trial in self._records:
-            self._count(trial)
-        self._before = self._judged
+    def __call__(self, trial: TrialRecord) -> None:
+        """Take note of a stored trial, and say so."""
+        if self._before is None:
+            for earlier in self._records[:-1]:
+                self._count(earlier)
+            self._before = self._judged
+        self._count(trial)
+        if self._curves:
+            self._draw(trial)
+        if trial.state is not TrialState.PRUNED:
+            log.info("%s  | %s", _result(trial), self._standing(self._judged - self._before))
+
+    def close(self) -> None:
+        """End the curves."""
+        if self._curves:
+            self._curves.close()
 
     @property
     def _judged(self) -> int:
         return self._counts.total() - self._counts[TrialState.PRUNED]
 
-    def __call__(self, trial: TrialRecord) -> None:
-        """Take note of a stored trial, and say so."""
-        self._count(trial)
-        if self._curves:
-            self._draw(trial)
-        if trial.state is not TrialState.PRUNED:
-            log.info("%s  | %s", _result(trial), self._standing())
-
     def _count(self, trial: TrialRecord) -> None:
         self._counts[trial.state] += 1
-        self._spent += trial.seconds
         if trial.score is not None:
             self._best = max(self._best, trial.reward or 0.0)
             candidates = [*self._front, trial]
             self._front = pareto_front(candidates, default_objectives(candidates))
 
-    def _standing(self) -> str:
-        done = self._judged - self._before
-        each = (time.perf_counter() - self._start) / max(done, 1)
+    def _standing(self, done: int) -> str:
+        """Say how the search does, which has judged so many candidates since it was started."""
+        each = (time.perf_counter() - self._start) / done
         left = each * (self._wanted - self._judged)
         return (
             f"{self._judged}/{self._wanted}  best {self._best:.3f}  front {len(self._front)}  "

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from export.errors import DataError, UsageError
 from export.files import read_json
-from toolchain.search.storage import STUDY, open_storage, storage_url
+from toolchain.search.storage import STUDY, is_missing, opened, shown, storage_url
 
 CONFIGURATION = "config.json"
 
@@ -104,16 +104,15 @@ def read_trials(url: str) -> list[TrialRecord]:
     """
     import optuna
 
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():
-        raise DataError(file, "does not exist: the search has not begun")
-    try:
-        study = optuna.load_study(study_name=STUDY, storage=open_storage(url))
-    except KeyError:
-        raise DataError(file, "holds no search") from None
-    return [
-        record(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()
-    ]
+    if is_missing(url):
+        raise DataError(shown(url), "does not exist: the search has not begun")
+    with opened(url) as storage:
+        try:
+            study = optuna.load_study(study_name=STUDY, storage=storage)
+        except KeyError:
+            raise DataError(shown(url), "holds no search") from None
+        trials = study.get_trials(deepcopy=False)
+    return [record(trial) for trial in trials if trial.state.is_finished()]
 
 
 def record(trial: Any) -> TrialRecord:

@@ -1,5 +1,8 @@
 """The database of a run."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,48 @@ DATABASE = "study.db"
 _SQLITE = "sqlite:///"
 
 
+class _Storage(optuna.storages.RDBStorage):
+    """Optuna's storage, without three queries a parameter that find nothing.
+
+    They check that a parameter means the same in all trials, which the search space sees to. Should
+    Optuna come to call this otherwise, nothing is lost but the time.
+    """
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Any,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: optuna.distributions.BaseDistribution,
+        previous_distribution: optuna.distributions.BaseDistribution | None = None,
+    ) -> None:
+        from optuna.storages._rdb.models import TrialParamModel
+
+        session.add(
+            TrialParamModel(
+                trial_id=trial_id,
+                param_name=param_name,
+                param_value=param_value_internal,
+                distribution_json=optuna.distributions.distribution_to_json(distribution),
+            )
+        )
+
+
 def storage_url(path: Path, storage: str | None) -> str:
     """Return the database URL of a run: the one that was asked for, or SQLite in the folder."""
     return storage or f"{_SQLITE}{(path / DATABASE).resolve()}"
+
+
+def shown(url: str) -> str:
+    """Return a database URL as messages show it: the file of SQLite; without a password."""
+    without = re.sub(r"([^:/@]*):(?!//)[^@]*@", r"\1:***@", url.removeprefix(_SQLITE))
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", without)
+
+
+def is_missing(url: str) -> bool:
+    """Say whether a database is a file that does not exist; opening it would make it."""
+    return url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists()
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
@@ -26,17 +68,44 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     import sqlalchemy
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # A server may have closed a connection while candidates were trained: ask before use.
+    options = {} if url.startswith(_SQLITE) else {"pool_pre_ping": True}
     try:
-        storage = optuna.storages.RDBStorage(url, skip_compatibility_check=False)
+        storage = optuna.storages.RDBStorage(url, options, skip_compatibility_check=False)
     except Exception as error:  # drivers, SQLAlchemy and Optuna raise unrelated types here
-        reason = str(error).splitlines()[0]
-        raise DataError(url.removeprefix(_SQLITE), f"cannot be opened ({reason})") from None
+        # SQLAlchemy wraps what the driver says.
+        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        raise DataError(shown(url), f"cannot be opened ({reason})") from None
     if url.startswith(_SQLITE):
         # A trial is some 25 small commits. With a write-ahead log a killed process still loses
         # nothing that was committed, and a commit no longer waits for the disk.
         sqlalchemy.event.listen(storage.engine, "connect", _write_ahead)
         storage.engine.dispose()
     return storage
+
+
+def close_storage(storage: optuna.storages.RDBStorage) -> None:
+    """Close the connections to a database."""
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+@contextmanager
+def opened(url: str) -> Iterator[optuna.storages.RDBStorage]:
+    """Open a database for a while; raises what `open_storage` raises."""
+    storage = open_storage(url)
+    try:
+        yield storage
+    finally:
+        close_storage(storage)
+
+
+def holds_search(url: str) -> bool:
+    """Say whether a database has a search already; raises what `open_storage` raises."""
+    if is_missing(url):
+        return False
+    with opened(url) as storage:
+        return any(study.study_name == STUDY for study in storage.get_all_studies())
 
 
 def _write_ahead(connection: Any, _: Any) -> None:

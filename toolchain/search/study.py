@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Search:
         self._known: dict[tuple[str, str], TrialRecord] = {}
         # Candidates at work by trial, and those that wait for one at work that computes the same.
         self._at_work: dict[int, Facts] = {}
-        self._waiting: dict[int, list[Facts]] = {}
+        self._waiting: dict[int, list[optuna.trial.FrozenTrial]] = {}
         self._rejected = self._failed_in_a_row = 0
         self.records: list[TrialRecord] = []
 
@@ -89,11 +90,14 @@ class Search:
         """
         self._report = report
         self._open()
-        interrupted = self._ledger.interrupted
+        with closing(self._ledger):
+            return self._loop(executor)
+
+    def _loop(self, executor: Executor) -> list[TrialRecord]:
         while True:
             while len(self._at_work) < executor.capacity:
-                if interrupted:
-                    self._begin(interrupted.pop(0), executor)
+                if self._again:
+                    self._begin(self._again.pop(0), executor)
                 elif self._judged + self._pending < self.configuration.trials:
                     self._begin(self._ledger.begin(), executor)
                 else:
@@ -110,6 +114,8 @@ class Search:
             self._sampler,
             1 + len(self._objectives) * self._several,
         )
+        # What began and did not end goes first.
+        self._again = self._ledger.interrupted
         for trial in self._ledger.finished:
             self._remember(record(trial))
 
@@ -144,7 +150,7 @@ class Search:
         elif earlier := self._known.get((facts["canonical"], encoder)):
             self._reuse(facts, earlier)
         elif twin is not None:
-            self._waiting.setdefault(twin, []).append(facts)
+            self._waiting.setdefault(twin, []).append(trial)
         else:
             self._at_work[trial.number] = facts
             stop_below = self._hopes.threshold if self._hopes else None
@@ -158,18 +164,16 @@ class Search:
         return None
 
     def _end(self, outcome: Outcome) -> None:
-        """Store what an executor reports, and what waited for it."""
+        """Store what an executor reports."""
         facts = self._at_work.pop(outcome.number)
         facts["seconds"] = round(outcome.seconds, 4)
-        waiting = self._waiting.pop(outcome.number, [])
+        # Those that waited copy the result, or the first of them is judged in its turn.
+        self._again += self._waiting.pop(outcome.number, [])
         if isinstance(outcome.result, Evaluation):
-            result = self._store(facts, TrialState.COMPLETE, **asdict(outcome.result))
-            for twin in waiting:
-                self._reuse(twin, result)
-            return
-        for failed in (facts, *waiting):
-            self._fail(failed, outcome.result)
-        self._check_progress()
+            self._store(facts, TrialState.COMPLETE, **asdict(outcome.result))
+        else:
+            self._fail(facts, outcome.result)
+            self._check_progress()
 
     def _reuse(self, facts: Facts, earlier: TrialRecord) -> None:
         reason = f"computes the same as candidate {earlier.id}"

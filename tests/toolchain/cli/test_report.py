@@ -99,7 +99,7 @@ def test_equal_names_are_told_apart(cli: Cli, log: Path, tmp_path: Path) -> None
         ([], "Missing argument"),
         (["nowhere"], "nowhere: is not a run folder"),
         (["broken.out"], "broken.out: line 2 is not a line of a search log"),
-        (["unscored"], "unscored: has no trial with a score yet"),
+        (["empty"], "empty: has no finished trial yet"),
         (["published.out", "--objectives", "score,latency"], "every run has: score, params"),
     ],
 )
@@ -113,7 +113,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("broken.out").write_text(log.read_text().splitlines()[0] + "\nEpoch: 1\n")
-    make_run(tmp_path / "unscored", [TrialState.FAILED])
+    make_run(tmp_path / "empty", [])
     result = cli("report", *arguments)
     assert result.code == 2
     assert message in result.err

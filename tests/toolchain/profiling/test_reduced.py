@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from export.metadata import ModelMetadata
-from export.onnx import LOGITS, export_onnx, part
+from export.onnx import export_onnx, part
 from export.precision import to_fp16
 from export.quantisation import Quantiser
 from toolchain.genotype import Genotype
@@ -39,8 +39,8 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return export_onnx(network.deployable(64), path, metadata=METADATA, input_size=64)
 
 
-def in_float(model: onnx.ModelProto, *kept: str) -> list[str]:
-    return [n.name for n in model.graph.node if part(n) != "network" or n.output[0] in kept]
+def in_float(model: onnx.ModelProto) -> list[str]:
+    return [n.name for n in model.graph.node if part(n) != "network"]
 
 
 def operators(model: onnx.ModelProto) -> Counter[str]:
@@ -63,9 +63,9 @@ def executed(model: onnx.ModelProto, path: Path) -> Counter[str]:
 def test_int8_has_the_form_of_a_quantised_file(exported, target, tmp_path):
     images = [np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)]
     with Quantiser(exported, images, target) as quantiser:
-        wanted = onnx.load(quantiser.write(tmp_path / "int8.onnx", (quantiser.last,)))
+        wanted = onnx.load(quantiser.write(tmp_path / "int8.onnx"))
     plain = onnx.load(exported)
-    found = reduce(plain, "int8", in_float(plain, LOGITS), target)
+    found = reduce(plain, "int8", in_float(plain), target)
     onnx.checker.check_model(found, full_check=True)
     assert operators(found) == operators(wanted)
     assert stored(found) == stored(wanted)
@@ -134,14 +134,3 @@ def test_pieces_compute_the_same_but_for_rounding(
     assert plain.dtype == reduced.dtype == np.float32
     np.testing.assert_allclose(reduced, plain, atol=tolerance)
     assert not np.array_equal(reduced, plain)
-
-
-def test_logits_and_their_sums_stay_in_float_in_int8():
-    builder = GraphBuilder(0, "int8")
-    x = builder.project(builder.input(8, (8, 8)))
-    model = builder.model(builder.add(builder.classifier(x, 3), builder.classifier(x, 3)))
-    nodes = onnx.load_from_string(model).graph.node
-    assert [node.op_type for node in nodes[-3:]] == ["Conv", "Conv", "Add"]
-    # Two pairs around the projection, its weights and its bias.
-    kinds = Counter(node.op_type for node in nodes)
-    assert (kinds["QuantizeLinear"], kinds["DequantizeLinear"]) == (2, 4)

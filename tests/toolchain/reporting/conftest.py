@@ -15,6 +15,9 @@ def trial(number: int, generator: random.Random, tables: Sequence[str] = ()) -> 
     state = generator.choice([TrialState.COMPLETE] * 6 + list(TrialState))
     scored = state in (TrialState.COMPLETE, TrialState.REUSED)
     score = generator.uniform(0.1, 0.8) if scored else None
+    trained = state is TrialState.COMPLETE
+    seconds = generator.uniform(5, 20)
+    stopped = trained and number % 5 == 4
     return TrialRecord(
         id=number,
         genotype=str(genotype),
@@ -26,8 +29,12 @@ def trial(number: int, generator: random.Random, tables: Sequence[str] = ()) -> 
         parameters=generator.randrange(200_000, 900_000),
         flops=generator.randrange(10**9, 10**10),
         latency_ms={table: generator.uniform(5, 60) for table in tables},
-        seconds=generator.uniform(5, 20),
-        reason=None if scored else "out of memory",
+        seconds=seconds,
+        split={"stage0": seconds / 2, "stage1": seconds / 4, "validation": 0.1} if trained else {},
+        stage0_score=score and (score if stopped else 0.9 * score) if trained else None,
+        stopped=stopped,
+        failure=None if scored else "out of memory",
+        reason=None if scored else "out of memory: no room",
     )
 
 

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from toolchain.reporting import figures
 from toolchain.reporting.page import Page
 from toolchain.reporting.series import Series, chosen_costs
+from toolchain.search.run import Run, TrialState
 
 Make = Callable[..., Series]
 CHROMIUM = next(
@@ -63,7 +65,7 @@ def test_each_figure_has_its_place(page: str) -> None:
 
 
 def test_the_table_has_the_best_and_the_front(two: list[Series], page: str) -> None:
-    table = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)[0]
+    table = re.findall(r'id="genotypes">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)[0]
     best = sorted(two[0].scored, key=lambda trial: -(trial.score or 0))[:20]
     front = two[0].front(chosen_costs(two, None))
     for trial in [*best, *front]:
@@ -92,9 +94,82 @@ def test_a_front_rises_with_the_cost(make_series: Make) -> None:
     assert list(front.y) == sorted(front.y)
 
 
-def test_runs_of_a_single_trial(make_series: Make) -> None:
+def failed(series: Series) -> Series:
+    """Return the run as if every trial had failed."""
+    lost = {"state": TrialState.FAILED, "score": None, "reward": None, "failure": "timeout"}
+    trials = [replace(trial, stage0_score=None, stopped=False, **lost) for trial in series.trials]
+    return Series(series.name, Run(Path("b"), {}, trials), series.position)
+
+
+def test_a_single_trial(make_series: Make) -> None:
     series = [make_series("one", count=1)]
-    assert "one" in Page(series, chosen_costs(series, None)).html()
+    page = Page(series, chosen_costs(series, None)).html()
+    assert "for a correlation: 1." in page
+    assert len(figure_data(page)) == 2 + 2 + 2 + 1 + 2 + 2 + 1
+
+
+def test_a_run_of_failures_has_its_page(make_series: Make) -> None:
+    series = [failed(make_series("lost", count=12))]
+    page = Page(series, chosen_costs(series, None)).html()
+    assert "No trial has a score yet." in page
+    assert "<td>12 timeout</td>" in page
+    titles = re.findall(r'<h3>([^<]*)</h3><div class="plot', page)
+    assert titles == ["Operations sampled, % of all drawn", "Encoders sampled, % of all drawn"]
+
+
+def test_a_run_of_failures_beside_another(make_series: Make) -> None:
+    series = [
+        failed(make_series("lost", count=12)),
+        make_series("fine", tables=["phone"], position=1),
+    ]
+    costs = chosen_costs(series, None)
+    assert [cost.objective for cost in costs] == ["latency@phone"]
+    assert "<td>12 timeout</td>" in Page(series, costs).html()
+
+
+def test_each_latency_table_has_its_figures(make_series: Make) -> None:
+    series = [make_series("both", tables=["phone", "desktop"])]
+    page = Page(series, chosen_costs(series, None)).html()
+    for table in ("phone", "desktop"):
+        assert f"<h3>Score and latency ({table})</h3>" in page
+        assert f"<h3>Score against latency ({table})</h3>" in page
+        assert f"Latency (ms), {table}</button>" in page
+
+
+def test_encoders_are_shown_where_there_are_several(make_series: Make) -> None:
+    several = make_series("a", count=100)
+    shares = figures.encoder_shares(several).data[0]
+    assert list(shares.y) == ["ghostnet-0.25", "mobilenetv2"]
+    first = [trial.encoder for trial in several.trials[:10]]
+    assert int(shares.text[0][0]) == 10 * first.count("ghostnet-0.25")
+    alone = [replace(trial, encoder="mobilenetv2") for trial in several.trials]
+    one = Series("a", Run(Path("a"), {}, alone), 0)
+    pages = [Page([each], chosen_costs([each], None)).html() for each in (several, one)]
+    assert ["Encoders sampled" in page for page in pages] == [True, False]
+
+
+def test_trials_that_were_stopped_are_hollow(make_series: Make) -> None:
+    series = make_series("a", count=50)
+    points = figures.score_against_cost(series, series.costs[0]).data[0]
+    stopped = {trial.id for trial in series.trials if trial.stopped}
+    hollow = {
+        number
+        for (number, *_), symbol in zip(points.customdata, points.marker.symbol, strict=True)
+        if symbol == "circle-open"
+    }
+    assert hollow == stopped
+    assert stopped
+
+
+@pytest.mark.parametrize("objectives", [["latency:15ms:-0.6"], ["latency:20ms:-0.6"]])
+def test_rewards_of_other_objectives_come_with_a_warning(
+    make_series: Make, objectives: list[str]
+) -> None:
+    series = [make_series("a"), make_series("b", position=1)]
+    series[0].run.configuration["objectives"] = ["latency:15ms:-0.6"]
+    series[1].run.configuration["objectives"] = objectives
+    page = Page(series, chosen_costs(series, None)).html()
+    assert ("other objectives do not compare" in page) == (objectives != ["latency:15ms:-0.6"])
 
 
 ACTIONS = """
@@ -105,12 +180,15 @@ const wait = setInterval(() => {
   const headings = [...document.querySelectorAll("thead button")];
   headings.find((button) => button.textContent.startsWith("Parameters")).click();
   const column = headings.findIndex((button) => button.textContent.startsWith("Parameters"));
-  const rows = document.querySelector("tbody").rows;
+  const rows = document.querySelector("#genotypes tbody").rows;
   document.body.dataset.order = [...rows].map((row) => row.cells[column].dataset.value);
   document.querySelector('[data-run="1"]').click();
   document.body.dataset.hidden = document.getElementById("figure-0").data.map((t) => t.visible);
   document.body.dataset.pressed =
     [...document.querySelectorAll('[data-run="1"]')].map((chip) => chip.ariaPressed);
+  document.querySelector("[data-copy]").click();
+  const toast = document.getElementById("toast");
+  setTimeout(() => { document.body.dataset.toast = toast.textContent; }, 500);
 }, 50);
 </script></body>"""
 
@@ -142,5 +220,6 @@ def test_the_page_works_in_a_browser(page: str, tmp_path: Path) -> None:
     order = [float(value) for value in found["order"].split(",")]
     assert order == sorted(order, reverse=True)
     assert found["hidden"].split(",") == ["", "", "false", "false"]
-    assert found["pressed"] == "false,false"
+    assert found["pressed"] == "false,false,false"
+    assert found["toast"] == "Genotype copied"
     assert "CONSOLE" not in result.stderr

@@ -1,17 +1,22 @@
 """Candidates on a Ray cluster: processes, GPUs and machines that Ray knows of."""
 
+import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from export.errors import UnavailableError
 from toolchain.search.candidate import Candidate, CandidateError, Failure, Outcome
 from toolchain.search.executors.base import Executor, Start, attempt, unexpected
 
+log = logging.getLogger(__name__)
+
 
 class RayExecutor(Executor):
     """One Ray actor a worker; Ray decides on which machine and GPU each lives.
 
-    Joins the cluster that ``RAY_ADDRESS`` names, or starts Ray on this machine.
+    Joins the cluster that ``RAY_ADDRESS`` names, or starts Ray on this machine. A machine that is
+    lost takes its workers with it: `capacity` shrinks if the others have no room for them.
 
     Args:
         start: makes the judge of a worker. What it holds is stored once on each machine, and its
@@ -22,7 +27,8 @@ class RayExecutor(Executor):
         gpus: GPUs that a worker takes; a fraction puts several workers on one.
 
     Raises:
-        UnavailableError: Ray is not installed, or its cluster has not the resources.
+        UnavailableError: Ray is not installed, its cluster has not the resources, or a worker
+            cannot start.
     """
 
     def __init__(
@@ -41,76 +47,147 @@ class RayExecutor(Executor):
             ) from None
         self._ray: Any = ray
         self.capacity, self._timeout = workers, timeout
-        if not ray.is_initialized():
+        self._needs = {"CPU": cpus, "GPU": gpus}
+        self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+        self._joined = not ray.is_initialized()
+        if self._joined:
             ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
-        self._check_resources({"CPU": cpus * workers, "GPU": gpus * workers})
-        self._start = ray.put(start)
-        self._actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Worker)
-        self._idle = [self._launch() for _ in range(workers)]
-        # By the reference of its result: the actor, the candidate, when it began.
-        self._busy: dict[Any, tuple[Any, Candidate, float]] = {}
+        try:
+            if problem := self._shortage():
+                raise UnavailableError(f"{problem}; lower --workers, or add machines")
+            self._start = ray.put(start)
+            self._actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Actor)
+            self._idle = [self._launch() for _ in range(workers)]
+            for worker in self._idle:
+                self._check_started(worker)
+        except BaseException:
+            self.close()
+            raise
 
-    def _launch(self) -> Any:
-        return self._actor.remote(self._start)
-
-    def _check_resources(self, wanted: dict[str, float]) -> None:
+    def _shortage(self) -> str | None:
+        """Say what the cluster lacks for all workers."""
         there = self._ray.cluster_resources()
-        for kind, amount in wanted.items():
-            if amount > there.get(kind, 0):
-                raise UnavailableError(
-                    f"the Ray cluster has {there.get(kind, 0):g} {kind}, the workers need "
-                    f"{amount:g}; lower --workers, or add machines"
-                )
+        for kind, need in self._needs.items():
+            has, wanted = there.get(kind, 0), need * self.capacity
+            if has < wanted:
+                return f"the Ray cluster has {has:g} {kind}, the workers need {wanted:g}"
+        return None
+
+    def _launch(self) -> "_Worker":
+        actor = self._actor.remote()
+        return _Worker(actor, actor.start.remote(self._start))
+
+    def _check_started(self, worker: "_Worker") -> None:
+        try:
+            problem = self._ray.get(worker.started)
+        except self._ray.exceptions.RayError as error:
+            problem = _reason(error)
+        if problem:
+            raise UnavailableError(f"a worker could not start: {problem}")
+        worker.ready = True
 
     def submit(self, candidate: Candidate) -> None:
         """See `Executor`."""
-        actor = self._idle.pop()
-        self._busy[actor.judge.remote(candidate)] = actor, candidate, time.monotonic()
+        worker = self._idle.pop()
+        worker.candidate, worker.outcome = candidate, worker.actor.judge.remote(candidate)
+        worker.begun = time.monotonic()
+        self._busy.append(worker)
 
     def next(self) -> Outcome:
         """See `Executor`."""
-        oldest, (_, _, begun) = min(self._busy.items(), key=lambda item: item[1][2])
-        left = self._timeout and max(begun + self._timeout - time.monotonic(), 0)
-        ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=left)
-        reference = ready[0] if ready else oldest
-        actor, candidate, begun = self._busy.pop(reference)
-        seconds = time.monotonic() - begun
-        if not ready:
-            message = f"took more than {self._timeout:g} s"
-            return self._give_up(actor, candidate, Failure.TIMEOUT, message, seconds)
+        while True:
+            # The time of a candidate begins when its worker has started, which takes seconds.
+            starting = {worker.started: worker for worker in self._busy if not worker.ready}
+            outcomes = {worker.outcome: worker for worker in self._busy}
+            oldest = min(
+                (worker for worker in self._busy if worker.ready),
+                key=lambda worker: worker.begun,
+                default=None,
+            )
+            left = None
+            if oldest and self._timeout:
+                left = max(oldest.begun + self._timeout - time.monotonic(), 0)
+            ready, _ = self._ray.wait([*outcomes, *starting], num_returns=1, timeout=left)
+            if not ready:
+                assert oldest
+                return self._fail(oldest, Failure.TIMEOUT, f"took more than {self._timeout:g} s")
+            if ready[0] in outcomes:
+                return self._outcome(outcomes[ready[0]])
+            worker = starting[ready[0]]
+            self._check_started(worker)
+            worker.begun = time.monotonic()
+
+    def _outcome(self, worker: "_Worker") -> Outcome:
         try:
-            outcome, goes_on = self._ray.get(reference)
-        except self._ray.exceptions.RayActorError as error:
-            message = f"its worker died ({str(error).splitlines()[0].rstrip('.')})"
-            return self._give_up(actor, candidate, Failure.CRASH, message, seconds)
-        if goes_on:
-            self._idle.append(actor)
-        else:
-            self._replace(actor)
+            outcome, goes_on = self._ray.get(worker.outcome)
+        except self._ray.exceptions.RayError as error:
+            return self._fail(worker, Failure.CRASH, f"its worker was lost: {_reason(error)}")
         assert isinstance(outcome, Outcome)
+        self._busy.remove(worker)
+        if goes_on:
+            self._idle.append(worker)
+        else:
+            self._replace(worker)
         return outcome
 
-    def _give_up(
-        self, actor: Any, candidate: Candidate, kind: Failure, message: str, seconds: float
-    ) -> Outcome:
-        self._replace(actor)
-        return Outcome(candidate.number, CandidateError(kind, message), seconds)
+    def _fail(self, worker: "_Worker", kind: Failure, message: str) -> Outcome:
+        """Give a candidate up, and its worker with it."""
+        assert worker.candidate
+        seconds = time.monotonic() - worker.begun
+        self._busy.remove(worker)
+        self._replace(worker)
+        return Outcome(worker.candidate.number, CandidateError(kind, message), seconds)
 
-    def _replace(self, actor: Any) -> None:
-        self._ray.kill(actor)
-        self._idle.append(self._launch())
+    def _replace(self, worker: "_Worker") -> None:
+        self._ray.kill(worker.actor)
+        if problem := self._shortage():
+            self.capacity -= 1
+            if not self.capacity:
+                raise UnavailableError(f"{problem}; no worker is left")
+            log.warning("%s; the search goes on with %d", problem, self.capacity)
+        else:
+            self._idle.append(self._launch())
 
     def close(self) -> None:
         """See `Executor`."""
-        for actor in [*self._idle, *(actor for actor, _, _ in self._busy.values())]:
-            self._ray.kill(actor)
+        for worker in [*self._idle, *self._busy]:
+            self._ray.kill(worker.actor)
+        if self._joined:
+            self._ray.shutdown()
 
 
+@dataclass(eq=False)
 class _Worker:
+    """What the search knows of an actor.
+
+    Attributes:
+        actor: its handle.
+        started: reference to what `_Actor.start` returns.
+        ready: it has started.
+        candidate: at work, or the last.
+        outcome: reference to what `_Actor.judge` returns.
+        begun: when, on the monotonic clock.
+    """
+
+    actor: Any
+    started: Any
+    ready: bool = False
+    candidate: Candidate | None = None
+    outcome: Any = None
+    begun: float = 0.0
+
+
+class _Actor:
     """Judges candidates in a process of Ray's."""
 
-    def __init__(self, start: Start):
-        self._judge = start()
+    def start(self, start: Start) -> str:
+        """Make the judge; return what hinders it, if anything."""
+        try:
+            self._judge = start()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     def judge(self, candidate: Candidate) -> tuple[Outcome, bool]:
         """Return the outcome, and whether this process can go on."""
@@ -119,3 +196,8 @@ class _Worker:
             return attempt(self._judge, candidate), True
         except Exception as error:
             return unexpected(candidate, error, time.perf_counter() - begun), False
+
+
+def _reason(error: Exception) -> str:
+    """Return the sentence of Ray's long message that says why."""
+    return (str(error).splitlines() or [type(error).__name__])[-1].split(". ")[0].strip()

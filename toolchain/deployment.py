@@ -17,7 +17,7 @@ from export.metadata import Precision
 from export.onnx import export_onnx
 from export.parity import check_parity
 from export.precision import to_fp16
-from export.quantisation import Quantiser, Target
+from export.quantisation import FloatParts, Quantiser, Target
 from export.runtimes.base import Array
 from export.tail_choice import TailChoice, fastest_tail
 from export.tensorrt_engine import build_engine
@@ -140,7 +140,7 @@ def deploy(
     deployable = network.deployable(size, any_size=any_size)
     chosen = choose_tail(network, size) if tail == FASTEST else TailChoice(tail, {})
     losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
-    # The int8 kernels of this CPU may overflow where the target's do not.
+    # What a GPU's int8 file is worth is judged in float: it is not for the kernels of this CPU.
     options = {p: {"float_quantised": p == "int8" and target == "gpu"} for p in precisions}
     paths = {precision: folder / NAMES[precision] for precision in precisions}
     float_parts = None
@@ -159,16 +159,9 @@ def deploy(
             if precision == "fp16":
                 to_fp16(plain, path)
             elif precision == "int8":
+                aim = None if data is None else AIM * losses["int8"]
                 seen = open_dataset(str(calibration), "train")
-                pictures = (image for _, image in _pictures(seen, CALIBRATION_IMAGES, size))
-                with Quantiser(plain, pictures, target) as quantiser:
-                    if data is not None:
-                        wanted = _spread(seen, CHOICE_IMAGES)
-                        aim = AIM * losses["int8"]
-                        float_parts = choose_int8(
-                            plain, quantiser, wanted, size, aim, **options["int8"]
-                        )
-                    quantiser.write(path, float_parts.names if float_parts else ())
+                float_parts = _write_int8(plain, path, seen, size, target, aim, options["int8"])
             else:
                 with whole_file(path) as copy:
                     shutil.copyfile(plain, copy)
@@ -212,6 +205,26 @@ def deploy(
         deployment = replace(deployment, bundle=written)
         write_json(folder / "export.json", deployment.document())
     return deployment
+
+
+def _write_int8(
+    plain: Path,
+    path: Path,
+    seen: FaceDataset,
+    size: int,
+    target: Target,
+    max_loss: float | None,
+    options: dict[str, Any],
+) -> FloatParts | None:
+    """Write an int8 file; unless ``max_loss`` is None, choose by F1 what stays in float."""
+    pictures = (image for _, image in _pictures(seen, CALIBRATION_IMAGES, size))
+    with Quantiser(plain, pictures, target) as quantiser:
+        chosen = None
+        if max_loss is not None:
+            labelled = _spread(seen, CHOICE_IMAGES)
+            chosen = choose_int8(plain, quantiser, labelled, size, max_loss, **options)
+        quantiser.write(path, chosen.names if chosen else ())
+    return chosen
 
 
 def _figures(files: Sequence[ExportedFile]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ gets too few such turns is put off and tried again later; when several in a row 
 too busy and the error says so.
 """
 
+import logging
 import os
 import random
 import time
@@ -26,6 +27,7 @@ from toolchain.profiling.contention import Contention
 from toolchain.profiling.face import feeds
 from toolchain.profiling.graphs import Array, GraphBuilder
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 BLOCK_MS = 10.0
@@ -81,6 +83,7 @@ class Stopwatch:
         self._sentinel: Timer = partial(self._session.time, feeds(self._session.inputs))
         self._runs = max(1, round(SENTINEL_MS / warm_up(self._sentinel, WARM_UP_SECONDS)))
         self.readings = [self._read() for _ in range(20)]
+        self._taken = self._kept = 0
         # On a GPU one thread of the host keeps it busy.
         self._contention = Contention(1 if device != "cpu" else threads or os.cpu_count() or 1)
 
@@ -89,6 +92,7 @@ class Stopwatch:
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
+        log.info("%d of %d turns of measurement were quiet", self._kept, self._taken)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -138,7 +142,9 @@ class Stopwatch:
             }
             after = self._read()
             self.readings.append(after)
+            self._taken += 1
             if self._quiet(before, after) and self._contention.share() <= self.max_drift:
+                self._kept += 1
                 kept.append([2 * turn[i] / (before + after) for i in range(len(timers))])
                 if len(kept) >= needed and (len(kept) >= MOST_TURNS or _is_precise(kept)):
                     return np.array(kept).T

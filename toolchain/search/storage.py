@@ -71,7 +71,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     # A server may have closed a connection while candidates were trained: ask before use.
     options = {} if url.startswith(_SQLITE) else {"pool_pre_ping": True}
     try:
-        storage = optuna.storages.RDBStorage(url, options, skip_compatibility_check=False)
+        storage = _Storage(url, options, skip_compatibility_check=False)
     except Exception as error:  # drivers, SQLAlchemy and Optuna raise unrelated types here
         # SQLAlchemy wraps what the driver says.
         reason = str(getattr(error, "orig", error)).splitlines()[0]

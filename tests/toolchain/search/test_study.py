@@ -1,10 +1,5 @@
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -137,35 +132,6 @@ def test_a_search_in_two_parts_is_the_search_in_one(tmp_path, algorithm):
     run(tmp_path / "parts", trials=17, algorithm=algorithm)
     parts = run(tmp_path / "parts", trials=40, algorithm=algorithm)
     assert essence(parts) == essence(whole)
-
-
-KILLED = """
-import sys, time
-sys.path[:0] = {paths!r}
-from pathlib import Path
-from test_study import judge, run
-def slow(candidate):
-    time.sleep(0.03)
-    return judge(candidate)
-print("ready", flush=True)
-run(Path(sys.argv[1]), slow, trials=25)
-"""
-
-
-@pytest.mark.parametrize("moment", [0.15, 0.5, 0.9])
-def test_kill_9_loses_and_repeats_nothing(tmp_path, moment):
-    whole = run(tmp_path / "whole", trials=25)
-    script = KILLED.format(paths=[os.path.dirname(__file__), os.getcwd()])
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "killed")], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(2 * moment)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    resumed = run(tmp_path / "killed", trials=25)
-    assert essence(resumed) == essence(whole)
 
 
 def test_ppo_finds_better_candidates_than_random(tmp_path):

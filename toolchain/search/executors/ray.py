@@ -85,7 +85,6 @@ class RayExecutor(Executor):
             problem = _reason(error)
         if problem:
             raise UnavailableError(f"a worker could not start: {problem}")
-        worker.ready = True
 
     def submit(self, candidate: Candidate) -> None:
         """See `Executor`."""
@@ -96,27 +95,13 @@ class RayExecutor(Executor):
 
     def next(self) -> Outcome:
         """See `Executor`."""
-        while True:
-            # The time of a candidate begins when its worker has started, which takes seconds.
-            starting = {worker.started: worker for worker in self._busy if not worker.ready}
-            outcomes = {worker.outcome: worker for worker in self._busy}
-            oldest = min(
-                (worker for worker in self._busy if worker.ready),
-                key=lambda worker: worker.begun,
-                default=None,
-            )
-            left = None
-            if oldest and self._timeout:
-                left = max(oldest.begun + self._timeout - time.monotonic(), 0)
-            ready, _ = self._ray.wait([*outcomes, *starting], num_returns=1, timeout=left)
-            if not ready:
-                assert oldest
-                return self._fail(oldest, Failure.TIMEOUT, f"took more than {self._timeout:g} s")
-            if ready[0] in outcomes:
-                return self._outcome(outcomes[ready[0]])
-            worker = starting[ready[0]]
-            self._check_started(worker)
-            worker.begun = time.monotonic()
+        outcomes = {worker.outcome: worker for worker in self._busy}
+        oldest = min(self._busy, key=lambda worker: worker.begun)
+        left = self._timeout and max(oldest.begun + self._timeout - time.monotonic(), 0)
+        ready, _ = self._ray.wait(list(outcomes), num_returns=1, timeout=left)
+        if ready:
+            return self._outcome(outcomes[ready[0]])
+        return self._fail(oldest, Failure.TIMEOUT, f"took more than {self._timeout:g} s")
 
     def _outcome(self, worker: "_Worker") -> Outcome:
         try:
@@ -140,14 +125,20 @@ class RayExecutor(Executor):
         return Outcome(worker.candidate.number, CandidateError(kind, message), seconds)
 
     def _replace(self, worker: "_Worker") -> None:
+        """Start another worker, and wait: the time of its candidate begins when it is ready."""
         self._ray.kill(worker.actor)
-        if problem := self._shortage():
-            self.capacity -= 1
-            if not self.capacity:
-                raise UnavailableError(f"{problem}; no worker is left")
-            log.warning("%s; the search goes on with %d", problem, self.capacity)
-        else:
-            self._idle.append(self._launch())
+        new = self._launch()
+        # Ray takes a moment to see that a machine is lost, and would wait for it for ever.
+        while not self._ray.wait([new.started], timeout=1)[0]:
+            if problem := self._shortage():
+                self._ray.kill(new.actor)
+                self.capacity -= 1
+                if not self.capacity:
+                    raise UnavailableError(f"{problem}; no worker is left")
+                log.warning("%s; the search goes on with %d", problem, self.capacity)
+                return
+        self._check_started(new)
+        self._idle.append(new)
 
     def close(self) -> None:
         """See `Executor`."""
@@ -164,7 +155,6 @@ class _Worker:
     Attributes:
         actor: its handle.
         started: reference to what `_Actor.start` returns.
-        ready: it has started.
         candidate: at work, or the last.
         outcome: reference to what `_Actor.judge` returns.
         begun: when, on the monotonic clock.
@@ -172,7 +162,6 @@ class _Worker:
 
     actor: Any
     started: Any
-    ready: bool = False
     candidate: Candidate | None = None
     outcome: Any = None
     begun: float = 0.0

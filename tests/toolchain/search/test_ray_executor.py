@@ -1,0 +1,193 @@
+"""A Ray cluster of two nodes on this machine; only the judge stands in for a training."""
+
+import os
+import signal
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cluster_judges import Holder, Judge, SlowStart, broken, make_arrays
+from stand_in import score
+
+from export.errors import UnavailableError
+from toolchain.datasets import open_dataset
+from toolchain.genotype import Genotype
+from toolchain.search.candidate import Candidate, CandidateError, Failure
+from toolchain.search.configuration import SearchConfiguration
+from toolchain.search.evaluation import CandidateEvaluator
+from toolchain.search.executors.ray import RayExecutor
+from toolchain.search.memory import prepare_memory
+from toolchain.search.run import TrialState
+from toolchain.search.settings import EvaluationSettings
+from toolchain.search.shelf import Shelf
+from toolchain.search.study import Search
+
+ray = pytest.importorskip("ray", reason="needs the package ray")
+
+GENOTYPE = Genotype.parse("2 [0,1,2,9] [0,1] [2,4]")
+HERE = Path(__file__).parent
+# Of memory for objects, nearly the least that Ray accepts.
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+# A lost machine is given up after 5 s instead of 15.
+VIGILANT = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from ray.cluster_utils import Cluster
+
+    # Not pytest's folder: the path of a socket must be short.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)
+        # Workers import the judge by its name, as they would from a package installed everywhere.
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[2])]))
+        cluster = Cluster()
+        try:
+            cluster.add_node(**NODE, _system_config=VIGILANT)
+            cluster.add_node(**NODE)
+            patch.setenv("RAY_ADDRESS", cluster.address)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def submit(executor, *numbers):
+    for number in numbers:
+        executor.submit(Candidate(number, GENOTYPE, "ghostnet-0.1"))
+
+
+FAILURES = {
+    "memory": (Failure.OUT_OF_MEMORY, "out of memory: no room"),
+    "bug": (Failure.CRASH, "crash: ValueError: a bug"),
+    "exit": (Failure.CRASH, "crash: its worker was lost: The actor is dead because its worker"),
+    "slow": (Failure.TIMEOUT, "timeout: took more than 0.5 s"),
+}
+
+
+@pytest.mark.parametrize("way", FAILURES)
+def test_a_failure_has_a_kind_and_the_next_candidate_a_worker(cluster, tmp_path, way):
+    kind, message = FAILURES[way]
+    with RayExecutor(partial(Judge, tmp_path, {1: way}), timeout=0.5) as executor:
+        submit(executor, 1)
+        outcome = executor.next()
+        assert isinstance(outcome.result, CandidateError)
+        assert outcome.result.kind is kind
+        assert str(outcome.result).startswith(message)
+        submit(executor, 2)
+        assert executor.next().result.score == score(GENOTYPE)
+
+
+def search(path, executor, report):
+    """Search for 30 candidates, some of whose workers are lost; return them and who judged them."""
+    configuration = SearchConfiguration(
+        data="synthetic:10", trials=30, branches=2, cells=1, encoders=("ghostnet-0.1",)
+    )
+    trials = Search(configuration, path, 19).run(executor, report)
+    judged = {int(file.name): file.read_text().split() for file in path.glob("[0-9]*")}
+    assert all(len(line) == 2 for line in judged.values()), "one was judged twice"
+    trained = {trial.id for trial in trials if trial.state in ("complete", "failed")}
+    assert judged.keys() == trained
+    assert sorted(trial.id for trial in trials) == list(range(len(trials)))
+    assert sum(trial.state is not TrialState.PRUNED for trial in trials) == 30
+    return trials, {node for _, node in judged.values()}
+
+
+def check_only_the_victim_failed(path, trials):
+    number, _ = (path / "victim").read_text().split()
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED]
+    assert [(str(trial.id), trial.failure) for trial in failed] == [(number, "crash")]
+
+
+def once_there_is_a_victim(path, harm):
+    """Return a report of a search that does harm when a worker is in the middle of its end."""
+    file, done = path / "victim", []
+
+    def report(_):
+        if not done and file.exists() and (text := file.read_text()).endswith("\n"):
+            done.append(text)
+            harm(int(text.split()[1]))
+
+    return report
+
+
+def test_a_worker_killed_in_the_middle_costs_one_candidate(cluster, tmp_path):
+    def kill(pid):
+        os.kill(pid, signal.SIGKILL)
+
+    with RayExecutor(partial(Judge, tmp_path, {}, victim=8), workers=2) as executor:
+        trials, nodes = search(tmp_path, executor, once_there_is_a_victim(tmp_path, kill))
+        assert executor.capacity == 2
+    assert nodes == {node.node_id for node in cluster.list_all_nodes()}
+    check_only_the_victim_failed(tmp_path, trials)
+
+
+def test_a_lost_machine_costs_one_candidate(cluster, tmp_path):
+    (machine,) = cluster.worker_nodes
+    start = partial(Judge, tmp_path, {}, victim=8, spared_node=cluster.head_node.node_id)
+    try:
+        with RayExecutor(start, workers=2) as executor:
+            report = once_there_is_a_victim(
+                tmp_path, lambda _: cluster.remove_node(machine, allow_graceful=False)
+            )
+            trials, _ = search(tmp_path, executor, report)
+            assert executor.capacity == 1
+        check_only_the_victim_failed(tmp_path, trials)
+    finally:
+        cluster.add_node(**NODE)
+
+
+def test_the_time_of_a_candidate_begins_when_its_worker_has_started(cluster, tmp_path):
+    start = partial(SlowStart, tmp_path)
+    with RayExecutor(start, timeout=0.5) as executor:
+        submit(executor, 1)
+        assert executor.next().result.kind is Failure.CRASH
+        submit(executor, 2)
+        assert executor.next().result.score == score(GENOTYPE)
+
+
+def test_a_worker_that_cannot_start_ends_the_search(cluster):
+    with pytest.raises(UnavailableError, match="could not start: ImportError: no such thing"):
+        RayExecutor(broken)
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"workers": 3}, "the Ray cluster has 2 CPU, the workers need 3; lower --workers, or add"),
+        ({"gpus": 0.5}, "the Ray cluster has 0 GPU, the workers need 0.5"),
+    ],
+)
+def test_too_few_resources(cluster, resources, message):
+    with pytest.raises(UnavailableError, match=message):
+        RayExecutor(broken, **resources)
+    assert not ray.is_initialized()
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UnavailableError, match=r"needs the package ray: pip install 'nastool\[ray"):
+        RayExecutor(broken)
+
+
+def test_workers_share_the_arrays_of_the_search(cluster):
+    with RayExecutor(partial(Holder, make_arrays()), workers=2) as executor:
+        submit(executor, 1, 2)
+        assert [executor.next().result.score for _ in range(2)] == [1, 1]
+
+
+def test_a_real_candidate_has_the_score_that_it_has_here(cluster, tmp_path):
+    settings = EvaluationSettings(size=64, images=16, validation_images=6, batch_size=8)
+    memory = prepare_memory(
+        Shelf(tmp_path), open_dataset("synthetic:24"), settings, ["ghostnet-0.1"]
+    )
+    start = partial(CandidateEvaluator, memory, settings)
+    with RayExecutor(start) as executor:
+        submit(executor, 5)
+        there = executor.next().result
+    assert there.score == start()(Candidate(5, GENOTYPE, "ghostnet-0.1")).score

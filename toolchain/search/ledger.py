@@ -42,7 +42,7 @@ class Ledger:
         objectives: int = 1,
     ):
         self._space, self._sampler = space, sampler
-        self._file, self._storage = shown(url), open_storage(url)
+        self._file, self._storage = shown(url), open_storage(url, to_write=True)
         directions = ["maximize"] + ["minimize"] * (objectives - 1)
         optuna.create_study(
             study_name=STUDY, storage=self._storage, directions=directions, load_if_exists=True

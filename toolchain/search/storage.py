@@ -59,8 +59,12 @@ def is_missing(url: str) -> bool:
     return url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists()
 
 
-def open_storage(url: str) -> optuna.storages.RDBStorage:
+def open_storage(url: str, *, to_write: bool = False) -> optuna.storages.RDBStorage:
     """Open a database, make its tables if it has none.
+
+    Args:
+        url: of the database.
+        to_write: a search will write its trials.
 
     Raises:
         DataError: it cannot be opened, or is not a database of studies.
@@ -76,9 +80,9 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         # SQLAlchemy wraps what the driver says.
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         raise DataError(shown(url), f"cannot be opened ({reason})") from None
-    if url.startswith(_SQLITE):
-        # A trial is some 25 small commits. With a write-ahead log a killed process still loses
-        # nothing that was committed, and a commit no longer waits for the disk.
+    if to_write and url.startswith(_SQLITE):
+        # With a write-ahead log a killed process still loses nothing that was committed, and a
+        # commit no longer waits for the disk.
         sqlalchemy.event.listen(storage.engine, "connect", _write_ahead)
         storage.engine.dispose()
     return storage
@@ -92,7 +96,7 @@ def close_storage(storage: optuna.storages.RDBStorage) -> None:
 
 @contextmanager
 def opened(url: str) -> Iterator[optuna.storages.RDBStorage]:
-    """Open a database for a while; raises what `open_storage` raises."""
+    """Open a database for a while, to read; raises what `open_storage` raises."""
     storage = open_storage(url)
     try:
         yield storage

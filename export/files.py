@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from export.errors import DataError
+from filelock import FileLock, Timeout
+
+from export.errors import DataError, UsageError
 
 
 @contextmanager
@@ -37,6 +39,35 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(folder: str | Path) -> Iterator[None]:
+    """Make a folder, and keep other processes of this machine out of the block for it.
+
+    A process that is killed keeps nobody out.
+
+    Raises:
+        UsageError: another process is in the block.
+        DataError: the folder cannot be made.
+    """
+    folder = Path(folder)
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"{folder}: another process is at work there; wait for it or end it"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            folder, f"cannot be made ({error.strerror}); choose another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -16,10 +16,6 @@ from onnx import numpy_helper
 
 from export.runtimes.base import Array
 
-_LARGEST_WEIGHT = 127
-# 255 x 128 is the most that 16 bits hold; rounding may add one to a pair.
-_LARGEST_PAIR = 127
-
 
 def weight_ranges(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
     """Return the range of each convolution's weights by channel, as overrides of the quantiser."""
@@ -37,6 +33,8 @@ def weight_ranges(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
 def channel_limits(weights: Array) -> Array:
     """Return, for each output channel, the magnitude that is to become 127.
 
+    255 x 128 is the most that 16 bits hold, and rounding may add 1 to a pair.
+
     Args:
         weights: of a convolution, [outputs, inputs of a group, height, width].
     """
@@ -47,7 +45,7 @@ def channel_limits(weights: Array) -> Array:
         # Depthwise kernels add in 32 bits.
         channels_last = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
         pairs = np.maximum(_largest_pair(flat), _largest_pair(channels_last))
-        largest = np.maximum(largest, pairs * (_LARGEST_WEIGHT / _LARGEST_PAIR))
+        largest = np.maximum(largest, pairs)
     return np.maximum(largest, np.finfo(np.float32).tiny)
 
 

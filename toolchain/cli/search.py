@@ -64,21 +64,60 @@ from export.console import Outcome, command
 @click.option(
     "--input-size", default=512, show_default=True, help="Pixels; costs are of this size."
 )
-@click.option("--search-size", default=192, show_default=True, help="Pixels that candidates see.")
-@click.option("--search-images", default=320, show_default=True, help="Images to train on.")
-@click.option("--search-validation", default=80, show_default=True, help="Images to score on.")
-@click.option("--decoder-epochs", default=2, show_default=True, help="With the encoder frozen.")
-@click.option("--joint-epochs", default=1, show_default=True, help="Encoder and decoder.")
-@click.option("--batch-size", default=16, show_default=True)
-@click.option("--part", "parts", multiple=True, help="Class to score; all but background.")
 @click.option(
-    "--distillation-weight", default=0.3, show_default=True, help="Of the --teacher's outputs."
+    "--search-size",
+    type=click.IntRange(32),
+    default=192,
+    show_default=True,
+    help="Pixels that candidates see.",
 )
 @click.option(
-    "--auxiliary-weight", default=0.15, show_default=True, help="Of heads on the merge cells."
+    "--search-images",
+    type=click.IntRange(1),
+    default=320,
+    show_default=True,
+    help="Images to train on.",
+)
+@click.option(
+    "--search-validation",
+    type=click.IntRange(1),
+    default=80,
+    show_default=True,
+    help="Images to score on.",
+)
+@click.option(
+    "--decoder-epochs",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="With the encoder frozen.",
+)
+@click.option(
+    "--joint-epochs",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Encoder and decoder.",
+)
+@click.option("--batch-size", type=click.IntRange(2), default=16, show_default=True)
+@click.option("--part", "parts", multiple=True, help="Class to score; all but background.")
+@click.option(
+    "--distillation-weight",
+    type=click.FloatRange(0),
+    default=0.3,
+    show_default=True,
+    help="Of the --teacher's outputs.",
+)
+@click.option(
+    "--auxiliary-weight",
+    type=click.FloatRange(0),
+    default=0.15,
+    show_default=True,
+    help="Of heads on the merge cells.",
 )
 @click.option(
     "--presence-weight",
+    type=click.FloatRange(0),
     default=0.1,
     show_default=True,
     help="Of an image-level branch beside the encoder: which classes are there?",

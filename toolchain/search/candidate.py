@@ -41,11 +41,6 @@ class Evaluation:
     stage0_score: float | None = None
     stopped: bool = False
 
-    @property
-    def seconds(self) -> float:
-        """Seconds of all phases."""
-        return sum(self.split.values())
-
 
 class Failure(StrEnum):
     """Why a candidate has no score. None of these says anything about the network's worth."""

@@ -37,6 +37,7 @@ from toolchain.training.precision import MixedPrecision
 
 GRADIENT_NORM = 3.0
 WEIGHT_DECAY = 1e-5
+_NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 class CandidateEvaluator:
@@ -69,14 +70,14 @@ class CandidateEvaluator:
         """
         try:
             # The caller's random state stays as it is.
-            with torch.random.fork_rng():
+            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 torch.manual_seed(trial_seed(self.seed, candidate.number))
                 return _Training(self, candidate).run()
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise _out_of_memory(error) from None
         except RuntimeError as error:
-            # The CPU allocator has no exception type of its own.
-            if "can't allocate memory" not in str(error):
+            # The CPU's allocator and the libraries of CUDA have no exception type for it.
+            if not any(words in str(error) for words in _NO_MEMORY):
                 raise
             raise _out_of_memory(error) from None
 
@@ -91,6 +92,9 @@ class CandidateEvaluator:
         labels = self.validation.labels
         for numbers in torch.arange(len(labels)).split(self.settings.batch_size):
             logits = upsample(logits_of(numbers).float(), labels.shape[1:])
+            # The largest of values that are none would be the background, and the score 0.
+            if not logits.isfinite().all():
+                raise CandidateError(Failure.NOT_FINITE, "the outputs of its network")
             matrix.update(labels[numbers].numpy(), logits.argmax(1).cpu().numpy())
         scores = [f1 for part in self._parts if (f1 := matrix.f1[part]) is not None]
         return sum(scores) / len(scores) if scores else 0.0
@@ -236,6 +240,8 @@ def _timed(split: dict[str, float], phase: str) -> Iterator[None]:
 
 
 def _out_of_memory(error: BaseException) -> CandidateError:
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # for the other workers on this GPU
     reason = str(error).splitlines()[0] if str(error) else "no room"
     return CandidateError(Failure.OUT_OF_MEMORY, reason)
 

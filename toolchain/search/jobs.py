@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from export.errors import UsageError
+from export.files import only_one
 from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.search.configuration import SearchConfiguration, check_resumable, settle
 from toolchain.search.evaluation import CandidateEvaluator, part_numbers
@@ -20,7 +22,7 @@ from toolchain.search.executors.base import Start
 from toolchain.search.memory import SearchMemory, memory_bytes, prepare_memory
 from toolchain.search.pareto import default_objectives, pareto_front
 from toolchain.search.progress import Progress
-from toolchain.search.run import TrialRecord
+from toolchain.search.run import TrialRecord, TrialState
 from toolchain.search.settings import EvaluationSettings
 from toolchain.search.shelf import MEMORY_DISK, Shelf, place_shelf
 from toolchain.search.study import Search, counts
@@ -51,7 +53,9 @@ class SearchResult:
             "run": str(self.path),
             "trials": counts(self.trials),
             "failures": dict(failures),
-            "stopped_early": sum(trial.stopped for trial in self.trials),
+            "stopped_early": sum(
+                trial.stopped and trial.state is TrialState.COMPLETE for trial in self.trials
+            ),
             "seconds": round(self.seconds, 1),
             "pareto": [trial_document(trial) for trial in self.front],
         }
@@ -85,19 +89,28 @@ def run_search(
     # Everything that can be refused is, before the folder is touched and the images are read.
     check_resumable(configuration, path, resume)
     part_numbers(configuration.parts, dataset.label_set.classes)
-    for device in configuration.devices:
-        torch_device(device)
+    _check_devices(configuration)
     with ExitStack() as stack:
+        stack.enter_context(only_one(path))
         shelf = stack.enter_context(_shelf(configuration, path, len(dataset.label_set.classes)))
         memory = _memory(configuration, dataset, shelf)
         executor = stack.enter_context(_executor(configuration, memory, shelf))
-        settle(configuration, path, resume)
         folder = path / TENSORBOARD if tensorboard else None
         progress = Progress(search.records, configuration.trials, folder)
         stack.callback(progress.close)
+        settle(configuration, path, resume)
         trials = search.run(executor, progress)
     front = pareto_front(trials, default_objectives(trials))
     return SearchResult(path, trials, time.perf_counter() - start, front)
+
+
+def _check_devices(c: SearchConfiguration) -> None:
+    if c.executor == "ray":
+        if len(c.devices) > 1:
+            raise UsageError("Ray gives each worker its GPU: with --executor ray say --device cuda")
+        return
+    for device in c.devices:
+        torch_device(device)
 
 
 def _shelf(c: SearchConfiguration, path: Path, classes: int) -> Shelf:
@@ -120,8 +133,10 @@ def _shelf(c: SearchConfiguration, path: Path, classes: int) -> Shelf:
 
 def _memory(c: SearchConfiguration, dataset: FaceDataset, shelf: Shelf) -> SearchMemory:
     start = time.perf_counter()
+    # The machine that a search on a cluster is started from may have no GPU.
+    device = c.devices[0] if c.executor == "local" or torch.cuda.is_available() else "cpu"
     memory = prepare_memory(
-        shelf, dataset, c.evaluation, c.encoders, c.weights, c.teacher, c.devices[0], c.seed
+        shelf, dataset, c.evaluation, c.encoders, c.weights, c.teacher, device, c.seed
     )
     log.info("images, features and targets are ready after %.0f s", time.perf_counter() - start)
     return memory
@@ -133,7 +148,9 @@ def _executor(c: SearchConfiguration, memory: SearchMemory, shelf: Shelf) -> Exe
         from toolchain.search.executors.ray import RayExecutor
 
         on_gpu = c.devices[0] != "cpu"
-        judge = partial(CandidateEvaluator, memory, c.evaluation, c.seed, c.devices[0])
+        # Ray shows each worker its own GPU only.
+        device = "cuda" if on_gpu else "cpu"
+        judge = partial(CandidateEvaluator, memory, c.evaluation, c.seed, device)
         return RayExecutor(judge, c.workers, c.timeout, gpus=c.gpu_share if on_gpu else 0)
     from toolchain.search.executors.local import LocalExecutor
 

@@ -68,7 +68,7 @@ class Ledger:
     def finished(self) -> list[FrozenTrial]:
         """The finished trials, in the order in which they finished."""
         trials = self._study.get_trials(deepcopy=False)
-        return sorted(filter(_is_finished, trials), key=lambda trial: trial.datetime_complete)
+        return sorted(filter(_is_finished, trials), key=ending_order)
 
     def begin(self) -> FrozenTrial:
         """Have the algorithm draw the next trial, and note that it has begun.
@@ -104,6 +104,12 @@ class Ledger:
             storage.set_trial_user_attr(place, FACTS, facts)
             storage.set_trial_state_values(place, state, values)
         return self._memory.get_trial(trial._trial_id)
+
+
+def ending_order(trial: FrozenTrial) -> int:
+    """Return how many trials had ended before this one."""
+    order: int = trial.user_attrs[FACTS].get("order", trial.number)
+    return order
 
 
 def _is_finished(trial: FrozenTrial) -> bool:

@@ -7,6 +7,7 @@ the teacher's outputs. Stage 0 of a candidate's training then costs the decoder 
 import copy
 import pickle
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from export.console import track
 from export.errors import UsageError
 from export.onnx import normalise
 from toolchain.datasets.base import FaceDataset
@@ -180,7 +182,9 @@ def prepare_memory(
     }
     for split, images in divided.items():
         _fill_images(arrays, split, images, settings.size)
-    pixels = np.bincount(arrays["train.labels"].ravel(), minlength=classes)
+    pixels = np.zeros(classes, np.int64)
+    for labels in arrays["train.labels"]:
+        pixels += np.bincount(labels.ravel(), minlength=classes)
     sample = normalise(torch.from_numpy(arrays["train.images"][:32]))
     pretrained = {
         name: _pretrained(name, classes, weights[position] if weights else None, sample, seed)
@@ -209,13 +213,14 @@ def prepare_memory(
 
 
 def _fill_images(arrays: dict[str, Array], split: str, dataset: FaceDataset, size: int) -> None:
-    samples = Samples(dataset, size)
-    for index in range(len(samples)):
-        image, labels = samples[0, index]
-        small = shrink_labels(labels[None], arrays[f"{split}.small_labels"].shape[1:])
-        arrays[f"{split}.images"][index] = image.numpy()
-        arrays[f"{split}.labels"][index] = labels.numpy()
-        arrays[f"{split}.small_labels"][index] = small[0].numpy()
+    samples = Samples(dataset, size, keep=False)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        reading = pool.map(lambda index: samples[0, index], range(len(samples)))
+        for index, (image, labels) in enumerate(track(reading, "reading images", len(samples))):
+            small = shrink_labels(labels[None], arrays[f"{split}.small_labels"].shape[1:])
+            arrays[f"{split}.images"][index] = image.numpy()
+            arrays[f"{split}.labels"][index] = labels.numpy()
+            arrays[f"{split}.small_labels"][index] = small[0].numpy()
 
 
 @torch.no_grad()
@@ -232,7 +237,7 @@ def _fill(
 def _pretrained(
     name: str, classes: int, weights: Path | None, sample: Tensor, seed: int
 ) -> Encoder:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_segmenter(Genotype.parse("9 [0, 3]"), name, classes)
     if weights:

@@ -1,5 +1,6 @@
 """What the search pays for: objectives (targets that weigh) and budgets (limits that reject)."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,13 +33,12 @@ def parse_amount(quantity: str, text: str) -> float:
     match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?)([a-zA-Z]*)", text.strip())
     scales = _SCALES[quantity]
     try:
-        assert match
-        value = float(match[1]) * scales[match[2]]
-    except (AssertionError, KeyError, ValueError):
+        value = float(match[1]) * scales[match[2]] if match else math.nan
+    except (KeyError, ValueError):
+        value = math.nan
+    if math.isnan(value):
         units = ", ".join(unit or "no unit" for unit in scales)
-        raise UsageError(
-            f"{text!r} is not an amount of {quantity}; its unit is one of {units}"
-        ) from None
+        raise UsageError(f"{text!r} is not an amount of {quantity}; its unit is one of {units}")
     if value <= 0:
         raise UsageError(f"{text!r}: an amount of {quantity} is above 0")
     return value

@@ -41,6 +41,7 @@ class TrialRecord:
         stopped: it was, and ``score`` is ``stage0_score``.
         failure: kind of failure, see `Failure`.
         reason: why it failed or was rejected.
+        order: how many trials had ended before.
         finished_at: Unix time.
     """
 
@@ -60,6 +61,7 @@ class TrialRecord:
     stopped: bool = False
     failure: str | None = None
     reason: str | None = None
+    order: int = 0
     finished_at: float | None = None
 
     @property

@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from export.errors import UsageError
+from toolchain.search.ledger import ending_order
 from toolchain.search.policy_gradient import PolicyGradient, PolicySettings, trial_seed
 from toolchain.search.space import SearchSpace
 
@@ -38,7 +39,7 @@ class ControllerSampler(BaseSampler):
         """Learn from what has finished since the last call, then draw."""
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         new = [done for done in trials if done.number not in self._learned]
-        for done in sorted(new, key=lambda done: done.datetime_complete):
+        for done in sorted(new, key=ending_order):
             assert done.value is not None
             self._policy.learn([done.params[place] for place in self._space.options], done.value)
             self._learned.add(done.number)

@@ -4,10 +4,10 @@ A file on the machine's memory disk is memory that any process can map; one in t
 read from the disk as needed. Whoever maps them sees no difference.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from export.errors import UsageError
+from export.errors import DataError, UsageError
+from export.files import only_one
 
 Array = npt.NDArray[Any]
 MEMORY_DISK = Path("/dev/shm")
@@ -52,6 +53,19 @@ class Shelf:
         return {path.stem: np.load(path, mmap_mode="c") for path in paths}
 
 
+class _InMemory(Shelf):
+    """A shelf in memory, which later searches remove unless somebody uses it."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self._use = ExitStack()
+        self._use.enter_context(only_one(folder))
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._use.close()
+
+
 def place_shelf(needed: int, run: Path, budget: int | None = None) -> Shelf:
     """Make a shelf in memory, or in the run's folder where it does not fit.
 
@@ -67,8 +81,7 @@ def place_shelf(needed: int, run: Path, budget: int | None = None) -> Shelf:
     free = psutil.virtual_memory().available
     limit = MEMORY_SHARE * free if budget is None else min(budget, free)
     if MEMORY_DISK.is_dir() and needed <= min(limit, _room(MEMORY_DISK)):
-        prefix = f"{_PREFIX}{os.getpid()}-"
-        return Shelf(Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY_DISK)))
+        return _InMemory(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=MEMORY_DISK)))
     folder = run / CACHE
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -88,6 +101,6 @@ def _room(folder: Path) -> float:
 def _remove_leftovers() -> None:
     """Free the memory that killed searches have left behind."""
     for folder in MEMORY_DISK.glob(f"{_PREFIX}*"):
-        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+        # Not by the number of its process, which other containers would not see.
+        with suppress(UsageError, DataError), only_one(folder):
             shutil.rmtree(folder, ignore_errors=True)

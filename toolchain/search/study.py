@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from export.errors import DataError, GateError
+from export.errors import DataError, GateError, UsageError
 from toolchain.blueprint import blueprint
 from toolchain.costs import count
 from toolchain.genotype import Genotype
@@ -62,6 +62,9 @@ class Search:
         self._tables = load_tables(configuration, classes)
         self._objectives = [Objective.parse(text) for text in configuration.objectives]
         self._budgets = [Budget.parse(text) for text in configuration.budgets]
+        weighed = any(objective.weight != 1 for objective in self._objectives)
+        if weighed and configuration.combination == "product":
+            raise UsageError("the weight of an --objective counts with --combination mean only")
         self._reward = Reward(self._objectives, configuration.combination)
         self._check_costs_known()
         self._sampler = make_sampler(configuration.algorithm, self.space, configuration.seed)
@@ -176,14 +179,22 @@ class Search:
             self._check_progress()
 
     def _reuse(self, facts: Facts, earlier: TrialRecord) -> None:
-        reason = f"computes the same as candidate {earlier.id}"
-        self._store(facts, TrialState.REUSED, score=earlier.score, reason=reason)
+        self._store(
+            facts,
+            TrialState.REUSED,
+            score=earlier.score,
+            stage0_score=earlier.stage0_score,
+            stopped=earlier.stopped,
+            reason=f"computes the same as candidate {earlier.id}",
+        )
 
     def _fail(self, facts: Facts, error: CandidateError) -> None:
         self._store(facts, TrialState.FAILED, failure=error.kind, reason=str(error))
 
     def _store(self, facts: Facts, state: TrialState, **more: Any) -> TrialRecord:
-        facts |= {"state": state, "score": None, "finished_at": time.time(), **more}
+        # The order is counted: clocks are set back.
+        order = len(self.records)
+        facts |= {"state": state, "score": None, "order": order, "finished_at": time.time(), **more}
         number, score = facts.pop("id"), facts["score"]
         costs = named_costs(facts["parameters"], facts["flops"], facts["latency_ms"])
         facts["reward"] = None if score is None else self._reward(score, costs)
@@ -258,10 +269,16 @@ def load_tables(configuration: SearchConfiguration, classes: int) -> dict[str, L
         wanted = {"classes": classes, "input_size": (configuration.input_size,) * 2}
         for field, value in wanted.items():
             if getattr(made, field) != value:
-                raise DataError(path, f"{field} is {getattr(made, field)}, the search has {value}")
+                raise DataError(
+                    path,
+                    f"{field} is {getattr(made, field)}, the search has {value}; profile the "
+                    "device with the search's classes and --input-size",
+                )
         missing = [name for name in configuration.encoders if name not in made.encoders]
         if missing:
             raise DataError(path, f"has no entries for the encoder {missing[0]}; profile it too")
+        if path.stem in tables:
+            raise UsageError(f"two --latency-table are named {path.stem}; rename one of the files")
         tables[path.stem] = table
     return tables
 

@@ -105,7 +105,7 @@ class AuxiliaryHeads(nn.ModuleList):
 
 
 class PresenceBranch(nn.Module):
-    """Says which classes an image holds, from the encoder's deepest features, in training only.
+    """Says which classes an image holds, from an encoder's tap, in training only.
 
     Multi-task learning as in Lyu et al., 2023: what tells a face with glasses from one without
     helps to find the glasses.

@@ -71,11 +71,17 @@ def load_teacher(
         device: where it is to compute.
 
     Raises:
-        DataError: the checkpoint cannot be read or has other classes.
+        DataError: the checkpoint cannot be read, has other classes or was trained at another size.
     """
     teacher, info = load_segmenter(path)
     if info.label_set.classes != classes:
         raise DataError(
             path, f"has {len(info.label_set.classes)} classes that are not those of the data"
+        )
+    if info.input_size != input_size:
+        raise DataError(
+            path,
+            f"was trained at {info.input_size} pixels, its pupil sees {input_size}: their outputs "
+            f"do not compare; train a teacher with --input-size {input_size}",
         )
     return on_device(teacher.deployable(input_size).requires_grad_(False), device)

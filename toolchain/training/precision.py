@@ -22,7 +22,7 @@ class MixedPrecision:
     def __init__(self, device: torch.device, half: bool | None = None):
         self._device = device.type
         self.enabled = device.type == "cuda" if half is None else half
-        brain = device.type == "cpu" or torch.cuda.is_bf16_supported()
+        brain = device.type == "cpu" or _has_bfloat16(device)
         self._kind = torch.bfloat16 if brain else torch.float16
         self._scaler = torch.amp.GradScaler(self._device, enabled=self.enabled and not brain)
 
@@ -54,3 +54,9 @@ class MixedPrecision:
         for optimiser in optimisers:
             self._scaler.step(optimiser)
         self._scaler.update()
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        # Emulation, which torch counts as support, is slower than 32 bits.
+        return torch.cuda.is_bf16_supported(including_emulation=False)

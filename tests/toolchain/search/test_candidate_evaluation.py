@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.errors import UsageError
+from export.errors import DataError, UsageError
 from export.onnx import normalise
 from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype
@@ -14,7 +14,9 @@ from toolchain.search.evaluation import CandidateEvaluator
 from toolchain.search.memory import SearchMemory, memory_bytes, prepare_memory
 from toolchain.search.settings import EvaluationSettings
 from toolchain.search.shelf import Shelf
-from toolchain.training.checkpoints import CheckpointInfo, save_checkpoint
+from toolchain.training.checkpoints import CheckpointInfo, load_segmenter, save_checkpoint
+from toolchain.training.losses import upsample
+from toolchain.training.precision import MixedPrecision
 
 ENCODER = "ghostnet-0.1"
 GENOTYPE = Genotype.parse("2 [0,1,2,9] [0,1] [2,4]")
@@ -161,11 +163,30 @@ def test_a_teacher_is_imitated_at_the_resolution_of_the_labels(faces, memory, pr
     )
     save_checkpoint(tmp_path / "teacher.pt", info, info.build().state_dict())
     taught = prepare(teacher=tmp_path / "teacher.pt")
-    assert taught.pictures("train").targets.shape == (16, 16, 16, 19)
+    pictures = taught.pictures("train")
+    teacher, _ = load_segmenter(tmp_path / "teacher.pt")
+    with torch.no_grad():
+        expected = upsample(teacher.deployable(64)(normalise(pictures.images)), (16, 16))
+    targets = pictures.targets.permute(0, 3, 1, 2).float()
+    torch.testing.assert_close(targets, expected, rtol=2e-3, atol=2e-3)
     alone = CandidateEvaluator(memory, SMALL)(CANDIDATE).score
     assert CandidateEvaluator(taught, SMALL)(CANDIDATE).score != alone
     ignored = replace(SMALL, distillation_weight=0.0)
     assert CandidateEvaluator(taught, ignored)(CANDIDATE).score == alone
+
+
+def test_a_teacher_of_another_resolution_is_refused(faces, prepare, tmp_path):
+    info = CheckpointInfo(
+        genotype=str(GENOTYPE),
+        encoder=ENCODER,
+        aggregation=48,
+        label_set=faces.label_set,
+        input_size=128,
+        licence="none",
+    )
+    save_checkpoint(tmp_path / "teacher.pt", info, info.build().state_dict())
+    with pytest.raises(DataError, match="was trained at 128 pixels, its pupil sees 64"):
+        prepare(teacher=tmp_path / "teacher.pt")
 
 
 def test_wrong_numbers(prepare):
@@ -181,6 +202,17 @@ def test_a_loss_that_is_not_finite_fails_the_candidate(memory, monkeypatch):
     with pytest.raises(CandidateError, match="not finite") as raised:
         CandidateEvaluator(memory, SMALL)(CANDIDATE)
     assert raised.value.kind is Failure.NOT_FINITE
+
+
+def test_outputs_that_are_not_finite_are_a_failure_and_no_score(memory, monkeypatch):
+    def spoil(self, loss, optimisers, parameters, gradient_norm):
+        for parameter in parameters:
+            parameter.data.fill_(float("nan"))
+
+    monkeypatch.setattr(MixedPrecision, "step", spoil)
+    settings = replace(SMALL, images=8, decoder_epochs=1)
+    with pytest.raises(CandidateError, match="not finite"):
+        CandidateEvaluator(memory, settings)(CANDIDATE)
 
 
 def test_out_of_memory_fails_the_candidate_and_a_bug_does_not(memory, monkeypatch):

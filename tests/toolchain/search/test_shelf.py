@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -52,11 +51,11 @@ def test_too_little_room_is_said_before_it_is_used(memory_disk, tmp_path):
 
 
 def test_memory_of_killed_searches_is_freed_and_that_of_running_ones_is_not(memory_disk, tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    left, used = (memory_disk / f"nastool-{pid}-x" for pid in (gone.pid, os.getpid()))
+    left = memory_disk / "nastool-left"
     left.mkdir()
-    used.mkdir()
-    with place_shelf(1, tmp_path / "run"):
+    with place_shelf(1, tmp_path / "run") as used:
         assert not left.exists()
-        assert used.exists()
+        with place_shelf(1, tmp_path / "other") as another:
+            assert used.folder.exists()
+            assert another.folder != used.folder
+    assert not list(memory_disk.iterdir())

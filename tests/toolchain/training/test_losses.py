@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -82,3 +84,15 @@ def test_auxiliary_heads_learn_from_maps_of_several_sizes(labels):
     merges = [torch.randn(2, 8, size, size, requires_grad=True) for size in (2, 8)]
     heads.loss(merges, labels).backward()
     assert all(merge.grad is not None and merge.grad.abs().sum() > 0 for merge in merges)
+
+
+def test_presence_is_the_binary_cross_entropy_of_the_classes_in_the_image():
+    branch = losses.PresenceBranch(2, 3)
+    torch.nn.init.zeros_(branch.linear.weight)
+    with torch.no_grad():
+        branch.linear.bias.copy_(torch.tensor([2.0, 0.0, -2.0]))
+    labels = torch.tensor([[[0, 1], [1, 0]]])
+    found = branch.loss(torch.rand(1, 2, 4, 4), labels)
+    # Class 0 is said to be there and is, class 1 is as likely as not and is, class 2 is denied.
+    expected = (math.log(1 + math.exp(-2)) + math.log(2) + math.log(1 + math.exp(-2))) / 3
+    assert float(found) == pytest.approx(expected)

@@ -52,7 +52,7 @@ class RayExecutor(Executor):
         self._busy: list[_Worker] = []
         self._joined = not ray.is_initialized()
         if self._joined:
-            ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
+            self._join()
         try:
             if problem := self._shortage():
                 raise UnavailableError(f"{problem}; lower --workers, or add machines")
@@ -64,6 +64,15 @@ class RayExecutor(Executor):
         except BaseException:
             self.close()
             raise
+
+    def _join(self) -> None:
+        try:
+            self._ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UnavailableError(
+                f"the Ray cluster cannot be joined ({reason}); check RAY_ADDRESS"
+            ) from None
 
     def _shortage(self) -> str | None:
         """Say what the cluster lacks for all workers."""

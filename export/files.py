@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 def only_one(folder: str | Path) -> Iterator[None]:
     """Make a folder, and keep other processes of this machine out of the block for it.
 
-    A process that is killed keeps nobody out.
+    A process that is killed keeps nobody out. A folder that the block leaves empty is removed.
 
     Raises:
         UsageError: another process is in the block.
@@ -68,6 +68,10 @@ def only_one(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        with suppress(OSError):  # the block may have removed the folder
+            if {*folder.iterdir()} <= {folder / ".lock"}:
+                (folder / ".lock").unlink(missing_ok=True)
+                folder.rmdir()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from export.errors import UsageError
+from export.files import only_one
 from toolchain.search import shelf
 from toolchain.search.shelf import Shelf, place_shelf
 
@@ -59,3 +60,17 @@ def test_memory_of_killed_searches_is_freed_and_that_of_running_ones_is_not(memo
             assert used.folder.exists()
             assert another.folder != used.folder
     assert not list(memory_disk.iterdir())
+
+
+def test_two_processes_cannot_search_in_one_folder(tmp_path):
+    with only_one(tmp_path / "run"):
+        script = "import sys; from export.files import only_one\nwith only_one(sys.argv[1]): pass"
+        other = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, text=True
+        )
+        assert "another process is at work there; wait for it or end it" in other.stderr
+        (tmp_path / "run" / "result").write_text("")
+    assert (tmp_path / "run" / "result").exists()
+    with only_one(tmp_path / "run"), only_one(tmp_path / "empty"):
+        pass
+    assert not (tmp_path / "empty").exists()

@@ -95,4 +95,4 @@ def test_presence_is_the_binary_cross_entropy_of_the_classes_in_the_image():
     found = branch.loss(torch.rand(1, 2, 4, 4), labels)
     # Class 0 is said to be there and is, class 1 is as likely as not and is, class 2 is denied.
     expected = (math.log(1 + math.exp(-2)) + math.log(2) + math.log(1 + math.exp(-2))) / 3
-    assert float(found) == pytest.approx(expected)
+    assert found.item() == pytest.approx(expected)

@@ -105,7 +105,7 @@ def int8(
     path = tmp_path_factory.mktemp("eighth") / "eighth.onnx"
     images = [cv2.resize(face(), (SIZE, SIZE)), *(image for _, image in pictures)]
     with Quantiser(exported, images) as quantiser:
-        return quantiser.write(path, (quantiser.last,))
+        return quantiser.write(path)
 
 
 @pytest.fixture(scope="module", params=["small", "shipped"])

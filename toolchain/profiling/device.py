@@ -31,7 +31,7 @@ from toolchain.profiling.correction import Measured, fit_correction
 from toolchain.profiling.entries import Recipe, difference, recipes, solve
 from toolchain.profiling.face import face_maps
 from toolchain.profiling.graphs import Array
-from toolchain.profiling.journal import Journal
+from toolchain.profiling.journal import Journal, settings_of
 from toolchain.profiling.networks import Shape, network_model, random_genotypes
 from toolchain.profiling.parts import encoder_part, tail_part
 from toolchain.profiling.stopwatch import Stopwatch
@@ -129,8 +129,6 @@ def profile_device(
     if device == "cpu":
         threads = threads or os.cpu_count()
     image = (input_size, input_size)
-    tail = _fastest_tail(classes, image, runtime, device, threads)
-    shape = Shape(classes, image, aggregation, precision, _target(device), tail)
     made = Provenance(
         environment=environment.describe(),
         runtime=runtime,
@@ -144,13 +142,18 @@ def profile_device(
         classes=classes,
         aggregation=aggregation,
         encoders=encoders,
-        tail=tail,
+        tail="",
         seed=seed,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=0,
         version=metadata.version("nastool"),
     )
     path = Path(output) if output else default_path(made)
+    partial_path = path.with_name(f"{path.name}.partial")
+    # Two tails may be equally fast: an interrupted profiling goes on with the one it chose.
+    begun = settings_of(partial_path) if resume else {}
+    made.tail = begun.get("tail") or _fastest_tail(classes, image, runtime, device, threads)
+    shape = Shape(classes, image, aggregation, precision, _target(device), made.tail)
     fitted = draw_networks(fit_networks, encoders, f"fit {seed}")
     fresh = draw_networks(
         certify_networks, encoders, f"certify {seed}", [canonical(g) for g, _ in fitted]
@@ -159,7 +162,7 @@ def profile_device(
     jobs: dict[str, Build] = {_key(piece): partial(_models, piece, shape) for piece in pieces}
     jobs |= {_key(network): partial(_models, network, shape) for network in [*fitted, *fresh]}
     journal = Journal(
-        path.with_name(f"{path.name}.partial"),
+        partial_path,
         made.model_dump(mode="json", include=SETTINGS),
         resume=resume,
     )

@@ -75,3 +75,13 @@ class Journal:
     def remove(self) -> None:
         """Delete the file: the table holds it all."""
         self.path.unlink(missing_ok=True)
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """Return what a journal was begun with; nothing if there is none that can be read."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            found: dict[str, Any] = json.loads(file.readline())
+    except (OSError, ValueError):
+        return {}
+    return found

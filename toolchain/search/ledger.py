@@ -14,10 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from export.errors import DataError
 from toolchain.search.space import SearchSpace
-from toolchain.search.storage import STUDY, close_storage, open_storage, shown
-
-FACTS = "candidate"
-"""The attribute of a trial that holds what is known of the candidate."""
+from toolchain.search.storage import FACTS, STUDY, close_storage, open_storage, shown
 
 
 class Ledger:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from export.errors import DataError, UsageError
 from export.files import read_json
-from toolchain.search.storage import STUDY, is_missing, opened, shown, storage_url
+from toolchain.search.storage import FACTS, STUDY, is_missing, opened, shown, storage_url
 
 CONFIGURATION = "config.json"
 
@@ -119,7 +119,7 @@ def read_trials(url: str) -> list[TrialRecord]:
 
 def record(trial: Any) -> TrialRecord:
     """Make a record of a finished Optuna trial."""
-    facts = trial.user_attrs["candidate"]
+    facts = trial.user_attrs[FACTS]
     ended = {"finished_at": trial.datetime_complete.timestamp()}
     return TrialRecord(id=trial.number, **ended | facts | {"state": TrialState(facts["state"])})
 

@@ -12,6 +12,8 @@ from export.errors import DataError
 
 STUDY = "nastool"
 DATABASE = "study.db"
+FACTS = "candidate"
+"""The attribute of a trial that holds what is known of the candidate."""
 _SQLITE = "sqlite:///"
 
 

@@ -152,16 +152,20 @@ def test_parts_choose_what_is_scored(memory):
     assert scores[0] != scores[1]
 
 
-def test_a_teacher_is_imitated_at_the_resolution_of_the_labels(faces, memory, prepare, tmp_path):
+def save_teacher(path, faces, size):
     info = CheckpointInfo(
         genotype=str(GENOTYPE),
         encoder=ENCODER,
         aggregation=48,
         label_set=faces.label_set,
-        input_size=64,
+        input_size=size,
         licence="none",
     )
-    save_checkpoint(tmp_path / "teacher.pt", info, info.build().state_dict())
+    save_checkpoint(path, info, info.build().state_dict())
+
+
+def test_a_teacher_is_imitated_at_the_resolution_of_the_labels(faces, memory, prepare, tmp_path):
+    save_teacher(tmp_path / "teacher.pt", faces, 64)
     taught = prepare(teacher=tmp_path / "teacher.pt")
     pictures = taught.pictures("train")
     teacher, _ = load_segmenter(tmp_path / "teacher.pt")
@@ -176,15 +180,7 @@ def test_a_teacher_is_imitated_at_the_resolution_of_the_labels(faces, memory, pr
 
 
 def test_a_teacher_of_another_resolution_is_refused(faces, prepare, tmp_path):
-    info = CheckpointInfo(
-        genotype=str(GENOTYPE),
-        encoder=ENCODER,
-        aggregation=48,
-        label_set=faces.label_set,
-        input_size=128,
-        licence="none",
-    )
-    save_checkpoint(tmp_path / "teacher.pt", info, info.build().state_dict())
+    save_teacher(tmp_path / "teacher.pt", faces, 128)
     with pytest.raises(DataError, match="was trained at 128 pixels, its pupil sees 64"):
         prepare(teacher=tmp_path / "teacher.pt")
 

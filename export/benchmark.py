@@ -184,9 +184,7 @@ def benchmark(
             fps = [1000 / float(np.median(times)) for times in frame_ms]
             work = [partial(streams_of.frames, ENERGY_SECONDS) for streams_of in running]
         else:
-            turns = measure(
-                [partial(session.time, feed) for session, feed in pairs], seconds=seconds
-            )
+            turns = measure([session.timer(feed) for session, feed in pairs], seconds=seconds)
             frame_ms = [[turn.median for turn in each_turn] for each_turn in turns]
             fps = [1000 / LatencySamples.pool(each_turn).median for each_turn in turns]
             work = [partial(_frames, session, feed) for session, feed in pairs]

@@ -11,10 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-# Takes a number of runs, returns the milliseconds of each: partial(session.time, feeds).
+# Takes a number of runs, returns the milliseconds of each: session.timer(feeds).
 Timer = Callable[[int], Sequence[float]]
 
 STILL = 0.01
+LEAST = 6
 BLOCK_MS = 100.0
 SUMMARY = ("median", "p90", "p95", "p99", "iqr")
 RESAMPLES = 2000
@@ -82,14 +83,14 @@ def warm_up(timer: Timer, seconds: float = 5.0) -> float:
     Returns:
         The last median, in milliseconds.
     """
-    samples = list(timer(4))[1:]
-    before = float(np.median(samples))
+    samples = list(timer(2))[1:]
     while True:
-        samples += timer(max(3, min(len(samples), int(BLOCK_MS / before))))
+        before = float(np.median(samples))
+        samples += timer(max(1, min(len(samples), int(BLOCK_MS / before))))
         median = float(np.median(samples))
-        if abs(median - before) < STILL * median or sum(samples) > seconds * 1000:
+        still = len(samples) >= LEAST and abs(median - before) < STILL * median
+        if still or sum(samples) > seconds * 1000:
             return median
-        before = median
 
 
 def measure(

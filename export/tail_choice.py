@@ -71,7 +71,7 @@ def fastest_tail(logits: Array, height: int, width: int, **where: Any) -> TailCh
         except DataError:
             continue
     try:
-        timers = [partial(session.time, {"logits": logits}) for session in sessions.values()]
+        timers = [session.timer({"logits": logits}) for session in sessions.values()]
         medians = [
             median(samples.median for samples in turns)
             for turns in measure(timers, seconds=SECONDS)

@@ -5,7 +5,7 @@ model) and fills in the ``*_impl`` hooks; the public methods check their argumen
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from export.errors import DataError, UnavailableError, UsageError
+from export.measurement import Timer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 IN_MEMORY = "model in memory"
@@ -87,16 +88,21 @@ class Session(ABC):
         """
         return self.run_impl(self._checked(feeds))
 
-    def time(self, feeds: Mapping[str, Array], count: int) -> list[float]:
-        """Run the model ``count`` times on the same feeds.
+    def timer(self, feeds: Mapping[str, Array]) -> Timer:
+        """Prepare to time runs on the same feeds: what a run allocates is there afterwards.
 
         Returns:
-            Milliseconds of each run, from the arrays being ready to the outputs being ready.
+            Takes a number of runs and gives the milliseconds of each, from the arrays being ready
+            to the outputs being ready.
 
         Raises:
             UsageError, DataError: as for `run`.
         """
-        return self.time_impl(self._checked(feeds), count)
+        return self.timer_impl(self._checked(feeds))
+
+    def time(self, feeds: Mapping[str, Array], count: int) -> Sequence[float]:
+        """Time ``count`` runs; see `timer`."""
+        return self.timer(feeds)(count)
 
     def layer_times(self, feeds: Mapping[str, Array], runs: int) -> dict[str, float]:
         """Time every node as the runtime runs it; not every runtime can.
@@ -137,8 +143,8 @@ class Session(ABC):
         """Run once; the feeds are complete, contiguous and of the right types."""
 
     @abstractmethod
-    def time_impl(self, feeds: dict[str, Array], count: int) -> list[float]:
-        """Time ``count`` runs in milliseconds, with everything done that can be done before."""
+    def timer_impl(self, feeds: dict[str, Array]) -> Timer:
+        """Do everything that can be done before a run, and return what times runs."""
 
     @abstractmethod
     def close_impl(self) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from export.errors import DataError, NastoolError, UnavailableError
+from export.measurement import Timer
 from export.runtimes.base import IN_MEMORY, Array, Runtime, Session, TensorSpec
 from export.runtimes.onnxruntime_profile import node_times
 
@@ -35,7 +37,7 @@ class OnnxRuntimeOptions:
     """How a model is opened.
 
     Attributes:
-        copies: on a GPU, whether `Session.time` counts the copies from and to the host.
+        copies: on a GPU, whether `Session.timer` counts the copies from and to the host.
         cuda_graph: on a GPU, record the kernels once and replay them (fixed shapes only).
         cudnn_search: how cuDNN's convolution algorithm is chosen: ``EXHAUSTIVE``, ``HEURISTIC``
             or ``DEFAULT``. What unset means differs between versions.
@@ -166,15 +168,15 @@ class OnnxRuntimeSession(Session):
             raise DataError(self.source, f"fails when run ({_first_line(error)})") from None
         return dict(zip((spec.name for spec in self.outputs), values, strict=True))
 
-    def time_impl(self, feeds: dict[str, Array], count: int) -> list[float]:
-        """Time runs into output buffers that are allocated once."""
+    def timer_impl(self, feeds: dict[str, Array]) -> Timer:
+        """Allocate the output buffers that all runs write to."""
         outputs = self.run_impl(feeds)
         binding = self.native.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
         for name, array in outputs.items():
             binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
-        return _timed(lambda: self.native.run_with_iobinding(binding), count)
+        return partial(_timed, lambda: self.native.run_with_iobinding(binding))
 
     def layer_times(self, feeds: Mapping[str, Array], runs: int) -> dict[str, float]:
         """Time every node, in a session of its own that writes ONNX Runtime's profile."""
@@ -212,18 +214,21 @@ class CudaSession(OnnxRuntimeSession):
             raise DataError(self.source, f"fails when run ({_first_line(error)})") from None
         return self._fetch()
 
-    def time_impl(self, feeds: dict[str, Array], count: int) -> list[float]:
+    def timer_impl(self, feeds: dict[str, Array]) -> Timer:
         """Time runs until the GPU has finished, with the copies if the session counts them."""
         self.run_impl(feeds)
-        if not self.settings["copies"]:
-            return _timed(self._launch, count)
 
         def whole() -> None:
             self._upload(feeds)
             self._launch()
             self._fetch()
 
-        return _timed(whole, count)
+        def timed(count: int) -> list[float]:
+            # The buffers may have been another timer's since.
+            self._bind(feeds)
+            return _timed(whole if self.settings["copies"] else self._launch, count)
+
+        return timed
 
     def _bind(self, feeds: dict[str, Array]) -> None:
         # Buffers are kept while the shapes stay: a recorded CUDA graph knows their addresses.
@@ -267,7 +272,7 @@ class CudaSession(OnnxRuntimeSession):
         super().close_impl()
 
 
-def _timed(call: Any, count: int) -> list[float]:
+def _timed(call: Callable[[], object], count: int) -> list[float]:
     times = []
     for _ in range(count):
         start = time.perf_counter_ns()

@@ -17,6 +17,7 @@ import numpy as np
 
 from export.engine_record import ENGINE_SUFFIXES
 from export.errors import DataError, UsageError
+from export.measurement import Timer
 from export.runtimes.base import IN_MEMORY, Array, Runtime, Session, TensorSpec
 from export.tensorrt_engine import build_engine
 from export.tensorrt_library import INSTALL, load_engine, load_tensorrt, make_profiler
@@ -29,7 +30,7 @@ class TensorRtOptions:
     """How a model is opened.
 
     Attributes:
-        copies: whether `Session.time` counts the copies from and to the host. Of NVIDIA's trtexec,
+        copies: whether `Session.timer` counts the copies from and to the host. Of NVIDIA's trtexec,
             10 counts them by default and 11 does not.
         cuda_graph: record the kernels once and replay them. trtexec 11 does by default.
         optimisation_level: 0 (quick to build) to 5 (quick to run).
@@ -172,23 +173,30 @@ class TensorRtSession(Session):
             first = (str(error).splitlines() or [""])[0]
             raise DataError(self.source, f"fails when run ({first})") from None
 
-    def time_impl(self, feeds: dict[str, Array], count: int) -> list[float]:
+    def timer_impl(self, feeds: dict[str, Array]) -> Timer:
         """Time runs until the GPU has finished, with the copies if the session counts them."""
         import torch
 
         self.run_impl(feeds)
         copies = self.settings["copies"]
-        times = []
-        with torch.cuda.stream(self.stream):
-            for _ in range(count):
-                start = time.perf_counter_ns()
-                if copies:
-                    self._upload(feeds)
-                self._launch()
-                if copies:
-                    self._fetch()
-                times.append((time.perf_counter_ns() - start) / 1e6)
-        return times
+
+        def timed(count: int) -> list[float]:
+            times = []
+            with torch.cuda.stream(self.stream):
+                # The buffers may have been another timer's since.
+                self._bind(feeds)
+                self._upload(feeds)
+                for _ in range(count):
+                    start = time.perf_counter_ns()
+                    if copies:
+                        self._upload(feeds)
+                    self._launch()
+                    if copies:
+                        self._fetch()
+                    times.append((time.perf_counter_ns() - start) / 1e6)
+            return times
+
+        return timed
 
     def layer_times(self, feeds: Mapping[str, Array], runs: int) -> dict[str, float]:
         """Time every layer of the engine; those that TensorRT has fused are one.

@@ -1,6 +1,6 @@
 """The checks themselves: each notices a runtime that breaks its promise."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from export.conformance import CHECKS, Check, Target, run_check
 from export.conformance import models as conformance_models
 from export.errors import DataError, UsageError
+from export.measurement import Timer
 from export.runtimes.base import Array, Session
 
 CPU = Target("onnxruntime", "cpu")
@@ -52,12 +53,17 @@ class Faulty(Session):
             return self.kept
         return found
 
-    def time_impl(self, feeds: dict[str, Array], count: int) -> list[float]:
+    def timer_impl(self, feeds: dict[str, Array]) -> Timer:
         if self.fault == "feeds":
-            return []
-        times = self.real.time(feeds, count)
-        faults = {"few times": times[1:], "zero times": [0.0] * count, "long": [1e6] * count}
-        return faults.get(self.fault, times)
+            return lambda count: []
+        timer = self.real.timer(feeds)
+
+        def timed(count: int) -> Sequence[float]:
+            times = timer(count)
+            faults = {"few times": times[1:], "zero times": [0.0] * count, "long": [1e6] * count}
+            return faults.get(self.fault, times)
+
+        return timed
 
     def layer_times(self, feeds: Mapping[str, Array], runs: int) -> dict[str, float]:
         return {} if self.fault == "layers" else self.real.layer_times(feeds, runs)

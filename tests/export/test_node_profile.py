@@ -112,7 +112,7 @@ class Told(Session):
     def run_impl(self, feeds: Any) -> Any:
         raise AssertionError
 
-    time_impl = close_impl = run_impl  # type: ignore[assignment]
+    timer_impl = close_impl = run_impl  # type: ignore[assignment]
 
 
 def trace(source: Path | str, *names: str) -> list[tuple[str, str | None]]:

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 @click.option(
     "--seconds",
     type=click.FloatRange(0.01),
-    default=0.15,
+    default=0.1,
     show_default=True,
     help="Time to measure each network, at least.",
 )
 @click.option(
     "--max-drift",
     type=click.FloatRange(0),
-    default=30.0,
+    default=10.0,
     show_default=True,
-    help="Per cent by which fixed work beside the measurement may run slower than at its best, and "
-    "per cent of a core in use that other programs may take.",
+    help="Per cent by which fixed work beside the measurement may run slower than at its best; "
+    "other programs may take as much of a core in use, at least 30.",
 )
 @click.option("--max-mape", type=float, default=10.0, show_default=True, help="Floor, per cent.")
 @click.option("--min-spearman", type=float, default=0.9, show_default=True, help="Floor, 0 to 1.")

@@ -39,7 +39,7 @@ class ContextCell(nn.Module):
             parts = [values[term] for term in terms if term in values]
             if terms in self._constants:
                 parts.append(self.get_buffer(self._constants[terms]))
-            full = [spread(part, values[0]) for part in parts]
+            full = [upsample(part, values[0]) for part in parts]
             sums[terms] = sum(full[1:], full[0]) if full else torch.zeros_like(values[0])
         return sums[terms]
 
@@ -152,18 +152,13 @@ class Decoder(nn.Module):
         return self.classifier(self.head(relu(joined))), merged
 
 
-def spread(x: Tensor, like: Tensor) -> Tensor:
-    """Give a map of one pixel, a global average or a folded constant, another map's size.
-
-    Runtimes keep feature maps in blocks of channels, and leave that layout for an addition that
-    broadcasts: on ONNX Runtime's CPU that costs five times as much as repeating the pixel.
-    """
-    size = like.shape[-2:]
-    return x if x.shape[-2:] == size else interpolate(x, size=size, mode="nearest")
-
-
 def upsample(x: Tensor, like: Tensor) -> Tensor:
-    """Resize bilinearly to the size of another map; no work where the sizes agree."""
+    """Resize bilinearly to the size of another map; no work where the sizes agree.
+
+    A map of one pixel, a global average or a folded constant, is repeated. Runtimes keep feature
+    maps in blocks of channels, and leave that layout for an addition that broadcasts and for a
+    resize to the nearest pixel, but not for this one.
+    """
     size = like.shape[-2:]
     if x.shape[-2:] == size:
         return x

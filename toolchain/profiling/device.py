@@ -85,8 +85,8 @@ def profile_device(
     fit_networks: int = 40,
     certify_networks: int = 50,
     seed: int = 0,
-    seconds: float = 0.15,
-    max_drift: float = 0.3,
+    seconds: float = 0.1,
+    max_drift: float = 0.1,
     resume: bool = False,
 ) -> Profile:
     """Measure a device and write its latency table.
@@ -197,8 +197,8 @@ def certify_table(
     path: str | Path,
     architectures: int = 100,
     seed: int = 1,
-    seconds: float = 0.15,
-    max_drift: float = 0.3,
+    seconds: float = 0.1,
+    max_drift: float = 0.1,
     *,
     force: bool = False,
 ) -> Certificate:

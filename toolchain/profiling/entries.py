@@ -207,7 +207,7 @@ def _logits(shape: Shape, size: Size) -> Iterator[Recipe]:
         if not copies:
             return None
         builder = shape.builder()
-        logits = builder.spread(builder.constant(shape.classes, (1, 1)), size)
+        logits = builder.upsample(builder.constant(shape.classes, (1, 1)), size)
         labels = builder.include(shape.tail_part(size), "tail", logits.name)
         return builder.model(*labels, dtype=TensorProto.UINT8)
 

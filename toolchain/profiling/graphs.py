@@ -189,24 +189,16 @@ class GraphBuilder:
     def add(self, first: Map, second: Map) -> Map:
         """Add two maps; one of a single pixel is spread."""
         size = max(first.size, second.size)
-        first, second = self.spread(first, size), self.spread(second, size)
+        first, second = self.upsample(first, size), self.upsample(second, size)
         return Map(self.node("Add", first.name, second.name), first.channels, size)
 
-    def spread(self, x: Map, size: tuple[int, int]) -> Map:
-        """Spread one pixel over a map."""
-        if x.size == size:
-            return x
-        return self._resize(x, size, mode="nearest", coordinate_transformation_mode="asymmetric")
-
     def upsample(self, x: Map, size: tuple[int, int]) -> Map:
-        """Resize bilinearly; nothing where the sizes agree."""
+        """Resize bilinearly, which repeats a single pixel; nothing where the sizes agree."""
         if x.size == size:
             return x
-        return self._resize(x, size, mode="linear", coordinate_transformation_mode="half_pixel")
-
-    def _resize(self, x: Map, size: tuple[int, int], **attributes: str) -> Map:
         sizes = self.tensor([1, x.channels, *size])
-        return Map(self.node("Resize", x.name, "", "", sizes, **attributes), x.channels, size)
+        form = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        return Map(self.node("Resize", x.name, "", "", sizes, **form), x.channels, size)
 
     def cell(self, graph: CellGraph, x: Map) -> Map:
         """Apply a context cell in its pruned form."""
@@ -226,7 +218,7 @@ class GraphBuilder:
             if constants := [term for term in terms if term in graph.constant]:
                 pixel = all(_is_pixel(graph, term) for term in constants)
                 parts.append(self.constant(x.channels, (1, 1) if pixel else x.size))
-            total, *others = (self.spread(part, x.size) for part in parts)
+            total, *others = (self.upsample(part, x.size) for part in parts)
             for part in others:
                 total = self.add(total, part)
             sums[terms] = total

@@ -1,15 +1,18 @@
 """Timing many graphs on one device, with an eye on what else the machine does.
 
-One turn times each graph of a comparison for a short block, in random order, with the sentinel (a
-fixed piece of network) before and after. A time is kept as a multiple of the sentinel's in the same
-turn: what slows the whole machine for a while, other clocks or a neighbour on a shared one, slows
-both and leaves the multiple alone. A turn counts only if the sentinel was near its level of the
-whole session, and if other programs left the cores alone that are measured on. A comparison that
-gets too few such turns is put off and tried again later; when several in a row fail, the machine is
-too busy and the error says so.
+A shared machine changes between a few speeds, for a fraction of a second or for minutes: with its
+cores to itself, and with a neighbour on one or more of them. What a neighbour costs differs from
+graph to graph, so that only quiet moments compare. A fixed piece of network, the sentinel, tells
+them: it is read until it runs near its best, then each graph of a comparison runs for a short
+block, in random order, and the sentinel once more. Such a turn counts if that reading is near the
+best as well, and if other programs left the cores alone that are measured on. A time is kept as a
+multiple of the sentinel's in the same turn, which takes out slow changes of the clocks. A
+comparison that finds too few quiet turns is put off and tried again later; when several in a row
+fail, the machine is too busy and the error says so.
 """
 
 import logging
+import math
 import os
 import random
 import time
@@ -31,19 +34,26 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 BLOCK_MS = 10.0
-SENTINEL_MS = 8.0
+SENTINEL_MS = 6.0
 TURNS = 5
 MOST_TURNS = 10
-PRECISE = 0.02
-WARM_UP_SECONDS = 0.1
+PRECISE = 0.015
+WARM_UP_SECONDS = 0.05
+# To get to know the sentinel's best.
+SETTLE_SECONDS = 2.0
+# For one comparison, before it is put off.
+PATIENCE_SECONDS = 12.0
 # Seconds to wait after the first, second, ... of several disturbed comparisons in a row.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
-# Its level is a low quantile: the median would follow a machine that is busy for most of the time,
-# the minimum a single lucky reading.
-LEVEL = 0.1
-# Readings that the level is taken from to judge a turn. Clocks fall when a processor gets warm, and
-# shared machines have slow hours: that is another level, not a disturbance.
-RECENT = 100
+# The best is a low quantile of the last readings: a median would follow a machine that is busy for
+# most of the time, the minimum a single lucky reading. Clocks fall when a processor gets warm, and
+# shared machines have slow hours: older readings do not count.
+BEST = 0.005
+MEMORY_SECONDS = 90.0
+JUDGE_SECONDS = 0.5
+# How much of a core other programs may take, whatever the sentinel says: it does not notice those
+# that were there from the beginning.
+CONTENTION = 0.3
 
 
 class DisturbedError(Exception):
@@ -58,9 +68,7 @@ class Stopwatch:
         device: ``"cpu"`` or ``"cuda:N"``.
         threads: threads of one operator on the CPU.
         seconds: time spent in each graph, at least.
-        max_drift: by how much the sentinel may exceed its level, as a fraction, and how much of a
-            core that is measured on other programs may take.
-        attempts: turns that are taken at most, as a multiple of those that are needed.
+        max_drift: by how much the sentinel may exceed its best, as a fraction.
         seed: of all random orders.
     """
 
@@ -69,30 +77,38 @@ class Stopwatch:
         runtime: str = "onnxruntime",
         device: str = "cpu",
         threads: int | None = None,
-        seconds: float = 0.15,
-        max_drift: float = 0.3,
-        attempts: int = 4,
+        seconds: float = 0.1,
+        max_drift: float = 0.1,
         seed: int = 0,
     ):
         self._open: Callable[[bytes], Session] = partial(
             open_session, runtime=runtime, device=device, threads=threads
         )
-        self.seconds, self.max_drift, self.attempts = seconds, max_drift, attempts
+        self.seconds, self.max_drift = seconds, max_drift
         self.random = random.Random(seed)
         self._session = self._open(_sentinel())
-        self._sentinel: Timer = partial(self._session.time, feeds(self._session.inputs))
+        self._sentinel = self._session.timer(feeds(self._session.inputs))
         self._runs = max(1, round(SENTINEL_MS / warm_up(self._sentinel, WARM_UP_SECONDS)))
-        self.readings = [self._read() for _ in range(20)]
-        self._taken = self._kept = 0
         # On a GPU one thread of the host keeps it busy.
         self._contention = Contention(1 if device != "cpu" else threads or os.cpu_count() or 1)
+        # The moment of each, and milliseconds.
+        self.readings: deque[tuple[float, float]] = deque()
+        self._best, self._judged = 0.0, -math.inf
+        self._quiet_readings: list[float] = []
+        self._taken = self._kept = self._polls = 0
+        settled = time.monotonic() + SETTLE_SECONDS
+        while not self.readings or time.monotonic() < settled:
+            self._look()
 
     def __enter__(self) -> "Stopwatch":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
-        log.info("%d of %d turns of measurement were quiet", self._kept, self._taken)
+        log.info(
+            "%d of %d turns of measurement were quiet; %d readings more of the sentinel were not",
+            *(self._kept, self._taken, self._polls),
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -101,15 +117,24 @@ class Stopwatch:
 
     @property
     def level_ms(self) -> float:
-        """What the sentinel takes when the machine is quiet: milliseconds of one multiple."""
-        return float(np.quantile(self.readings, LEVEL))
+        """What the sentinel takes in quiet turns: milliseconds of one multiple."""
+        return float(np.median(self._quiet_readings or [ms for _, ms in self.readings]))
 
     def _read(self) -> float:
         return float(np.median(self._sentinel(self._runs)))
 
-    def _quiet(self, *readings: float) -> bool:
-        level = float(np.quantile(self.readings[-RECENT:], LEVEL))
-        return max(readings) <= level * (1 + self.max_drift)
+    def _look(self) -> float:
+        now, reading = time.monotonic(), self._read()
+        self.readings.append((now, reading))
+        if now - self._judged > JUDGE_SECONDS:
+            while now - self.readings[0][0] > MEMORY_SECONDS:
+                self.readings.popleft()
+            self._judged = now
+            self._best = float(np.quantile([ms for _, ms in self.readings], BEST))
+        return reading
+
+    def _quiet(self, reading: float) -> bool:
+        return reading <= self._best * (1 + self.max_drift)
 
     def compare(self, models: Sequence[bytes]) -> Array:
         """Time graphs in turns.
@@ -123,7 +148,7 @@ class Stopwatch:
         """
         sessions = [self._open(model) for model in models]
         try:
-            timers = [partial(session.time, feeds(session.inputs)) for session in sessions]
+            timers = [session.timer(feeds(session.inputs)) for session in sessions]
             typical = [warm_up(timer, WARM_UP_SECONDS) for timer in timers]
             blocks = [max(1, round(BLOCK_MS / ms)) for ms in typical]
             longest = max(block * ms for block, ms in zip(blocks, typical, strict=True))
@@ -134,22 +159,27 @@ class Stopwatch:
 
     def _turns(self, timers: Sequence[Timer], blocks: Sequence[int], needed: int) -> Array:
         kept: list[list[float]] = []
-        before = self._read()
-        for _ in range(self.attempts * max(needed, MOST_TURNS)):
+        begun = time.monotonic()
+        before = self._look()
+        while len(kept) < needed or not (len(kept) >= MOST_TURNS or _is_precise(kept)):
+            if time.monotonic() - begun > PATIENCE_SECONDS:
+                raise DisturbedError
+            if not self._quiet(before):
+                before = self._look()
+                self._polls += 1
+                continue
             turn = {
                 i: float(np.median(timers[i](blocks[i])))
                 for i in self.random.sample(range(len(timers)), len(timers))
             }
-            after = self._read()
-            self.readings.append(after)
+            after = self._look()
             self._taken += 1
-            if self._quiet(before, after) and self._contention.share() <= self.max_drift:
+            if self._quiet(after) and self._contention.share() <= max(CONTENTION, self.max_drift):
                 self._kept += 1
+                self._quiet_readings += [before, after]
                 kept.append([2 * turn[i] / (before + after) for i in range(len(timers))])
-                if len(kept) >= needed and (len(kept) >= MOST_TURNS or _is_precise(kept)):
-                    return np.array(kept).T
             before = after
-        raise DisturbedError
+        return np.array(kept).T
 
     def each(self, items: Sequence[T], measure: Callable[[T], R]) -> Iterator[tuple[T, R]]:
         """Apply ``measure`` to every item in random order; to those that are disturbed again later.
@@ -177,10 +207,9 @@ class Stopwatch:
                 yield item, result
 
     def _complaint(self) -> str:
-        recent = self.readings[-RECENT:]
-        quiet = sum(self._quiet(reading) for reading in recent) / len(recent)
+        quiet = sum(self._quiet(ms) for _, ms in self.readings) / len(self.readings)
         return (
-            f"the machine is too busy to measure on: a fixed piece of network ran near its usual "
+            f"the machine is too busy to measure on: a fixed piece of network ran near its best "
             f"speed in {quiet:.0%} of the readings, and other programs took "
             f"{self._contention.share():.2f} of the cores that are measured on; close them and try "
             "again"

@@ -18,19 +18,21 @@ class Script(Stopwatch):
     """A stopwatch whose sentinel and other programs do what the test says."""
 
     def __init__(self, *readings: float, others: float = 0.0, **settings):
+        self.script = iter([1.0])
         super().__init__(threads=1, seconds=0.001, **settings)
         self.script = iter(readings)
-        self.readings = [1.0] * 20
         self._contention.share = lambda: others
 
     def _read(self) -> float:
-        return next(self.script, 1.0) if hasattr(self, "script") else 1.0
+        return next(self.script, 1.0)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(module, "BLOCK_MS", 0.5)
     monkeypatch.setattr(module, "WARM_UP_SECONDS", 0.01)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(module, "PAUSES", (0.0, 0.0))
     monkeypatch.setattr(module, "PRECISE", 1.0)
 
@@ -42,12 +44,11 @@ def test_times_graphs_in_the_same_turns():
     assert (turns > 0).all()
 
 
-def test_times_are_multiples_of_the_sentinel(monkeypatch):
+def test_times_are_multiples_of_the_sentinel():
     with Script(*[1.2] * 100, max_drift=0.5) as stopwatch:
-        monkeypatch.setattr(module, "warm_up", lambda *_: 1.0)
         turns = stopwatch._turns([lambda count: [6.0] * count], [1], 5)
-    np.testing.assert_allclose(turns, [[5.0] * 5])
-    assert stopwatch.level_ms == 1.0
+        np.testing.assert_allclose(turns, [[5.0] * 5])
+        assert stopwatch.level_ms == 1.2
 
 
 def test_what_varies_takes_more_turns(monkeypatch):
@@ -60,17 +61,28 @@ def test_what_varies_takes_more_turns(monkeypatch):
     assert varied.shape == (1, module.MOST_TURNS)
 
 
-def test_turns_beside_a_slow_sentinel_do_not_count():
-    with Script(1.0, 1.5, 1.0, 1.0, 1.4) as stopwatch:
-        stopwatch.compare([graph()])
-    # Two slow readings spoil two turns each.
-    assert len(stopwatch.readings) - 20 == module.TURNS + 4
+def test_graphs_run_only_beside_a_quick_sentinel():
+    runs = []
+    # Waits for the fourth reading; the turn that the fifth ends does not count, nor begins another.
+    with Script(1.3, 1.2, 1.2, 1.0, 1.2, 1.2) as stopwatch:
+        turns = stopwatch._turns([lambda count: runs.append(count) or [1.0]], [1], 5)
+    assert turns.shape == (1, 5)
+    assert len(runs) == 6
+
+
+def test_the_best_is_of_the_last_minutes(monkeypatch):
+    monkeypatch.setattr(module, "JUDGE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MEMORY_SECONDS", 0.02)
+    with Script(*[2.0] * 1_000_000) as stopwatch:
+        # Slower for good: a level, once the quick readings are forgotten.
+        assert stopwatch._turns([lambda count: [1.0] * count], [1], 5).shape == (1, 5)
+        assert stopwatch.level_ms == 2.0
 
 
 @pytest.mark.parametrize(
     ("readings", "others", "words"),
     [
-        ([1.0, 2.0] * 700, 0.0, "near its usual speed in 5"),
+        ([1.0, 2.0] * 1_000_000, 0.0, "near its best speed in 5"),
         ([], 0.8, r"other programs took 0\.80 of the cores"),
     ],
 )

@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import onnx
 
 from export.errors import UsageError
 from export.files import whole_file
+from export.integer_paths import shorten
 from export.onnx import PRODUCER, part
 from export.precision import is_constant, quiet, read, write
 from export.runtimes.base import Array
@@ -69,7 +70,9 @@ class Quantiser:
         self._images = _Calibration(images)
         if not self._images.left:
             raise UsageError("int8 needs images to take its ranges from; give --calibration DATA")
-        self._ranges = weight_ranges(self.model) if self.recipe.saturating else {}
+        self._ranges = _image_range(self.model)
+        if self.recipe.saturating:
+            self._ranges |= weight_ranges(self.model)
         self._folder = TemporaryDirectory()
 
     def __enter__(self) -> Self:
@@ -120,6 +123,7 @@ class Quantiser:
                     calibration_cache_path=Path(self._folder.name) / "ranges.json",
                 )
             result = onnx.load(temporary)
+            shorten(result.graph, zero_points=not self.recipe.symmetric)
             del result.metadata_props[:]
             result.metadata_props.extend(self.model.metadata_props)
             result.metadata_props.add(key="float_parts", value=json.dumps(list(in_float)))
@@ -174,6 +178,14 @@ def _group(node: onnx.NodeProto) -> str:
     names = node.name.partition("/")[0].split(".")[1:5]
     ends = [names.index(name) for name in ("convolutions", "activation") if name in names]
     return ".".join(names[: min(ends, default=None)])
+
+
+def _image_range(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+    """Return what `export.onnx.normalise` can give, of which the images at hand may lack some."""
+    made = {name for node in model.graph.node if part(node) == "input" for name in node.output}
+    read = (n for node in model.graph.node if part(node) == "network" for n in node.input)
+    whole = [{"rmin": np.float32(-1), "rmax": np.float32(1)}]
+    return {name: whole for name in read if name in made}
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ def simplify(model: onnx.ModelProto) -> None:
     """Rewrite a fresh export, whose tensors' shapes the exporter has noted."""
     _pool_globally(model.graph)
     _scale_by_constants(model.graph)
-    _drop_unused(model.graph)
+    drop_unused(model.graph)
 
 
 def _pool_globally(graph: onnx.GraphProto) -> None:
@@ -53,7 +53,7 @@ def _scale_by_constants(graph: onnx.GraphProto) -> None:
             node.input[2:] = [name]
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
     """Drop nodes and tensors that no output needs."""
     needed = {value.name for value in graph.output}
     nodes = []

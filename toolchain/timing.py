@@ -17,8 +17,6 @@ from toolchain.part_names import part_label
 from toolchain.profiling.face import face_image
 from toolchain.profiling.table import LatencyTable
 
-# What the int8 networks of a latency table leave in float.
-
 
 def time_models(
     models: Sequence[Path],

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.integer_paths import shorten
 from export.metadata import Precision
 from export.quantisation import RECIPES, Int8Recipe, Target
 
@@ -145,6 +146,7 @@ class _Quantisation:
             self._nodes.append(node)
             self._quantise(made, inner)
         _replace(self._graph, self._nodes, self._tensors)
+        shorten(self._graph, zero_points=not self._recipe.symmetric)
 
     def _mark(self) -> None:
         """Find the values to quantise and the activations to leave out."""

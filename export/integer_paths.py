@@ -1,6 +1,6 @@
-"""Shorter ways of int8 values through a graph in ONNX's QDQ form, where their numbers allow them."""
+"""Shorter ways of int8 values through a graph in ONNX's QDQ form, where the numbers allow them."""
 
-from collections import defaultdict
+from collections import Counter
 
 import onnx
 from onnx import TensorProto
@@ -30,18 +30,19 @@ def _read_bytes(graph: onnx.GraphProto) -> None:
     An image of -1 to 1 in 255 steps is what it was, but for half a step: its middle, 127.5, is no
     whole number.
     """
-    makers = {name: node for node in graph.node for name in node.output}
-    images = {
+    makers = _makers(graph)
+    bytes_in = {
         value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8
     }
+    same: dict[str, str] = {}
     for node in graph.node:
         if node.op_type == "QuantizeLinear":
             value = node.input[0]
             while value in makers and makers[value].op_type in _CONVERSIONS:
                 value = makers[value].input[0]
-            if value in makers and makers[value].input[0] in images:
-                for reader in _readers(graph)[node.output[0]]:
-                    reader.input[0] = value
+            if value in makers and makers[value].input[0] in bytes_in:
+                same[node.output[0]] = value
+        node.input[:] = [same.get(name, name) for name in node.input]
 
 
 def _join_at_one_scale(graph: onnx.GraphProto) -> None:
@@ -49,31 +50,24 @@ def _join_at_one_scale(graph: onnx.GraphProto) -> None:
 
     They are rounded once instead of twice, and joining them is copying.
     """
-    makers = {name: node for node in graph.node for name in node.output}
-    readers = _readers(graph)
-    outputs = {value.name for value in graph.output}
-
-    def alone(reader: onnx.NodeProto, value: str) -> bool:
-        return value not in outputs and all(other is reader for other in readers[value])
-
+    makers = _makers(graph)
+    readers = Counter(name for node in graph.node for name in node.input)
+    readers.update(value.name for value in graph.output)
+    # Quantised values with the two nodes that they consist of.
+    pairs = {}
+    for back in graph.node:
+        if back.op_type == "DequantizeLinear":
+            there = makers.get(back.input[0])
+            alone = readers[back.input[0]] == readers[back.output[0]] == 1
+            if alone and there and there.op_type == "QuantizeLinear":
+                pairs[back.output[0]] = (there, back)
     for node in graph.node:
-        if node.op_type != "Concat":
-            continue
-        for rounding in readers[node.output[0]]:
-            if rounding.op_type != "QuantizeLinear":
-                continue
-            for name in node.input:
-                back = makers[name]
-                if back.op_type != "DequantizeLinear" or not alone(node, name):
-                    continue
-                there = makers[back.input[0]]
-                if there.op_type == "QuantizeLinear" and alone(back, back.input[0]):
-                    there.input[1:], back.input[1:] = rounding.input[1:], rounding.input[1:]
+        joint = makers.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
+        if joint and joint.op_type == "Concat":
+            for value in joint.input:
+                for half in pairs.get(value, ()):
+                    half.input[1:] = node.input[1:]
 
 
-def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    readers = defaultdict(list)
-    for node in graph.node:
-        for name in node.input:
-            readers[name].append(node)
-    return readers
+def _makers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    return {name: node for node in graph.node for name in node.output}

@@ -41,7 +41,7 @@ PRECISE = 0.015
 WARM_UP_SECONDS = 0.05
 # To get to know the sentinel's best.
 SETTLE_SECONDS = 2.0
-# For one comparison, before it is put off.
+# Lost to disturbances, before a comparison is put off.
 PATIENCE_SECONDS = 12.0
 # Seconds to wait after the first, second, ... of several disturbed comparisons in a row.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -95,7 +95,7 @@ class Stopwatch:
         self.readings: deque[tuple[float, float]] = deque()
         self._best, self._judged = 0.0, -math.inf
         self._quiet_readings: list[float] = []
-        self._taken = self._kept = self._polls = 0
+        self._kept, self._lost = 0, 0.0
         settled = time.monotonic() + SETTLE_SECONDS
         while not self.readings or time.monotonic() < settled:
             self._look()
@@ -106,8 +106,7 @@ class Stopwatch:
     def __exit__(self, *_: object) -> None:
         self._session.close()
         log.info(
-            "%d of %d turns of measurement were quiet; %d readings more of the sentinel were not",
-            *(self._kept, self._taken, self._polls),
+            "%d turns of measurement were quiet; %.0f s went by in others", self._kept, self._lost
         )
 
     @property
@@ -159,27 +158,30 @@ class Stopwatch:
 
     def _turns(self, timers: Sequence[Timer], blocks: Sequence[int], needed: int) -> Array:
         kept: list[list[float]] = []
-        begun = time.monotonic()
+        given_up = self._lost + PATIENCE_SECONDS
         before = self._look()
         while len(kept) < needed or not (len(kept) >= MOST_TURNS or _is_precise(kept)):
-            if time.monotonic() - begun > PATIENCE_SECONDS:
+            if self._lost > given_up:
                 raise DisturbedError
-            if not self._quiet(before):
-                before = self._look()
-                self._polls += 1
-                continue
-            turn = {
-                i: float(np.median(timers[i](blocks[i])))
-                for i in self.random.sample(range(len(timers)), len(timers))
-            }
+            begun = time.monotonic()
+            turn = self._turn(timers, blocks) if self._quiet(before) else []
             after = self._look()
-            self._taken += 1
-            if self._quiet(after) and self._contention.share() <= max(CONTENTION, self.max_drift):
-                self._kept += 1
+            undisturbed = self._contention.share() <= max(CONTENTION, self.max_drift)
+            if turn and self._quiet(after) and undisturbed:
                 self._quiet_readings += [before, after]
-                kept.append([2 * turn[i] / (before + after) for i in range(len(timers))])
+                kept.append([2 * ms / (before + after) for ms in turn])
+            else:
+                self._lost += time.monotonic() - begun
             before = after
+        self._kept += len(kept)
         return np.array(kept).T
+
+    def _turn(self, timers: Sequence[Timer], blocks: Sequence[int]) -> list[float]:
+        turn = {
+            i: float(np.median(timers[i](blocks[i])))
+            for i in self.random.sample(range(len(timers)), len(timers))
+        }
+        return [turn[i] for i in range(len(timers))]
 
     def each(self, items: Sequence[T], measure: Callable[[T], R]) -> Iterator[tuple[T, R]]:
         """Apply ``measure`` to every item in random order; to those that are disturbed again later.

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -68,6 +69,17 @@ def test_graphs_run_only_beside_a_quick_sentinel():
         turns = stopwatch._turns([lambda count: runs.append(count) or [1.0]], [1], 5)
     assert turns.shape == (1, 5)
     assert len(runs) == 6
+
+
+def test_patience_is_for_disturbances_not_for_slow_devices(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
+
+    def slow(count: int) -> list[float]:
+        time.sleep(0.02)
+        return [20.0]
+
+    with Script() as stopwatch:
+        assert stopwatch._turns([slow], [1], 5).shape == (1, 5)
 
 
 def test_the_best_is_of_the_last_minutes(monkeypatch):

@@ -68,7 +68,8 @@ class Stopwatch:
         device: ``"cpu"`` or ``"cuda:N"``.
         threads: threads of one operator on the CPU.
         seconds: time spent in each graph, at least.
-        max_drift: by how much the sentinel may exceed its best, as a fraction.
+        max_drift: by how much the sentinel may exceed its best, as a fraction; as much of a core,
+            but at least `CONTENTION`, may other programs take.
         seed: of all random orders.
     """
 
@@ -135,6 +136,9 @@ class Stopwatch:
     def _quiet(self, reading: float) -> bool:
         return reading <= self._best * (1 + self.max_drift)
 
+    def _alone(self) -> bool:
+        return self._contention.share() <= max(CONTENTION, self.max_drift)
+
     def compare(self, models: Sequence[bytes]) -> Array:
         """Time graphs in turns.
 
@@ -166,8 +170,7 @@ class Stopwatch:
             begun = time.monotonic()
             turn = self._turn(timers, blocks) if self._quiet(before) else []
             after = self._look()
-            undisturbed = self._contention.share() <= max(CONTENTION, self.max_drift)
-            if turn and self._quiet(after) and undisturbed:
+            if turn and self._quiet(after) and self._alone():
                 self._quiet_readings += [before, after]
                 kept.append([2 * ms / (before + after) for ms in turn])
             else:

@@ -41,14 +41,13 @@ quickstart: install
 	@echo "=== 4/8  Search"
 	$(BIN)/nastool search --data $(FACES) --run $(QUICK)/search --encoder $(ENCODER) \
 	  --weights $(QUICK)/encoder/best.pt --latency-table $(QUICK)/table.json --input-size 256 \
-	  --objective latency:5ms:-0.2 --trials 10 \
+	  --objective latency:5ms:-0.2 --trials 10 --rescore 3 \
 	  --search-size 128 --search-images 96 --search-validation 32 --batch-size 8
 	$(BIN)/nastool report $(QUICK)/search --output $(QUICK)/report.html
 	@echo "=== 5/8  Train the best"
-	$(BIN)/nastool train --data $(FACES) --run $(QUICK)/search --pick best \
-	  --weights $(QUICK)/encoder/best.pt --input-size 256 --epochs 1 --no-augment \
+	$(BIN)/nastool train --data $(FACES) --run $(QUICK)/search --pick best --input-size 256 --epochs 1 --no-augment \
 	  --output $(QUICK)/model
-	$(BIN)/nastool evaluate $(QUICK)/model/best.pt --data synthetic:100:1
+	$(BIN)/nastool evaluate $(QUICK)/model/best.pt --data synthetic:100:1 --split all
 	@echo "=== 6/8  Export"
 	$(BIN)/nastool export $(QUICK)/model/best.pt --onnx --output $(QUICK)/export
 	@echo "=== 7/8  Benchmark"

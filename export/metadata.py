@@ -27,6 +27,7 @@ class ModelMetadata(BaseModel):
         float_parts: of an int8 file, the parts of the network that stayed in float.
         training: how it was trained: data, epochs, figures; free in form.
         licence: what the weights may be used for, which follows from their data.
+        seen: which images the network was trained on, as a text for programs; None: not known.
         format_version: of this record.
     """
 
@@ -41,6 +42,7 @@ class ModelMetadata(BaseModel):
     float_parts: list[str] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     licence: str
+    seen: str | None = None
     format_version: int = FORMAT_VERSION
 
     @model_validator(mode="after")
@@ -76,7 +78,7 @@ class ModelMetadata(BaseModel):
             raise DataError(
                 source, "has no metadata 'classes': not exported by nastool; use nastool export"
             )
-        texts = {"genotype", "encoder", "tail", "licence"}
+        texts = {"genotype", "encoder", "tail", "licence", "seen"}
         try:
             values = {
                 key: properties[key] if key in texts else json.loads(properties[key])

@@ -40,3 +40,19 @@ def real_data() -> Path:
     if not REAL_DATA.exists():
         pytest.skip("no CelebAMask-HQ pairs in ../shared/data")
     return REAL_DATA
+
+
+@pytest.fixture
+def names_read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return the set into which go the names of the synthetic faces that this test reads."""
+    from toolchain.datasets.synthetic import SyntheticFaces
+
+    names: set[str] = set()
+    read = SyntheticFaces.read
+
+    def note(faces: SyntheticFaces, index: int) -> Any:
+        names.add(faces.names[index])
+        return read(faces, index)
+
+    monkeypatch.setattr(SyntheticFaces, "read", note)
+    return names

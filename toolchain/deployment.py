@@ -26,13 +26,15 @@ from toolchain.blueprint import AGGREGATION, blueprint
 from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.datasets.base import resize_sample
 from toolchain.datasets.labels import CELEBAMASK_HQ
+from toolchain.datasets.seen import SeenImages
+from toolchain.datasets.splits import first, open_calibration, open_for_figures
 from toolchain.exported import Deployment, ExportedFile
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import Segmenter
 from toolchain.profiling.face import face_maps
 from toolchain.quality import Quality, choose_int8, judge
 from toolchain.training.checkpoints import CheckpointInfo, load_segmenter
-from toolchain.training.evaluation import evaluation_data
+from toolchain.training.evaluation import count_seen
 
 # Shares of pixels that keep their label. Reduced precision moves boundaries by design; how much is
 # worth it is for the F1 to say, and these floors only catch what is broken.
@@ -66,6 +68,7 @@ def load_network(
         label_set=CELEBAMASK_HQ,
         input_size=512,
         licence="untrained weights",
+        seen=SeenImages().encode(),
     )
     return info.build().eval(), info
 
@@ -84,6 +87,8 @@ def deploy(
     target: Target = "cpu",
     calibration: str | None = None,
     data: str | None = None,
+    split: str | None = None,
+    force: bool = False,
     images: int = 50,
     min_agreement: float | None = None,
     min_f1: float | None = None,
@@ -108,9 +113,13 @@ def deploy(
         probabilities: also give the class probabilities, at the network's resolution.
         tail: see `export.tail`; `FASTEST` measures which.
         target: what int8 is for; see `export.quantisation.RECIPES`.
-        calibration: data that int8 takes its ranges from, and chooses its float parts by.
+        calibration: data that int8 takes its ranges from, and chooses its float parts by: its part
+            for calibration, filled up with training images, never images that the files are judged
+            on.
         data: labelled data for the comparison and the F1; None compares on synthetic faces and
             measures no F1.
+        split: which images of ``data``, see `open_for_figures`.
+        force: even on images that the network was trained on.
         images: how many for the comparison.
         min_agreement: the floor of agreeing pixels, 0 to 1; None is `FLOORS` by precision.
         min_f1: the floor of the mean F1 of every file; needs ``data``.
@@ -123,7 +132,7 @@ def deploy(
 
     Raises:
         UsageError: something is missing for what is asked, or a number is out of range.
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or the network was trained on it.
         UnavailableError: TensorRT is missing.
     """
     if tensorrt:
@@ -134,9 +143,21 @@ def deploy(
         raise UsageError("int8 needs images to take its ranges from; give --calibration DATA")
     if data is None and (min_f1, max_f1_loss) != (None, None):
         raise UsageError("a floor of the F1 needs labelled images; give --data DATA")
+    if data is None and split is not None:
+        raise UsageError("--split is of labelled images; give --data DATA")
     size = input_size or info.input_size
-    judged = evaluation_data(data or f"synthetic:{images}", None, images)
     folder = Path(output)
+    if data is None:
+        judged, seen = open_dataset(f"synthetic:{images}"), None
+    else:
+        judged, split = open_for_figures(data, split)
+        judged = first(judged, images)
+        known = None if info.seen is None else SeenImages.decode(info.seen)
+        seen = count_seen(data, known, judged, split, force)
+    calibrating = None
+    if "int8" in precisions:
+        not_these = SeenImages() if data is None else SeenImages.of(judged)
+        calibrating = open_calibration(str(calibration), CHOICE_IMAGES, not_these.prints)
     deployable = network.deployable(size, any_size=any_size)
     chosen = choose_tail(network, size) if tail == FASTEST else TailChoice(tail, {})
     losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
@@ -159,9 +180,11 @@ def deploy(
             if precision == "fp16":
                 to_fp16(plain, path)
             elif precision == "int8":
+                assert calibrating is not None
                 aim = None if data is None else AIM * losses["int8"]
-                seen = open_dataset(str(calibration), "train")
-                float_parts = _write_int8(plain, path, seen, size, target, aim, options["int8"])
+                float_parts = _write_int8(
+                    plain, path, calibrating, size, target, aim, options["int8"]
+                )
             else:
                 with whole_file(path) as copy:
                     shutil.copyfile(plain, copy)
@@ -177,7 +200,7 @@ def deploy(
             (path, FLOORS[p] if min_agreement is None else min_agreement, how)
             for path, p, how in checked
         ],
-        track(_pictures(judged, images, size), "comparing with torch", len(judged)),
+        track(_pictures(judged, size), "comparing with torch", len(judged)),
     )
     qualities: Sequence[Quality | None] = [None] * len(checked)
     if data is not None:
@@ -195,7 +218,7 @@ def deploy(
         )
         for (path, p, _), parity, quality in zip(checked, parities, qualities, strict=True)
     ]
-    deployment = Deployment(tuple(files), chosen)
+    deployment = Deployment(tuple(files), chosen, split, seen)
     write_json(folder / "export.json", deployment.document())
     if bundle and not deployment.failure:
         sample = face_photo(size)
@@ -210,19 +233,19 @@ def deploy(
 def _write_int8(
     plain: Path,
     path: Path,
-    seen: FaceDataset,
+    images: FaceDataset,
     size: int,
     target: Target,
     max_loss: float | None,
     options: dict[str, Any],
 ) -> FloatParts | None:
     """Write an int8 file; unless ``max_loss`` is None, choose by F1 what stays in float."""
-    pictures = (image for _, image in _pictures(seen, CALIBRATION_IMAGES, size))
+    ranging = images.subset(range(min(CALIBRATION_IMAGES, len(images))))
+    pictures = (image for _, image in _pictures(ranging, size))
     with Quantiser(plain, pictures, target) as quantiser:
         chosen = None
         if max_loss is not None:
-            labelled = _spread(seen, CHOICE_IMAGES)
-            chosen = choose_int8(plain, quantiser, labelled, size, max_loss, **options)
+            chosen = choose_int8(plain, quantiser, images, size, max_loss, **options)
         quantiser.write(path, chosen.names if chosen else ())
     return chosen
 
@@ -252,15 +275,9 @@ def choose_tail(network: Segmenter, size: int) -> TailChoice:
     return fastest_tail(face_maps(network.classes, labels.size), size, size)
 
 
-def _spread(dataset: FaceDataset, limit: int) -> FaceDataset:
-    """Return at most ``limit`` samples, spread over a dataset."""
-    count = min(limit, len(dataset))
-    return dataset.subset([index * len(dataset) // count for index in range(count)])
-
-
-def _pictures(dataset: FaceDataset, limit: int, size: int) -> Iterator[tuple[str, Array]]:
-    """Yield names and images of at most ``limit`` samples, spread over a dataset."""
-    for sample in _spread(dataset, limit):
+def _pictures(dataset: FaceDataset, size: int) -> Iterator[tuple[str, Array]]:
+    """Yield names and images of all samples."""
+    for sample in dataset:
         resized = resize_sample(sample, size)
         yield resized.name, resized.image
 

@@ -59,11 +59,16 @@ class Deployment:
     Attributes:
         files: one a precision and format.
         tail: how their logits become labels, and the times of all ways if they were measured.
+        split: which images of the labelled data they were judged on; None without labelled data.
+        seen_in_training: on how many of those the network was trained; None where that is not
+            known, or without labelled data.
         bundle: the folder that runs without this project, if it was asked for and no gate failed.
     """
 
     files: tuple[ExportedFile, ...]
     tail: TailChoice
+    split: str | None = None
+    seen_in_training: int | None = None
     bundle: Path | None = None
 
     @property
@@ -77,6 +82,8 @@ class Deployment:
         return {
             "files": [file.document() for file in self.files],
             "parity": least.parity.document(),
+            "split": self.split,
+            "seen_in_training": self.seen_in_training,
             "tail": asdict(self.tail),
             "bundle": self.bundle and str(self.bundle),
         }

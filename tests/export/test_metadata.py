@@ -37,6 +37,16 @@ def test_promised_keys_and_forms() -> None:
     assert written["licence"] == "research only"
 
 
+def test_what_was_seen_is_a_text_as_it_is() -> None:
+    for seen in ("", "AAECAw=="):
+        model = onnx.ModelProto()
+        make_metadata(seen=seen).write(model)
+        written = {entry.key: entry.value for entry in model.metadata_props}
+        assert written["seen"] == seen
+        assert ModelMetadata.read(written).seen == seen
+    assert ModelMetadata.read(properties()).seen is None
+
+
 def test_writing_replaces_what_was_there() -> None:
     model = onnx.ModelProto()
     make_metadata().write(model)

@@ -52,7 +52,8 @@ def cost(
     if (genotype is None) == (batch is None):
         raise UsageError("give a GENOTYPE or --batch FILE, and not both")
     genotypes = read_genotypes(batch) if batch else [Genotype.parse(str(genotype))]
-    tables = load_tables(latency_tables, force=force)
+    network = (settings["classes"], settings["input_size"], [settings["encoder"]])
+    tables = load_tables(latency_tables, *network, anywhere=force)
     documents = cost_documents(genotypes, tables=tables, **settings)
     text = _many(documents) if batch else _one(documents[0])
     if drawing:

@@ -1,34 +1,33 @@
 """``nastool evaluate``: score a model on labelled images."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from export.console import Outcome, command
-from toolchain.cli.training import scores_table
+from export.console import Outcome, command, lines
+from toolchain.cli.training import scores_table, split_options
 
 
 @command("evaluate")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, help="Folder, or synthetic:COUNT[:SEED].")
 @click.option("--dataset", help="Kind of the data; recognised by its layout when left out.")
-@click.option("--limit-images", type=click.IntRange(1), help="Score only this many.")
+@split_options
+@click.option("--limit-images", type=click.IntRange(1), help="Score this many, chosen by name.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
 @click.option("--min-f1", type=float, help="Exit with 1 when the mean F1 (0 to 1) is lower.")
-def evaluate(
-    model: Path,
-    data: str,
-    dataset: str | None,
-    limit_images: int | None,
-    device: str,
-    min_f1: float | None,
-) -> Outcome:
+def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> Outcome:
     """Score MODEL, a checkpoint (.pt) or an exported ONNX file, on labelled images.
 
-    Takes the val split of the data, or else test, or else all of it. Images and labels are resized
-    to the model's input size and compared there. F1 comes from pixel counts summed over all
-    images; the mean is over all classes but background, and a class in neither labels nor
-    predictions is absent (null in JSON) and left out of it. In groups left and right count as one.
+    Takes the test split of the data where it has one, else its val split, else the tenth of it
+    that no command trains on; --split names others. Images that MODEL was trained on are refused,
+    unless --force is given.
+
+    Images and labels are resized to the model's input size and compared there. F1 comes from pixel
+    counts summed over all images; the mean is over all classes but background, and a class in
+    neither labels nor predictions is absent (null in JSON) and left out of it. In groups left and
+    right count as one.
 
     \b
       nastool evaluate runs/first/best/best.pt --data DATA
@@ -36,7 +35,10 @@ def evaluate(
     """
     from toolchain.training import evaluation
 
-    document = evaluation.evaluate(model, data, dataset, limit_images, device)
+    document = evaluation.evaluate(model, data, **settings)
     mean = document["mean_f1"]
     failure = f"mean F1 {mean:.4f} is below {min_f1:g}" if min_f1 and mean < min_f1 else None
-    return Outcome(document, scores_table({f"{document['images']} images": document}), failure)
+    parts = [scores_table({f"{document['images']} images of {document['split']}": document})]
+    if seen := document["seen_in_training"]:
+        parts.append(f"{seen} of them were seen in training")
+    return Outcome(document, lines(*parts), failure)

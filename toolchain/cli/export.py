@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from export.console import Outcome, command, lines, table
+from toolchain.cli.training import split_options
 
 if TYPE_CHECKING:
     from export.tail_choice import TailChoice
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration",
     help="Data that int8 takes its ranges from (at most 100 images) and, with --data, chooses by "
-    "F1 (at most 120) what stays in float.",
+    "F1 (at most 120) what stays in float: images kept for this and training images, never those "
+    "of the figures.",
 )
 @click.option(
     "--target",
@@ -66,12 +68,13 @@ if TYPE_CHECKING:
     help="Labelled data for the comparison with torch and the F1; if left out, the comparison is "
     "on synthetic faces and there is no F1.",
 )
+@split_options
 @click.option(
     "--images",
     type=click.IntRange(1),
     default=50,
     show_default=True,
-    help="Images for the comparison with torch.",
+    help="Images for the comparison with torch and the F1, chosen by name.",
 )
 @click.option(
     "--min-agreement",
@@ -176,8 +179,10 @@ def export(
     ]
     if result.bundle:
         parts.append(f"bundle: {result.bundle}")
-    if any(file.quality for file in result.files):
+    if result.split is not None:
         parts.append(_classes(result))
+        seen = f", {n} of them seen in training" if (n := result.seen_in_training) else ""
+        parts.append(f"F1 on {result.files[0].parity.images} images of {result.split}{seen}")
     verdict = [] if result.failure else ["PASSED"]
     return Outcome(result.document(), lines(*parts, *verdict), result.failure)
 

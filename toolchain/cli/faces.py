@@ -15,7 +15,8 @@ def faces(data: str, dataset: str | None, output: Path) -> Outcome:
     """Write a dataset as a folder of images/ and masks/, the layout that every command reads.
 
     Masks are PNGs whose palette index is the label. With synthetic data this shows what your own
-    folder should look like; with another layout it converts it.
+    folder should look like; with another layout it converts it. Data with splits of its own keeps
+    them, as train/, val/ and test/ with images/ and masks/ in each.
 
     \b
       nastool faces --data synthetic:100 --output faces
@@ -23,7 +24,8 @@ def faces(data: str, dataset: str | None, output: Path) -> Outcome:
     from toolchain.datasets import open_dataset
     from toolchain.datasets.writing import write_folder
 
-    samples = open_dataset(data, kind=dataset)
-    write_folder(samples, output)
-    document = {"output": str(output), "images": len(samples), "licence": samples.licence}
-    return Outcome(document, f"{len(samples)} pairs in {output}")
+    whole = open_dataset(data, kind=dataset)
+    parts = [(split, open_dataset(data, split, dataset)) for split in whole.splits]
+    write_folder(parts or [(None, whole)], output)
+    document = {"output": str(output), "images": len(whole), "licence": whole.licence}
+    return Outcome(document, f"{len(whole)} pairs in {output}")

@@ -9,7 +9,7 @@ import click
 from export.console import Outcome, command, table
 
 if TYPE_CHECKING:
-    from toolchain.search.run import TrialRecord
+    from toolchain.search.trial import Trial
 
 
 @command("pareto")
@@ -18,24 +18,26 @@ if TYPE_CHECKING:
 def pareto(run: Path, objectives: str | None) -> Outcome:
     """Show the candidates of a run that no other beats in every objective.
 
-    Without --objectives: score against latency if the run had a latency table, else against
-    parameters and FLOPs.
+    Chosen among those that were scored again after a longer training, if any were. Without
+    --objectives: score against latency on each latency table of the run, else against parameters
+    and FLOPs.
 
     \b
       nastool pareto runs/first --objectives score,params
     """
-    from toolchain.search.jobs import trial_document
+    from toolchain.search.launch import trial_document
     from toolchain.search.pareto import default_objectives, pareto_front
     from toolchain.search.run import Run
 
-    trials = Run.load(run).trials
-    chosen = objectives.split(",") if objectives else default_objectives(trials)
-    front = pareto_front(trials, chosen)
+    finalists = Run.load(run).finalists
+    names = [name.strip() for name in objectives.split(",")] if objectives else None
+    chosen = names or default_objectives(finalists)
+    front = pareto_front(finalists, chosen)
     document = {"run": str(run), "objectives": chosen, "pareto": list(map(trial_document, front))}
     return Outcome(document, front_table(front))
 
 
-def front_table(front: "Sequence[TrialRecord]") -> Any:
+def front_table(front: "Sequence[Trial]") -> Any:
     """Make a table of a front."""
     names = list(front[0].latency_ms) if front else []
     rows = [

@@ -3,25 +3,27 @@
 from pathlib import Path
 from typing import Any
 
-import click
-
 from export.console import Outcome, command
-from toolchain.cli.training import scores_table, training_options
+from toolchain.cli.flags import flags
+from toolchain.cli.training import folder_options, scores_table
+from toolchain.settings.training_settings import TrainingSettings
 
 
 @command("pretrain")
-@click.option("--encoder", required=True, help="Its name; see nastool encoders.")
-@training_options
-def pretrain(output: Path, resume: bool, encoder: str, **settings: Any) -> Outcome:
+@flags(TrainingSettings, without=("genotype", "with_search_images"))
+@folder_options
+def pretrain(output: Path, resume: bool, **settings: Any) -> Outcome:
     """Train an encoder under a fixed decoder, a small feature pyramid.
 
-    Fills the folder --output like nastool train. Its best.pt gives search and train the encoder's
-    weights (--weights) and, at the same input size, a teacher (--teacher).
+    Fills the folder --output like nastool train, and reads the same images: never those that a
+    search trains or scores its candidates on, except to choose best.pt by the latter. Its best.pt
+    gives search and train the encoder's weights (--weights) and, at the same input size, a teacher
+    (--teacher).
 
     \b
       nastool pretrain --data DATA --encoder mobilenetv2 --weights imagenet.pth --output runs/e
     """
-    from toolchain.training import jobs
+    from toolchain.training import plan
 
-    document = jobs.pretrain(output, resume, encoder, **settings).document()
+    document = plan.pretrain(output, resume, **settings).document()
     return Outcome(document, scores_table({document["checkpoint"]: document["metrics"]}))

@@ -6,7 +6,9 @@ from typing import Any
 import click
 
 from export.console import Outcome, command
-from toolchain.cli.training import scores_table, training_options
+from toolchain.cli.flags import flags
+from toolchain.cli.training import folder_options, scores_table
+from toolchain.settings.training_settings import TrainingSettings
 
 
 @command("train")
@@ -14,21 +16,31 @@ from toolchain.cli.training import scores_table, training_options
 @click.option("--run", type=click.Path(path_type=Path), help="Folder of a search.")
 @click.option("--pick", help="With --run: best, knee, pareto (several) or a trial's id.")
 @click.option("--encoder", help="Its name; mobilenetv2, or with --run the trial's, if left out.")
-@training_options
+@click.option(
+    "--weights",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Start from this checkpoint or encoder file; with --pick pareto one for each encoder, in "
+    "any order. If left out, with --run those of the search.",
+)
+@flags(TrainingSettings, without=("genotype", "encoder", "weights"))
+@folder_options
 def train(output: Path, resume: bool, **settings: Any) -> Outcome:
     """Train an architecture: a given genotype, or trials of a search.
 
-    Fills the folder --output: best.pt (the epoch of the highest mean F1 on the validation images),
-    last.pt, epoch-NNN.pt, metrics.jsonl (one line an epoch) and config.json. Validation images are
-    the val split of the data, or else a tenth of the training images. With --pick pareto each
-    trial gets a folder of its own in --output, named by its id.
+    Fills the folder --output: best.pt (the epoch of the highest mean F1 on the images that a
+    search scores its candidates on), last.pt, epoch-NNN.pt, metrics.jsonl (one line an epoch) and
+    config.json. It trains on the images that are for nothing else, so neither those that figures
+    are of (val, test) nor, without --with-search-images, those that candidates are trained on.
+    best.pt says which images it has seen. With --pick pareto each trial gets a folder of its own
+    in --output, named by its id.
 
     \b
       nastool train --data DATA --run runs/first --pick best --output runs/first/best
       nastool train --data synthetic:500 --output runs/a --input-size 256 --epochs 20 \\
         --genotype '[[8, [1, 1, 1, 10], [4, 3, 1, 3]], [[0, 1], [2, 0]]]'
     """
-    from toolchain.training.jobs import train_all
+    from toolchain.training.plan import train_all
 
     results = train_all(output, resume, **settings)
     documents = [result.document() for result in results]

@@ -1,4 +1,4 @@
-"""What the commands ``train``, ``pretrain`` and ``evaluate`` share."""
+"""What the commands ``train``, ``pretrain``, ``evaluate`` and ``export`` share."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,43 +9,36 @@ import click
 from export.console import table
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_OPTIONS = [
-    click.option("--data", required=True, help="Folder, or synthetic:COUNT[:SEED]."),
-    click.option("--dataset", help="Kind of the data; recognised by its layout when left out."),
-    click.option(
-        "--output", required=True, type=click.Path(path_type=Path), help="Folder to fill."
-    ),
-    click.option("--weights", help="Start from this checkpoint or encoder file."),
-    click.option("--teacher", help="Checkpoint whose outputs are learned beside the labels."),
-    click.option("--epochs", type=click.IntRange(1), default=30, show_default=True),
-    click.option(
-        "--input-size", type=int, default=512, show_default=True, help="Pixels, a multiple of 32."
-    ),
-    click.option(
-        "--batch-size", type=click.IntRange(2), default=4, show_default=True, help="Images a step."
-    ),
-    click.option("--learning-rate", type=float, default=4e-3, show_default=True, help="Highest."),
-    click.option("--limit-images", type=click.IntRange(2), help="Train on this many, at random."),
-    click.option(
-        "--augment/--no-augment", default=True, show_default=True, help="Vary the images."
-    ),
-    click.option(
-        "--workers",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Processes that prepare images; 0 prepares them between the steps.",
-    ),
-    click.option("--seed", type=int, default=0, show_default=True),
-    click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N."),
-    click.option("--resume", is_flag=True, help="Go on after the last whole epoch in --output."),
-]
+SPLITS = ("train", "val", "test", "all", "search-train", "search-score", "calibration")
 
 
-def training_options(function: Function) -> Function:
-    """Add the flags of every training."""
-    for option in reversed(_OPTIONS):
+def folder_options(function: Function) -> Function:
+    """Add the flags that say where a training goes."""
+    for option in (
+        click.option(
+            "--resume", is_flag=True, help="Go on after the last whole epoch in --output."
+        ),
+        click.option(
+            "--output", required=True, type=click.Path(path_type=Path), help="Folder to fill."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def split_options(function: Function) -> Function:
+    """Add the flags that say which images of --data figures are of."""
+    for option in (
+        click.option(
+            "--force", is_flag=True, help="Even on images that the network was trained on."
+        ),
+        click.option(
+            "--split",
+            type=click.Choice(SPLITS),
+            help="Images of --data that figures are of; test where the data has one, else val, if "
+            "left out.",
+        ),
+    ):
         function = option(function)
     return function
 

@@ -3,16 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from os import SEEK_END
+from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from export.errors import DataError
 from toolchain.datasets.labels import LabelSet
 
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "val", "test"]
+_PIECE = 16384
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,8 @@ class FaceDataset(ABC):
         label_set: the meaning of the labels.
         licence: the terms of the images and masks, in one line.
         names: the samples' names, in order.
-        splits: the splits that the source itself tells apart; empty where it has none, and then
-            every ``split`` that is asked for is the whole dataset and the caller divides it
-            with `split`.
+        splits: the splits that the source itself tells apart; empty where it has none.
+            `toolchain.datasets.splits` says which image is for what.
     """
 
     label_set: LabelSet
@@ -65,19 +69,33 @@ class FaceDataset(ABC):
         """Return the samples at ``indices``, in that order."""
         return _Subset(self, indices)
 
-    def split(self, fraction: float, seed: int = 0) -> tuple["FaceDataset", "FaceDataset"]:
-        """Hold out ``fraction`` of the samples, at random: return ``(kept, held_out)``.
+    @abstractmethod
+    def image_path(self, index: int) -> Path | None:
+        """Return the file of sample ``index``'s image; None where it is drawn, not read."""
 
-        Both keep the order of the dataset and have at least one sample.
+    def fingerprint(self, index: int) -> int:
+        """Return 32 bits that tell the image of sample ``index`` from others, wherever it lies.
+
+        Of a file they follow from its size, beginning and end; of a drawn image from its name.
 
         Raises:
-            ValueError: ``fraction`` is not between 0 and 1, or there are fewer than two samples.
+            DataError: the file cannot be read.
         """
-        if not 0 < fraction < 1 or len(self) < 2:
-            raise ValueError(f"cannot hold out {fraction} of {len(self)} samples")
-        count = min(max(round(fraction * len(self)), 1), len(self) - 1)
-        order = np.random.default_rng(seed).permutation(len(self)).tolist()
-        return self.subset(sorted(order[count:])), self.subset(sorted(order[:count]))
+        path = self.image_path(index)
+        bits = blake2b(digest_size=4)
+        if path is None:
+            bits.update(self.names[index].encode())
+            return int.from_bytes(bits.digest(), "little")
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, SEEK_END)
+                bits.update(size.to_bytes(8, "little"))
+                for start in (0, max(0, size - _PIECE)):
+                    file.seek(start)
+                    bits.update(file.read(_PIECE))
+        except OSError as error:
+            raise DataError(path, f"cannot be read ({error.strerror})") from None
+        return int.from_bytes(bits.digest(), "little")
 
 
 class _Subset(FaceDataset):
@@ -89,6 +107,29 @@ class _Subset(FaceDataset):
 
     def read(self, index: int) -> Sample:
         return self._dataset.read(self._indices[index])
+
+    def image_path(self, index: int) -> Path | None:
+        return self._dataset.image_path(self._indices[index])
+
+
+class _Joined(FaceDataset):
+    def __init__(self, datasets: Sequence[FaceDataset]):
+        self._places = tuple((dataset, i) for dataset in datasets for i in range(len(dataset)))
+        self.label_set, self.licence = datasets[0].label_set, datasets[0].licence
+        self.names = tuple(dataset.names[i] for dataset, i in self._places)
+
+    def read(self, index: int) -> Sample:
+        dataset, place = self._places[index]
+        return dataset.read(place)
+
+    def image_path(self, index: int) -> Path | None:
+        dataset, place = self._places[index]
+        return dataset.image_path(place)
+
+
+def join(*datasets: FaceDataset) -> FaceDataset:
+    """Return the samples of one or more parts of a source, one part after the other."""
+    return _Joined(datasets)
 
 
 def resize_sample(sample: Sample, size: int) -> Sample:

@@ -81,6 +81,10 @@ class CelebAMaskHQ(FaceDataset):
             image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
         return Sample(name, image, labels)
 
+    def image_path(self, index: int) -> Path | None:
+        """See `FaceDataset`."""
+        return self._images[self.names[index]]
+
     def _parts(self, name: str) -> dict[int, Path]:
         number = int(name)
         folder = self._masks / str(number // IMAGES_PER_FOLDER)

@@ -59,6 +59,10 @@ class FolderDataset(FaceDataset):
         check_labels(mask_path, mask, self.label_set)
         return Sample(name, image, mask)
 
+    def image_path(self, index: int) -> Path | None:
+        """See `FaceDataset`."""
+        return self._files[self.names[index]][0]
+
     def _add(self, folder: Path, prefix: str) -> None:
         images, masks = list_images(folder / "images"), list_images(folder / "masks")
         for stem, mask in masks.items():

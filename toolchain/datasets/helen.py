@@ -57,6 +57,10 @@ class Helen(FaceDataset):
         """See `Reader`."""
         return any((root / name).is_file() for name in LISTS.values())
 
+    def image_path(self, index: int) -> Path | None:
+        """See `FaceDataset`."""
+        return self._files[self.names[index]][0]
+
     def read(self, index: int) -> Sample:
         """See `FaceDataset`."""
         name = self.names[index]

@@ -1,5 +1,6 @@
 """Label sets: what the numbers in a mask mean, and which of them a mirror exchanges."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,6 +8,11 @@ from export.errors import DataError
 from export.files import read_json
 
 Colour = tuple[int, int, int]
+
+
+# "left" anywhere, "l" as a word of its own: left_eye, eyeLeft, l_eye, eye-l.
+_LEFT = re.compile(r"left|(?<![a-z])l(?![a-z])")
+_RIGHT_OF = {"left": "right", "l": "r"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,21 @@ class LabelSet:
             raise ValueError(f"swaps and groups must name labels from 0 to {count - 1}")
 
     @property
+    def unswapped(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of labels whose names differ in left and right alone, and that no swap names.
+
+        A mirror would teach the one as the other.
+        """
+        swapped = {label for pair in self.swaps for label in pair}
+        places = {name.lower(): label for label, name in enumerate(self.classes)}
+        found = []
+        for name, left in places.items():
+            right = places.get(_LEFT.sub(lambda match: _RIGHT_OF[match[0]], name))
+            if right not in (None, left) and not {left, right} <= swapped:
+                found.append((left, right))
+        return tuple(found)
+
+    @property
     def mirrored(self) -> tuple[int, ...]:
         """The label that each label becomes when the image is mirrored."""
         table = list(range(len(self.classes)))
@@ -56,7 +77,9 @@ class LabelSet:
 def read_label_set(path: Path) -> LabelSet:
     """Read a label set from JSON: ``name``, ``classes``, ``palette``, ``swaps``, ``groups``.
 
-    ``swaps`` and ``groups`` may be left out. Example::
+    ``swaps`` and ``groups`` may be left out; ``swaps`` only where no names differ in left and right
+    alone, or mirrored images would teach the one as the other (``"swaps": []`` says that they do
+    not). Example::
 
         {"name": "portrait", "classes": ["background", "person"],
          "palette": [[0, 0, 0], [0, 160, 255]], "swaps": [], "groups": {"person": [1]}}
@@ -66,7 +89,7 @@ def read_label_set(path: Path) -> LabelSet:
     """
     document = read_json(path)
     try:
-        return LabelSet(
+        labels = LabelSet(
             name=str(document["name"]),
             classes=tuple(str(name) for name in document["classes"]),
             palette=tuple(tuple(int(c) for c in colour) for colour in document["palette"]),  # type: ignore[misc]
@@ -80,6 +103,17 @@ def read_label_set(path: Path) -> LabelSet:
         raise DataError(path, f"has no field {error}") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise DataError(path, f"is not a label set: {error}") from None
+    if labels.unswapped and document.get("swaps") != []:
+        pairs = ", ".join(
+            f"{labels.classes[a]} and {labels.classes[b]}" for a, b in labels.unswapped
+        )
+        swaps = [list(pair) for pair in (*labels.swaps, *labels.unswapped)]
+        raise DataError(
+            path,
+            f'swaps does not name {pairs}, which a mirror exchanges: write "swaps": {swaps}, '
+            'or "swaps": [] if it does not',
+        )
+    return labels
 
 
 # Left and right are the subject's own: l_eye is at the viewer's right, as in the dataset's masks.

@@ -1,7 +1,9 @@
 """Writing a dataset as a folder that every command reads."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from PIL import Image
@@ -9,27 +11,35 @@ from PIL import Image
 from export.console import track
 from export.errors import UsageError
 from export.files import whole_file, write_json
-from toolchain.datasets.base import FaceDataset
+from toolchain.datasets.base import FaceDataset, Split
 from toolchain.datasets.labels import CELEBAMASK_HQ
 
 
-def write_folder(dataset: FaceDataset, root: Path) -> None:
+def write_folder(parts: Sequence[tuple[Split | None, FaceDataset]], root: Path) -> None:
     """Write ``images/NAME.png`` and ``masks/NAME.png`` (palette files), and the label set.
+
+    Args:
+        parts: of one source. What belongs to a split goes into the folder of its name, so that no
+            image for figures becomes one for training.
+        root: the folder to fill.
 
     Raises:
         UsageError: the folder has images already.
         DataError: a sample cannot be read, or a file cannot be written.
     """
-    if (root / "images").exists():
-        raise UsageError(f"{root / 'images'} exists; choose another --output")
-    label_set = dataset.label_set
+    for folder in (root, *(root / split for split in get_args(Split))):
+        if (folder / "images").exists():
+            raise UsageError(f"{folder / 'images'} exists; choose another --output")
+    label_set = parts[0][1].label_set
     palette = np.array(label_set.palette, np.uint8).ravel().tolist()
     if label_set != CELEBAMASK_HQ:
         write_json(root / "labels.json", asdict(label_set))
-    for sample in track(iter(dataset), "writing", len(dataset)):
-        mask = Image.fromarray(sample.labels, "P")
-        mask.putpalette(palette)
-        name = sample.name.replace("/", "-")
-        for kind, picture in (("images", Image.fromarray(sample.image)), ("masks", mask)):
-            with whole_file(root / kind / f"{name}.png") as temporary:
-                picture.save(temporary)
+    for split, dataset in parts:
+        folder = root / (split or "")
+        for sample in track(iter(dataset), f"writing {folder.name}", len(dataset)):
+            mask = Image.fromarray(sample.labels, "P")
+            mask.putpalette(palette)
+            name = sample.name.replace("/", "-")
+            for kind, picture in (("images", Image.fromarray(sample.image)), ("masks", mask)):
+                with whole_file(folder / kind / f"{name}.png") as temporary:
+                    picture.save(temporary)

@@ -148,7 +148,8 @@ def _load_folded(encoder: Encoder, state: dict[str, Tensor]) -> None:
     for unit in units:
         convolution, norm = unit.convolutions[0], unit.norm
         assert isinstance(convolution, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
+        if not isinstance(norm, nn.BatchNorm2d):
+            raise UsageError("it has convolutions without batch norm, these had one each")
         weight = state[f"conv{position:02d}.weight"]
         if convolution.weight.shape == weight.shape:
             bias = state[f"conv{position:02d}.bias"]

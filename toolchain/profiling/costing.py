@@ -12,18 +12,47 @@ from toolchain.graph import canonical
 from toolchain.profiling.table import LatencyTable
 
 
-def load_tables(paths: Iterable[str | Path], *, force: bool = False) -> dict[str, LatencyTable]:
-    """Read latency tables and check that they fit this machine.
+def load_tables(
+    paths: Iterable[str | Path],
+    classes: int,
+    input_size: int,
+    encoders: Sequence[str],
+    *,
+    anywhere: bool = False,
+) -> dict[str, LatencyTable]:
+    """Read latency tables that predict networks of some classes, input size and encoders.
+
+    Args:
+        paths: of the tables.
+        classes: of the networks.
+        input_size: of the networks, pixels.
+        encoders: that the tables must know.
+        anywhere: a table may be of another machine than this one.
 
     Returns:
         The tables by their paths as given.
 
     Raises:
-        DataError: a table cannot be read or, unless forced, is of another machine.
+        DataError: a table cannot be read, is for other networks or of another machine.
     """
     tables = {str(path): LatencyTable.load(path) for path in paths}
-    for table in tables.values():
-        table.check_matches(force=force)
+    for path, table in tables.items():
+        table.check_matches(force=anywhere)
+        made = table.provenance
+        wanted = {"classes": classes, "input_size": (input_size, input_size)}
+        for field, value in wanted.items():
+            if (found := getattr(made, field)) != value:
+                raise DataError(
+                    path,
+                    f"{field} is {found}, not {value}; give --classes and --input-size as in the "
+                    "table, or profile the device again",
+                )
+        if missing := [name for name in encoders if name not in made.encoders]:
+            both = " ".join(f"--encoder {name}" for name in [*made.encoders, *missing])
+            raise DataError(
+                path,
+                f"has no entries for the encoder {missing[0]}; profile the device with {both}",
+            )
     return tables
 
 
@@ -64,18 +93,8 @@ def cost_documents(
 
     Raises:
         UsageError: there is no such encoder.
-        DataError: a table is for other classes or another input size, or lacks an entry.
     """
     tables = tables or {}
-    for name, table in tables.items():
-        made = table.provenance
-        if (made.classes, made.input_size) != (classes, (input_size, input_size)):
-            raise DataError(
-                name,
-                f"is for {made.classes} classes and input size {made.input_size[0]}, not "
-                f"{classes} and {input_size}; give --classes and --input-size as in the table, "
-                "or profile the device again",
-            )
     documents = []
     for genotype in genotypes:
         written = blueprint(genotype, encoder, classes, input_size)

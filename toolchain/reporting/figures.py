@@ -20,10 +20,7 @@ RARE_TO_OFTEN = [[0, "var(--rare)"], [0.5, "var(--even)"], [1, "var(--often)"]]
 
 
 def score_against_cost(series: Series, cost: Cost) -> go.Figure:
-    """Draw the score of each trial against a cost, coloured from the first trial to the last.
-
-    Hollow: it was stopped early.
-    """
+    """Draw the score of each trial against a cost, coloured from the first trial to the last."""
     trials = series.measured([cost])
     return styled(
         [
@@ -37,7 +34,6 @@ def score_against_cost(series: Series, cost: Cost) -> go.Figure:
                     "cmax": max(1, series.trials[-1].id),
                     "colorscale": EARLY_TO_LATE,
                     "size": 7,
-                    "symbol": ["circle-open" if trial.stopped else "circle" for trial in trials],
                 },
             )
         ],
@@ -47,7 +43,7 @@ def score_against_cost(series: Series, cost: Cost) -> go.Figure:
 
 
 def pareto_fronts(series: Sequence[Series], cost: Cost) -> go.Figure:
-    """Draw the Pareto front of score and a cost of each run, over all its trials."""
+    """Draw the Pareto front of score and a cost of each run's finalists, over all its trials."""
     traces = []
     for one in (one for one in series if cost in one.costs):
         front = one.front([cost])[::-1]

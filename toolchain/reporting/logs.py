@@ -9,7 +9,8 @@ from pathlib import Path
 from export.errors import DataError, UsageError
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
-from toolchain.search.run import Run, TrialRecord, TrialState
+from toolchain.search.run import Run
+from toolchain.search.trial import Trial, TrialState
 
 UNKNOWN_ENCODER = "unknown"
 
@@ -51,10 +52,10 @@ def read_log(path: Path) -> Run:
     trials = [_trial(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not trials:
         raise DataError(path, "is empty; a search log has one architecture a line")
-    return Run(path, {"source": "published log", "file": path.name}, trials)
+    return Run(path, {"source": "published log", "file": path.name}, trials, finalists=trials)
 
 
-def _trial(path: Path, number: int, line: str) -> TrialRecord:
+def _trial(path: Path, number: int, line: str) -> Trial:
     match = _LINE.fullmatch(line)
     if not match:
         raise DataError(
@@ -66,7 +67,7 @@ def _trial(path: Path, number: int, line: str) -> TrialRecord:
         genotype = Genotype.parse(match["genotype"])
     except UsageError as error:
         raise DataError(path, f"line {number}: {error}") from None
-    return TrialRecord(
+    return Trial(
         id=int(value["id"]),
         genotype=str(genotype),
         canonical=canonical(genotype),

@@ -3,7 +3,7 @@
 from html import escape
 
 from toolchain.reporting.series import Series
-from toolchain.search.run import TrialRecord
+from toolchain.search.trial import Trial
 
 
 def section(title: str, explanation: str, content: str, mark: str = "") -> str:
@@ -23,7 +23,7 @@ def swatch(series: Series) -> str:
     return f'<span class="swatch" style="--colour: {series.colour}"></span>'
 
 
-def genotype_line(trial: TrialRecord) -> str:
+def genotype_line(trial: Trial) -> str:
     """Show a genotype's text with a button that copies it."""
     text = escape(trial.genotype)
     return (

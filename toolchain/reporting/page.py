@@ -1,19 +1,19 @@
 """The report as one HTML file that needs nothing else: no network, no other file."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from html import escape
 
 from toolchain.genotype import Genotype
-from toolchain.reporting import effort, figures, progress
+from toolchain.reporting import curves, effort, figures, trust
 from toolchain.reporting.drawing import draw_cell, draw_decoder
 from toolchain.reporting.markup import card, genotype_line, section, swatch
 from toolchain.reporting.series import Cost, Series, all_costs, covered, objectives, references
 from toolchain.reporting.standalone import Figures, standalone_page
-from toolchain.reporting.tables import best_genotypes, configuration
+from toolchain.reporting.tables import best_genotypes, settings_table
 from toolchain.search.pareto import knee
-from toolchain.search.run import TrialRecord, TrialState
+from toolchain.search.trial import Trial, TrialState
 
 DRAWN = 4
 
@@ -36,10 +36,11 @@ class Page:
             self._header(),
             self._fronts(),
             self._progress(),
+            self._trust(),
             self._effort(),
             *map(self._run, self._series),
             best_genotypes(self._series, self._costs),
-            configuration(self._series),
+            settings_table(self._series),
         ]
         return standalone_page(self._title, sections, self._figures)
 
@@ -64,9 +65,8 @@ class Page:
         )
 
     def _facts(self, one: Series) -> str:
-        share = covered(
-            one.measured(self._costs), self._costs, references(self._series, self._costs)
-        )
+        largest = references(self._series, self._costs)
+        share = covered(one.front(self._costs), self._costs, largest)
         facts = {
             "Best score": "–" if one.best_score is None else f"{one.best_score:.3f}",
             "Trials": f"{len(one.trials):,}",
@@ -74,6 +74,8 @@ class Page:
             "Hypervolume": f"{share:.4f}",
             "Evaluation": _duration(one.hours),
         }
+        if again := sum(trial.search_score is not None for trial in one.run.finalists):
+            facts["Scored again"] = f"{again}"
         counts = Counter(trial.state for trial in one.trials)
         states = ", ".join(f"{counts[state]:,} {state}" for state in TrialState if counts[state])
         items = "".join(
@@ -103,35 +105,36 @@ class Page:
             return section("Pareto fronts", "No trial has a score yet.", "")
         return section(
             "Pareto fronts",
-            "A line joins the trials that no other trial of the run beats in both score and cost; "
-            "faint points are all the others. Click a point to copy its genotype.",
+            "A line joins the trials that no other trial of the run beats in both score and cost, "
+            "among those that were scored again after a longer training if any were; faint points "
+            "are all trials with their scores of the search. Click a point to copy its genotype.",
             self._compared(f'<div class="grid">{plots}</div>'),
         )
 
     def _progress(self) -> str:
         if not self._scored:
             return ""
-        axes = progress.axes(self._scored)
+        axes = curves.axes(self._scored)
         rewards = "".join(
             self._figures.place(
                 f"Best reward so far (line) and mean reward (dots), over {axis.name}",
-                progress.reward_so_far(self._scored, axis),
+                curves.reward_so_far(self._scored, axis),
             )
             for axis in axes
         )
         volumes = "".join(
             self._figures.place(
                 f"Hypervolume over {axis.name}",
-                progress.hypervolume(self._scored, self._costs, axis),
+                curves.hypervolume(self._scored, self._costs, axis),
             )
             for axis in axes
         )
-        boxes = self._figures.place("Score over the iterations", progress.score_boxes(self._scored))
+        boxes = self._figures.place("Score over the iterations", curves.score_boxes(self._scored))
         largest = references(self._scored, self._costs)
         limits = [cost.amount(top) for cost, top in zip(self._costs, largest, strict=True)]
         return section(
             "Progress",
-            f"The mean reward is of the last {progress.LAST} trials. {self._reward_warning}"
+            f"The mean reward is of the last {curves.LAST} trials. {self._reward_warning}"
             "The hypervolume is the share that a run's trials dominate of the box from score 0 to "
             f"1 and from cost 0 to the largest of any trial here: {', '.join(limits)}.",
             self._compared(f'<div class="grid">{rewards}{volumes}</div>{boxes}'),
@@ -145,8 +148,55 @@ class Page:
     def _reward_warning(self) -> str:
         """Say that rewards do not compare, where runs weigh costs differently."""
         names = ("objectives", "combination", "parts", "file")
-        goals = {str([one.run.configuration.get(name) for name in names]) for one in self._scored}
+        goals = {str([one.run.document.get(name) for name in names]) for one in self._scored}
         return "Rewards of runs with other objectives do not compare. " if len(goals) > 1 else ""
+
+    def _trust(self) -> str:
+        """Write what more training says of the scores, as far as anybody has tried."""
+        content = "".join(
+            self._agreement(*arguments)
+            for arguments in (
+                (
+                    trust.ranking_pairs,
+                    "Score of the search",
+                    "Score after a longer training",
+                    "Trained longer by nastool rank, half of them the best, half drawn at random, "
+                    "on images that the search has not touched.",
+                ),
+                (
+                    trust.stage_pairs,
+                    "Score after stage 0",
+                    "Score of the search",
+                    "Candidates are stopped after stage 0 where a finished one beats them at their "
+                    "cost. These went on; those that were stopped have no other score.",
+                ),
+            )
+        )
+        if not content:
+            return ""
+        without = [one.name for one in self._scored if one.timed and one.run.ranking is None]
+        advice = f" nastool rank has not been run on {', '.join(without)}." if without else ""
+        return section("Could the scores be trusted?", advice.strip(), content)
+
+    def _agreement(
+        self, pairs_of: Callable[[Series], list[trust.Pair]], early: str, late: str, text: str
+    ) -> str:
+        known = [one for one in self._series if pairs_of(one)]
+        if not known:
+            return ""
+        pairs = [pairs_of(one) for one in known]
+        subject = f"the {early[0].lower()}{early[1:]}"
+        words = "".join(
+            f'<p class="soft">{swatch(one)}<b>{escape(one.name)}.</b> '
+            f"{escape(trust.words(some, subject))}</p>"
+            for one, some in zip(known, pairs, strict=True)
+        )
+        plot = self._figures.place(
+            f"{late} against {early[0].lower()}{early[1:]}",
+            trust.agreement(known, pairs, early, late),
+        )
+        note = card(f"<h3>{early}</h3><p>{text}</p>{words}")
+        return self._compared(f'<div class="grid wide">{plot}{note}</div>')
 
     def _effort(self) -> str:
         trained = [one for one in self._series if one.timed and effort.mean_phases(one)]
@@ -157,28 +207,11 @@ class Page:
                 effort.phase_bars(trained),
                 "" if len(trained) > 3 else "low",
             )
-        judged = [one for one in self._series if effort.ranked(one)]
-        ranking = ""
-        if judged:
-            words = "".join(
-                f'<p class="soft">{swatch(one)}<b>{escape(one.name)}.</b> '
-                f"{escape(effort.ranking_words(one))}</p>"
-                for one in judged
-            )
-            figure = effort.early_against_final(judged)
-            plot = self._figures.place("Final score against score after stage 0", figure)
-            explanation = (
-                "The early stop ends a candidate by its score after stage 0. These are the "
-                "candidates that went on; those that were stopped have no other score, so the "
-                "correlation is of the upper part alone."
-            )
-            note = card(f"<h3>How well the early stop chooses</h3><p>{explanation}</p>{words}")
-            ranking = self._compared(f'<div class="grid wide">{plot}{note}</div>')
         return section(
             "Where the time went",
             "Seconds are those of one worker. A candidate that computes the same as an earlier one "
-            "takes over its result; one over a budget is rejected untrained.",
-            f"{effort.endings(self._series)}{bars}{ranking}",
+            "takes over its result; one over a budget is not trained.",
+            f"{effort.endings(self._series)}{bars}",
         )
 
     def _run(self, one: Series) -> str:
@@ -186,11 +219,7 @@ class Page:
             self._figures.place(f"Score against {cost.name}", figures.score_against_cost(one, cost))
             for cost in one.costs
         )
-        hollow = " Hollow: stopped early, scored after stage 0."
-        legend = (
-            '<div class="scale">first trial<i class="trials"></i>last trial.'
-            f"{hollow if any(trial.stopped for trial in one.scored) else ''}</div>"
-        )
+        legend = '<div class="scale">first trial<i class="trials"></i>last trial.</div>'
         shares = self._figures.place(
             "Operations sampled, % of all drawn", figures.operation_shares(one), "tall"
         )
@@ -232,7 +261,7 @@ def _duration(hours: float) -> str:
     return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
 
 
-def _drawing(one: Series, trial: TrialRecord, tag: str) -> str:
+def _drawing(one: Series, trial: Trial, tag: str) -> str:
     genotype = Genotype.parse(trial.genotype)
     measured = [(cost, cost.of(trial)) for cost in one.costs]
     costs = ", ".join(cost.amount(value) for cost, value in measured if value is not None)

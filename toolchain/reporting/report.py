@@ -46,7 +46,7 @@ def write_report(
                 "trials": len(one.trials),
                 "best_score": one.best_score,
                 "front_size": len(one.front(costs)),
-                "hypervolume": covered(one.measured(costs), costs, largest),
+                "hypervolume": covered(one.front(costs), costs, largest),
             }
             for one in series
         ],

@@ -8,7 +8,8 @@ import numpy as np
 
 from export.errors import UsageError
 from toolchain.search.pareto import hypervolume, pareto_front
-from toolchain.search.run import Run, TrialRecord
+from toolchain.search.run import Run
+from toolchain.search.trial import Trial
 
 COLOURS = 6
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
@@ -57,7 +58,7 @@ class Cost:
         """Write a shown value in a sentence."""
         return f"{value:.{self.digits}f} {self.unit} {self.name}"
 
-    def of(self, trial: TrialRecord) -> float | None:
+    def of(self, trial: Trial) -> float | None:
         """Return the shown value, or None where it was not measured."""
         stored = trial.costs.get(f"latency:{self.table}" if self.table else self.kind.lower())
         return stored / self.scale if stored else None
@@ -87,12 +88,12 @@ class Series:
         return "dash" if self.position // COLOURS % 2 else "solid"
 
     @property
-    def trials(self) -> list[TrialRecord]:
+    def trials(self) -> list[Trial]:
         """All trials, in the order in which they were drawn."""
         return self.run.trials
 
     @cached_property
-    def scored(self) -> list[TrialRecord]:
+    def scored(self) -> list[Trial]:
         """The trials that have a score."""
         return [trial for trial in self.run.trials if trial.score is not None]
 
@@ -127,13 +128,14 @@ class Series:
         ]
         return [cost for cost in known if any(cost.of(trial) for trial in self.scored)]
 
-    def measured(self, costs: Sequence[Cost]) -> list[TrialRecord]:
+    def measured(self, costs: Sequence[Cost]) -> list[Trial]:
         """Return the scored trials for which all these costs are known."""
         return [t for t in self.scored if all(cost.of(t) is not None for cost in costs)]
 
-    def front(self, costs: Sequence[Cost]) -> list[TrialRecord]:
-        """Return the Pareto front of score and these costs, the best score first."""
-        return pareto_front(self.measured(costs), objectives(costs))
+    def front(self, costs: Sequence[Cost]) -> list[Trial]:
+        """Return the Pareto front of score and these costs of the finalists, best score first."""
+        known = [t for t in self.run.finalists if all(cost.of(t) is not None for cost in costs)]
+        return pareto_front(known, objectives(costs))
 
 
 def objectives(costs: Sequence[Cost]) -> list[str]:
@@ -151,8 +153,8 @@ def chosen_costs(series: Sequence[Series], names: Sequence[str] | None) -> list[
 
     Args:
         series: the runs; only a cost that all that have a score have can be compared.
-        names: objectives such as ``["score", "latency"]``; by default score and
-            latency where all runs have it from one table, else parameters and FLOPs.
+        names: objectives such as ``["score", "latency"]``; by default score and latency on all
+            tables that all runs have, else parameters and FLOPs.
 
     Raises:
         UsageError: an objective is unknown, not all runs have it, or it names several tables.
@@ -160,7 +162,7 @@ def chosen_costs(series: Sequence[Series], names: Sequence[str] | None) -> list[
     scored = [one for one in series if one.scored]
     common = [cost for cost in all_costs(scored) if all(cost in one.costs for one in scored)]
     if names is None:
-        return [cost for cost in common if cost.table][:1] or common
+        return [cost for cost in common if cost.table] or common
     found = []
     for name in names:
         matches = [c for c in common if name in (c.objective, c.kind.lower())]
@@ -176,9 +178,7 @@ def references(series: Sequence[Series], costs: Sequence[Cost]) -> list[float]:
     return [max(cost.of(t) or 0 for one in series for t in one.scored) for cost in costs]
 
 
-def covered(
-    trials: Sequence[TrialRecord], costs: Sequence[Cost], largest: Sequence[float]
-) -> float:
+def covered(trials: Sequence[Trial], costs: Sequence[Cost], largest: Sequence[float]) -> float:
     """Return the hypervolume of trials as a share, 0 to 1, of the box of all possible values.
 
     The box reaches from score 0 to score 1 and from cost 0 to ``largest``. Source: Zitzler and
@@ -195,8 +195,8 @@ def history(
 ) -> Iterator[tuple[int, float, float]]:
     """Yield (trials so far, hours of evaluation so far, hypervolume as of `covered`)."""
     # Only the front so far and the trials since then can be on the front: history stays cheap.
-    front: list[TrialRecord] = []
-    new: list[TrialRecord] = []
+    front: list[Trial] = []
+    new: list[Trial] = []
     measured = {trial.id for trial in series.measured(costs)}
     seconds = 0.0
     step = max(1, len(series.trials) // HISTORY_POINTS)

@@ -8,7 +8,7 @@ from typing import Any
 from toolchain.reporting.logs import UNKNOWN_ENCODER
 from toolchain.reporting.markup import genotype_line, section, swatch
 from toolchain.reporting.series import Cost, Series, all_costs
-from toolchain.search.run import TrialRecord
+from toolchain.search.trial import Trial
 
 BEST = 20
 
@@ -16,10 +16,12 @@ BEST = 20
 def best_genotypes(series: Sequence[Series], costs: Sequence[Cost]) -> str:
     """Make the sortable table of the highest scores of each run and its front of these costs."""
     shown = all_costs(series)
-    chosen: list[tuple[Series, TrialRecord, bool]] = []
+    chosen: list[tuple[Series, Trial, bool]] = []
     for one in series:
         front = {trial.id for trial in one.front(costs)}
-        ranked = sorted(one.scored, key=lambda trial: -(trial.score or 0))
+        again = {trial.id: trial for trial in one.run.finalists}
+        everything = [again.get(trial.id, trial) for trial in one.scored]
+        ranked = sorted(everything, key=lambda trial: -(trial.score or 0))
         chosen += [
             (one, trial, trial.id in front)
             for place, trial in enumerate(ranked)
@@ -34,6 +36,7 @@ def best_genotypes(series: Sequence[Series], costs: Sequence[Cost]) -> str:
         name
         for name in rows[0]
         if (name != "Run" or len(series) > 1)
+        and (name != "Of the search" or any(t.search_score is not None for _, t, _ in chosen))
         and (name != "Encoder" or any(trial.encoder != UNKNOWN_ENCODER for _, trial, _ in chosen))
     ]
     heads = "".join(map(_heading, columns))
@@ -44,16 +47,17 @@ def best_genotypes(series: Sequence[Series], costs: Sequence[Cost]) -> str:
     )
     return section(
         "Best genotypes",
-        f"The {BEST} highest scores of each run and its whole front. Click a heading to sort.",
+        f"The {BEST} highest scores of each run and its whole front. Click a heading to sort. "
+        "Where a trial was scored again after a longer training, that score counts.",
         '<div class="card scroll"><table id="genotypes">'
         f'<thead><tr>{heads}<th class="text">Genotype</th></tr></thead>'
         f"<tbody>{body}</tbody></table></div>",
     )
 
 
-def configuration(series: Sequence[Series]) -> str:
+def settings_table(series: Sequence[Series]) -> str:
     """Make the table of all settings, a column for each run; those that differ are bold."""
-    flat = [dict(_flat(one.run.configuration)) for one in series]
+    flat = [dict(_flat(one.run.document)) for one in series]
     rows = []
     for key in dict.fromkeys(key for one in flat for key in one):
         values = [one.get(key, "") for one in flat]
@@ -62,7 +66,7 @@ def configuration(series: Sequence[Series]) -> str:
         rows.append(f'<tr><td class="text">{escape(key)}</td>{cells}</tr>')
     heads = "".join(f'<th class="text">{swatch(one)}{escape(one.name)}</th>' for one in series)
     return section(
-        "Configuration",
+        "Settings",
         "",
         '<details class="card"><summary>All settings</summary><div class="scroll"><table>'
         f'<thead><tr><th class="text">Setting</th>{heads}</tr></thead>'
@@ -70,9 +74,7 @@ def configuration(series: Sequence[Series]) -> str:
     )
 
 
-def _cells(
-    one: Series, trial: TrialRecord, on_front: bool, costs: Sequence[Cost]
-) -> dict[str, str]:
+def _cells(one: Series, trial: Trial, on_front: bool, costs: Sequence[Cost]) -> dict[str, str]:
     name = escape(one.name)
     return {
         "Run": f'<td class="text" data-value="{name}">{swatch(one)}'
@@ -80,6 +82,7 @@ def _cells(
         "Encoder": f'<td class="text" data-value="{trial.encoder}">{trial.encoder}</td>',
         "Trial": _number(trial.id, 0),
         "Score": _number(trial.score, 3),
+        "Of the search": _number(trial.search_score, 3),
         "Reward": _number(trial.reward, 3),
         **{cost.column: _number(cost.of(trial), cost.digits) for cost in costs},
         "Front": f'<td data-value="{int(on_front)}">{"●" if on_front else ""}</td>',

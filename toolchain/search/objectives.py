@@ -1,8 +1,8 @@
-"""What the search pays for: objectives (targets that weigh) and budgets (limits that reject)."""
+"""What a search pays for: objectives that weigh, budgets that reject, and the reward."""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,7 +21,8 @@ _SCALES = {
 }
 
 Costs = Mapping[str, float]
-"""Costs of a candidate: ``parameters``, ``flops``, and ``latency:TABLE`` (ms) for each table."""
+"""Costs of a candidate: ``parameters``, ``flops``, ``decoder_flops``, and for each table
+``latency:TABLE``, in ms."""
 
 
 def parse_amount(quantity: str, text: str) -> float:
@@ -36,7 +37,7 @@ def parse_amount(quantity: str, text: str) -> float:
         value = float(match[1]) * scales[match[2]] if match else math.nan
     except (KeyError, ValueError):
         value = math.nan
-    if math.isnan(value):
+    if not math.isfinite(value):
         units = ", ".join(unit or "no unit" for unit in scales)
         raise UsageError(f"{text!r} is not an amount of {quantity}; its unit is one of {units}")
     if value <= 0:
@@ -104,7 +105,7 @@ class Objective:
             exponent, weight = float(parts[2]), float(parts[3]) if parts[3:] else 1.0
         except ValueError:
             raise UsageError(f"objective {text!r}: exponent and weight are numbers") from None
-        if exponent >= 0 or weight <= 0:
+        if not (-math.inf < exponent < 0 and 0 < weight < math.inf):
             raise UsageError(f"objective {text!r}: the exponent is below 0, the weight above 0")
         return cls(quantity, table, target, exponent, weight)
 
@@ -134,9 +135,57 @@ class Budget:
         quantity, table = _parse_quantity(quantity_text)
         return cls(quantity, table, parse_amount(quantity, limit))
 
-    def exceeded(self, costs: Costs) -> str | None:
-        """Say how a candidate is over the limit, or return None."""
+    def excess(self, costs: Costs) -> float:
+        """Return by what share of the limit a candidate is over it; 0 or less: it is not."""
+        return cost_of(costs, self.quantity, self.table) / self.limit - 1
+
+    def complaint(self, costs: Costs) -> str:
+        """Say that a candidate is over the limit."""
         cost = cost_of(costs, self.quantity, self.table)
-        if cost <= self.limit:
-            return None
         return f"{self.quantity} {cost:.4g} is over the budget of {self.limit:.4g}"
+
+
+FLOPS_FLOOR = 0.6e9 / 512**2
+"""FLOPs of a decoder for each pixel of the image: 0.6 G at 512 x 512."""
+SCORE_FLOOR = 0.25
+
+
+@dataclass(frozen=True)
+class Reward:
+    """Score times the combined cost factors.
+
+    A factor over 1 pays for being cheap. Without bounds searches collapse to networks that are
+    cheap because they do nothing (Lyu et al., 2023), so the factors end at ``bonus_limit``, and at
+    1 for a network whose decoder *and* score are under their floors. The encoder does not count
+    for the floor: it costs the same however little the decoder does.
+
+    Attributes:
+        objectives: each gives a factor; none: the reward is the score.
+        combination: "product" (Tan et al., "MnasNet", CVPR 2019) or "mean" (weighted; Lyu et al.,
+            2023).
+        bonus_limit: the largest factor; None: there is none, as in the published logs.
+        flops_floor: of the decoder's FLOPs; None: there is none.
+    """
+
+    objectives: Sequence[Objective] = ()
+    combination: str = "product"
+    bonus_limit: float | None = None
+    flops_floor: float | None = None
+
+    def __call__(self, score: float, costs: Costs) -> float:
+        """Return the reward of a score (0..1) at these costs."""
+        if not self.objectives:
+            return score
+        limit = self._limit(score, costs)
+        factors = [min(objective.factor(costs), limit) for objective in self.objectives]
+        if self.combination == "product":
+            return score * min(math.prod(factors), limit)
+        weights = [objective.weight for objective in self.objectives]
+        mean = sum(w * f for w, f in zip(weights, factors, strict=True)) / sum(weights)
+        return score * mean
+
+    def _limit(self, score: float, costs: Costs) -> float:
+        floor = self.flops_floor or 0.0
+        if costs["decoder_flops"] < floor and score < SCORE_FLOOR:
+            return 1.0
+        return math.inf if self.bonus_limit is None else self.bonus_limit

@@ -5,36 +5,55 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.errors import UsageError
-from toolchain.search.objectives import QUANTITIES, cost_of
-from toolchain.search.run import TrialRecord
+from toolchain.search.objectives import QUANTITIES, Costs, cost_of
+from toolchain.search.trial import Trial
 
 
-def objective_values(trial: TrialRecord, objectives: Sequence[str]) -> list[float]:
+def cost_values(costs: Costs, names: Sequence[str]) -> list[float]:
+    """Look up costs by name.
+
+    Args:
+        costs: of a candidate.
+        names: ``params``, ``flops``, ``latency`` (of the slowest table), ``latency@TABLE``.
+
+    Raises:
+        UsageError: a name is unknown, or was not part of the run.
+    """
+    values = []
+    for text in names:
+        name, _, table = text.partition("@")
+        if name not in QUANTITIES:
+            raise UsageError(f"objective {text!r} is none of score, params, flops, latency")
+        values.append(cost_of(costs, QUANTITIES[name], table or None))
+    return values
+
+
+def front_costs(tables: Sequence[str]) -> list[str]:
+    """Name the costs that a front is of where nobody says otherwise.
+
+    Latency where there are tables, on each of them; parameters and FLOPs elsewhere.
+    """
+    if len(tables) == 1:
+        return ["latency"]
+    return [f"latency@{table}" for table in tables] or ["params", "flops"]
+
+
+def default_objectives(trials: Sequence[Trial]) -> list[str]:
+    """Name the objectives of a front of these trials: score against `front_costs`."""
+    return ["score", *front_costs(list(dict.fromkeys(t for x in trials for t in x.latency_ms)))]
+
+
+def objective_values(trial: Trial, objectives: Sequence[str]) -> list[float]:
     """Return a trial's objectives as numbers to minimise.
 
     Args:
         trial: a trial with a score.
-        objectives: ``score`` (maximised), ``params``, ``flops``, ``latency``, ``latency@TABLE``.
-
-    Raises:
-        UsageError: an objective is unknown, or was not part of the run.
+        objectives: ``score`` (maximised), and costs as of `cost_values`.
     """
-    values = []
-    for objective in objectives:
-        if objective == "score":
-            values.append(-(trial.score or 0.0))
-            continue
-        name, _, table = objective.partition("@")
-        if name not in QUANTITIES:
-            raise UsageError(f"objective {objective!r} is none of score, params, flops, latency")
-        values.append(cost_of(trial.costs, QUANTITIES[name], table or None))
-    return values
-
-
-def default_objectives(trials: Sequence[TrialRecord]) -> list[str]:
-    """Score against latency where the run has a table, against parameters and FLOPs elsewhere."""
-    with_latency = any(trial.latency_ms for trial in trials)
-    return ["score", "latency"] if with_latency else ["score", "params", "flops"]
+    return [
+        -(trial.score or 0.0) if name == "score" else cost_values(trial.costs, [name])[0]
+        for name in objectives
+    ]
 
 
 def non_dominated(points: np.ndarray) -> np.ndarray:
@@ -51,7 +70,7 @@ def non_dominated(points: np.ndarray) -> np.ndarray:
     return keep
 
 
-def pareto_front(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+def pareto_front(trials: Sequence[Trial], objectives: Sequence[str]) -> list[Trial]:
     """Return the trials that no other dominates, best score first."""
     scored = [trial for trial in trials if trial.score is not None]
     if not scored:
@@ -61,7 +80,7 @@ def pareto_front(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> li
     return sorted(front, key=lambda trial: -(trial.score or 0.0))
 
 
-def knee(front: Sequence[TrialRecord], objectives: Sequence[str]) -> TrialRecord:
+def knee(front: Sequence[Trial], objectives: Sequence[str]) -> Trial:
     """Return the trial of a front nearest to the ideal, each objective scaled to 0..1."""
     points = np.array([objective_values(trial, objectives) for trial in front])
     low, high = points.min(0), points.max(0)

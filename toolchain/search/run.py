@@ -1,163 +1,144 @@
-"""A run folder: the study's database, the configuration, and reading them back as records."""
+"""A run folder, read back: its settings, its trials, and the candidates that it ends in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from optuna.trial import FrozenTrial
+from pydantic import ValidationError
+
 from export.errors import DataError, UsageError
 from export.files import read_json
-from toolchain.search.storage import FACTS, STUDY, is_missing, opened, shown, storage_url
+from toolchain.search.pareto import default_objectives, knee, pareto_front
+from toolchain.search.storage import CANDIDATE, read_study, storage_url
+from toolchain.search.trial import Trial, TrialState
+from toolchain.settings.base import FILE_NAME, read_record
+from toolchain.settings.search_settings import SearchSettings
 
-CONFIGURATION = "config.json"
-
-
-class TrialState(StrEnum):
-    """How a candidate ended."""
-
-    COMPLETE = "complete"
-    REUSED = "reused"  # an earlier candidate computes the same: its result was copied
-    PRUNED = "pruned"  # over a budget, never trained
-    FAILED = "failed"  # its training ended without a score
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One candidate of a search.
-
-    Attributes:
-        id: its number in the run.
-        genotype: published text.
-        canonical: text that equal candidates share.
-        score: mean F1 of the searched parts, 0..1; None unless complete or reused.
-        reward: score after costs.
-        parameters: of the network as it runs, encoder included.
-        flops: likewise, 2 x MAC, at the deployment size.
-        latency_ms: predicted median, by latency table.
-        seconds: spent on the evaluation.
-        split: seconds by phase.
-        stage0_score: after stage 0, where a hopeless candidate could have been stopped.
-        stopped: it was, and ``score`` is ``stage0_score``.
-        failure: kind of failure, see `Failure`.
-        reason: why it failed or was rejected.
-        order: how many trials had ended before.
-        finished_at: Unix time.
-    """
-
-    id: int
-    genotype: str
-    canonical: str
-    encoder: str
-    state: TrialState
-    score: float | None
-    reward: float | None
-    parameters: int
-    flops: int
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    split: dict[str, float] = field(default_factory=dict)
-    stage0_score: float | None = None
-    stopped: bool = False
-    failure: str | None = None
-    reason: str | None = None
-    order: int = 0
-    finished_at: float | None = None
-
-    @property
-    def costs(self) -> dict[str, float]:
-        """The costs in the form that objectives and budgets read."""
-        return named_costs(self.parameters, self.flops, self.latency_ms)
-
-
-def named_costs(parameters: int, flops: int, latency_ms: dict[str, float]) -> dict[str, float]:
-    """Name the costs of a candidate as objectives and budgets read them."""
-    latencies = {f"latency:{table}": ms for table, ms in latency_ms.items()}
-    return {"parameters": parameters, "flops": flops, **latencies}
+RANKING = "rank.json"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A search's folder, read back."""
+    """A search, read back.
+
+    Attributes:
+        path: its folder, or a published log.
+        document: its settings, as they are shown.
+        trials: in the order of their numbers, with the scores of the search.
+        finalists: the trials that it ends in; see `finalists`.
+        ranking: what `nastool rank` has found, if it has.
+    """
 
     path: Path
-    configuration: dict[str, Any]
-    trials: list[TrialRecord]
+    document: Mapping[str, Any]
+    trials: list[Trial]
+    finalists: list[Trial]
+    ranking: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a run folder.
 
         Raises:
-            DataError: the folder is not a run.
+            DataError: the folder is not a run, or one of another version.
         """
         path = Path(path)
-        if not (path / CONFIGURATION).is_file():
-            raise DataError(path, f"is not a run folder (it has no {CONFIGURATION})")
-        configuration = read_json(path / CONFIGURATION)
-        return cls(path, configuration, read_trials(storage_url(path, configuration["storage"])))
+        if not (path / FILE_NAME).is_file():
+            raise DataError(path, f"is not a run folder (it has no {FILE_NAME})")
+        document, _ = read_record(path / FILE_NAME)
+        trials, rescored = read_study(storage_url(path, document.get("storage")))
+        records = [read_trial(trial) for trial in trials]
+        ranking = read_json(path / RANKING) if (path / RANKING).is_file() else None
+        return cls(path, document, records, finalists(records, rescored), ranking)
 
+    @property
+    def settings(self) -> SearchSettings:
+        """The settings of the search.
 
-def read_trials(url: str) -> list[TrialRecord]:
-    """Read the finished trials of a study, in the order of their numbers.
-
-    Raises:
-        DataError: there is no readable study.
-    """
-    import optuna
-
-    if is_missing(url):
-        raise DataError(shown(url), "does not exist: the search has not begun")
-    with opened(url) as storage:
+        Raises:
+            DataError: the file does not hold those of a search.
+        """
         try:
-            study = optuna.load_study(study_name=STUDY, storage=storage)
-        except KeyError:
-            raise DataError(shown(url), "holds no search") from None
-        trials = study.get_trials(deepcopy=False)
-    return [record(trial) for trial in trials if trial.state.is_finished()]
+            return SearchSettings(**self.document)
+        except (ValidationError, TypeError):
+            raise DataError(
+                self.path / FILE_NAME, "does not hold the settings of a search"
+            ) from None
 
 
-def record(trial: Any) -> TrialRecord:
-    """Make a record of a finished Optuna trial."""
-    facts = trial.user_attrs[FACTS]
-    ended = {"finished_at": trial.datetime_complete.timestamp()}
-    return TrialRecord(id=trial.number, **ended | facts | {"state": TrialState(facts["state"])})
+def read_trial(stored: FrozenTrial) -> Trial:
+    """Make a record of a finished trial of a study."""
+    known = stored.user_attrs[CANDIDATE]
+    return Trial(**known | {"state": TrialState(known["state"])})
 
 
-def pick(path: str | Path, which: str) -> list[TrialRecord]:
+def finalists(trials: Sequence[Trial], rescored: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
+    """Return the trials that best, knee and front are chosen among.
+
+    Those that were scored again after a longer training, with that score and its reward: a score of
+    the search is that of a lucky one among many. Where there are none, all that have a score.
+    """
+    scored = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    again = [
+        replace(
+            trial,
+            search_score=trial.score,
+            score=rescored[trial.id]["score"],
+            reward=rescored[trial.id]["reward"],
+        )
+        for trial in scored
+        if trial.id in rescored
+    ]
+    return again or scored
+
+
+def worth_rescoring(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """Choose the candidates to score again: the front, what is a front without it, and so on.
+
+    Within one front the highest reward comes first.
+    """
+    left = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    chosen: list[Trial] = []
+    while left and len(chosen) < count:
+        front = pareto_front(left, default_objectives(left))
+        chosen += sorted(front, key=reward_of, reverse=True)
+        taken = {trial.id for trial in front}
+        left = [trial for trial in left if trial.id not in taken]
+    return chosen[:count]
+
+
+def pick(path: str | Path, which: str) -> list[Trial]:
     """Choose candidates of a run.
 
     Args:
         path: the run folder.
-        which: "best" (highest reward), "knee" or "pareto" (of the front of score and the run's
-            costs), or a trial's number.
+        which: "best" (highest reward), "knee" or "pareto" (of the front of score and costs) of the
+            `finalists`, or a trial's number.
 
     Raises:
         UsageError: there is no such candidate.
     """
-    from toolchain.search.pareto import default_objectives, knee, pareto_front
-
-    trials = [trial for trial in Run.load(path).trials if trial.score is not None]
-    if not trials:
+    run = Run.load(path)
+    if not run.finalists:
         raise UsageError(f"{path}: the run has no complete candidate yet")
+    objectives = default_objectives(run.finalists)
     if which == "best":
-        return [max(trials, key=_reward)]
-    objectives = default_objectives(trials)
+        return [max(run.finalists, key=reward_of)]
     if which == "knee":
-        return [knee(pareto_front(trials, objectives), objectives)]
+        return [knee(pareto_front(run.finalists, objectives), objectives)]
     if which == "pareto":
-        return pareto_front(trials, objectives)
-    return [_by_number(trials, which)]
-
-
-def _reward(trial: TrialRecord) -> float:
-    return trial.reward or 0.0
-
-
-def _by_number(trials: Sequence[TrialRecord], which: str) -> TrialRecord:
-    for trial in trials:
-        if str(trial.id) == which:
-            return trial
+        return pareto_front(run.finalists, objectives)
+    for trial in run.trials:
+        if str(trial.id) == which and trial.state is not TrialState.INFEASIBLE:
+            return [trial]
     raise UsageError(
-        f"--pick is best, knee, pareto or the number of a complete trial, not {which!r}"
+        f"--pick is best, knee, pareto or the number of a trial that is no infeasible one, "
+        f"not {which!r}"
     )
+
+
+def reward_of(trial: Trial) -> float:
+    """Return a trial's reward, 0 where it has none."""
+    return trial.reward or 0.0

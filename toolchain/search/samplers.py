@@ -7,25 +7,32 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from export.errors import UsageError
-from toolchain.search.ledger import ending_order
-from toolchain.search.policy_gradient import PolicyGradient, PolicySettings, trial_seed
+from toolchain.search.controller import PolicyGradient, PolicySettings, trial_seed
 from toolchain.search.space import SearchSpace
+from toolchain.search.storage import CANDIDATE, ended
+from toolchain.search.trial import TrialState
+
+LOG_PROBABILITY = "log_probability"
+"""Attribute of a trial: that of its decisions under the policy that drew them."""
+RESTLESS = 20
+"""After so many draws in a row that were known already, the temperature is twice as high."""
 
 
 class ControllerSampler(BaseSampler):
     """Samples from the policy-gradient controller, which learns from the study's trials.
 
     Nothing but the study is stored: a fresh sampler reads the finished trials in the order in which
-    they finished and arrives at the same policy.
+    they finished and arrives at the same policy. All of them teach: one over a budget by how far it
+    is over, one that was stopped by the reward that it could expect.
     """
 
     def __init__(self, space: SearchSpace, settings: PolicySettings, seed: int):
         self._space = space
         self._policy = PolicyGradient(list(space.options.values()), settings, seed)
         self._learned: set[int] = set()
+        self._reused_in_a_row = 0
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -37,19 +44,43 @@ class ControllerSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Learn from what has finished since the last call, then draw."""
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        new = [done for done in trials if done.number not in self._learned]
-        for done in sorted(new, key=ending_order):
-            assert done.value is not None
-            self._policy.learn([done.params[place] for place in self._space.options], done.value)
-            self._learned.add(done.number)
-        return dict(zip(self._space.options, self._policy.draw(trial.number), strict=True))
+        for done in ended(study.get_trials(deepcopy=False)):
+            if done.number not in self._learned:
+                self._learn(done)
+        temperature = 1 + self._reused_in_a_row / RESTLESS
+        actions, log_probability = self._policy.draw(trial.number, temperature)
+        # As Optuna's own samplers note things; the study stores it with the trial.
+        study._storage.set_trial_system_attr(trial._trial_id, LOG_PROBABILITY, log_probability)
+        return dict(zip(self._space.options, actions, strict=True))
+
+    def _learn(self, done: FrozenTrial) -> None:
+        self._learned.add(done.number)
+        reused = done.user_attrs[CANDIDATE]["state"] == TrialState.REUSED
+        self._reused_in_a_row = self._reused_in_a_row + 1 if reused else 0
+        if (reward := lesson(done)) is not None:
+            actions = [done.params[place] for place in self._space.options]
+            self._policy.learn(actions, reward, done.system_attrs[LOG_PROBABILITY])
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
         """Nothing is left to draw alone."""
         raise AssertionError(f"{name} is not a decision of the search space")
+
+
+def lesson(trial: FrozenTrial) -> float | None:
+    """Return what a finished trial teaches as a reward; None: nothing, since it failed.
+
+    A trial over a budget teaches a reward below that of any network: minus the share by which it is
+    over, at most 1.
+    """
+    if trial.value is not None:
+        return trial.value
+    if trial.constraints:
+        return -min(max(trial.constraints.values()), 1.0)
+    if trial.intermediate_values:
+        return trial.intermediate_values[trial.last_step]
+    return None
 
 
 SamplerOfTrial = Callable[[int], BaseSampler]
@@ -76,14 +107,9 @@ ALGORITHMS: dict[str, Callable[[SearchSpace, int], SamplerOfTrial]] = {
 
 
 def make_sampler(algorithm: str, space: SearchSpace, seed: int) -> SamplerOfTrial:
-    """Make the sampler of an algorithm.
+    """Make the sampler of an algorithm, one of `ALGORITHMS`.
 
     What it draws for a trial follows from the seed, the trial's number and the trials that have
     finished, so that an interrupted search goes on as if nothing had happened.
-
-    Raises:
-        UsageError: there is no algorithm of that name.
     """
-    if algorithm not in ALGORITHMS:
-        raise UsageError(f"no algorithm is named {algorithm!r}; there are {', '.join(ALGORITHMS)}")
     return ALGORITHMS[algorithm](space, seed)

@@ -1,288 +1,346 @@
-"""The loop: ask for a candidate, look it up, cost it, have it judged, store it."""
+"""The loop: draw a candidate, look it up, cost it, screen it, have it evaluated, store it."""
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 
-from export.errors import DataError, GateError, UsageError
+from export.errors import GateError, UsageError
 from toolchain.blueprint import blueprint
 from toolchain.costs import count
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
+from toolchain.profiling.costing import load_tables
 from toolchain.profiling.table import LatencyTable
-from toolchain.search.candidate import Candidate, CandidateError, Evaluation, Outcome
-from toolchain.search.configuration import SearchConfiguration
-from toolchain.search.early_stop import RunningRecord
-from toolchain.search.executors import Executor
-from toolchain.search.ledger import Ledger
-from toolchain.search.objectives import Budget, Objective, cost_of
-from toolchain.search.reward import Reward
-from toolchain.search.run import TrialRecord, TrialState, named_costs, record
+from toolchain.search.executors import CandidateResult, Executor
+from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward, cost_of
+from toolchain.search.pareto import front_costs
+from toolchain.search.pruner import Pruner
+from toolchain.search.run import finalists, read_trial, worth_rescoring
 from toolchain.search.samplers import make_sampler
 from toolchain.search.space import SearchSpace
-from toolchain.search.storage import storage_url
+from toolchain.search.storage import StudyStorage, storage_url
+from toolchain.search.trial import Candidate, CandidateError, Trial, TrialState
+from toolchain.settings.search_settings import SearchSettings
 
-MAX_REJECTED = 200
-"""Give up when this many candidates for each wanted one are over budget."""
+log = logging.getLogger(__name__)
+
+MAX_IDLE = 1000
+"""Give up after so many draws in a row that need no training."""
 MAX_FAILED_IN_A_ROW = 10
 _OPTUNA_STATES = {
     TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
     TrialState.REUSED: optuna.trial.TrialState.COMPLETE,
     TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
+    TrialState.INFEASIBLE: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
 
-Report = Callable[[TrialRecord], None]
-Facts = dict[str, Any]
+Report = Callable[[Trial], None]
 
 
 class Search:
     """A search in a run folder, new or continued.
 
     Args:
-        configuration: what to do.
+        settings: what to do.
         path: the run folder; the study's database is in it unless another storage is configured.
         classes: number of classes of the data.
 
     Raises:
-        UsageError: an objective, a budget or the algorithm is wrong.
+        UsageError: an objective or a budget is wrong.
         DataError: a latency table cannot be read or has no entries for the encoders.
     """
 
-    def __init__(self, configuration: SearchConfiguration, path: Path, classes: int):
-        self.configuration, self._path, self.classes = configuration, path, classes
-        self.space = SearchSpace(
-            configuration.branches, configuration.cells, configuration.encoders
-        )
-        self._tables = load_tables(configuration, classes)
-        self._objectives = [Objective.parse(text) for text in configuration.objectives]
-        self._budgets = [Budget.parse(text) for text in configuration.budgets]
+    def __init__(self, settings: SearchSettings, path: Path, classes: int):
+        self.settings, self._path, self.classes = settings, path, classes
+        self.space = SearchSpace(settings.branches, settings.cells, settings.encoders)
+        self._tables = _named_tables(settings, classes)
+        self._objectives = [Objective.parse(text) for text in settings.objectives]
+        self._budgets = [Budget.parse(text) for text in settings.budgets]
         weighed = any(objective.weight != 1 for objective in self._objectives)
-        if weighed and configuration.combination == "product":
+        if weighed and settings.combination == "product":
             raise UsageError("the weight of an --objective counts with --combination mean only")
-        self._reward = Reward(self._objectives, configuration.combination)
+        self._reward = Reward(
+            self._objectives,
+            settings.combination,
+            settings.bonus_limit,
+            FLOPS_FLOOR * settings.input_size**2,
+        )
         self._check_costs_known()
-        self._sampler = make_sampler(configuration.algorithm, self.space, configuration.seed)
+        self._sampler = make_sampler(settings.algorithm, self.space, settings.seed)
         # NSGA-II weighs nothing: it gets score and costs themselves. The others get the reward.
-        self._several = configuration.algorithm == "nsga2" and bool(self._objectives)
-        self._hopes = RunningRecord() if configuration.early_stop else None
-        self._known: dict[tuple[str, str], TrialRecord] = {}
-        # Candidates at work by trial, and those that wait for one at work that computes the same.
-        self._at_work: dict[int, Facts] = {}
-        self._waiting: dict[int, list[optuna.trial.FrozenTrial]] = {}
-        self._rejected = self._failed_in_a_row = 0
-        self.records: list[TrialRecord] = []
+        self._several = settings.algorithm == "nsga2" and bool(self._objectives)
+        wanted = [f"{goal.quantity}@{goal.table or ''}".rstrip("@") for goal in self._objectives]
+        self._pruner = Pruner(list(dict.fromkeys([*front_costs(list(self._tables)), *wanted])))
+        self._known: dict[tuple[str, str], Trial] = {}
+        # Drawn trials that are being trained, and those that wait for one of them that computes
+        # the same, each as far as it is known.
+        self._at_work: dict[int, Trial] = {}
+        self._waiting: dict[int, list[int]] = {}
+        self._trained = self._idle = self._failed_in_a_row = 0
+        self.trials: list[Trial] = []
+        self.finalists: list[Trial] = []
 
-    def run(self, executor: Executor, report: Report = lambda _: None) -> list[TrialRecord]:
-        """Search until the wanted number of candidates was judged; return all records.
+    def run(self, executor: Executor, report: Report = lambda _: None) -> list[Trial]:
+        """Search until the wanted number of candidates was trained; return all trials.
 
-        Candidates over a budget are not counted. A candidate that was at work when the search was
-        killed is judged again first.
+        A candidate that was at work when the search was killed is evaluated again first. At the end
+        the best are trained again, longer (``rescore``); see `finalists`.
 
         Args:
-            executor: judges candidates.
-            report: is told of every candidate when it is stored.
+            executor: evaluates candidates.
+            report: is told of every trial when it is stored.
 
         Raises:
             GateError: nearly all candidates are over budget, or one after the other fails.
         """
         self._report = report
-        self._open()
-        with closing(self._ledger):
-            return self._loop(executor)
-
-    def _loop(self, executor: Executor) -> list[TrialRecord]:
-        while True:
-            while len(self._at_work) < executor.capacity:
-                if self._again:
-                    self._begin(self._again.pop(0), executor)
-                elif self._judged + self._pending < self.configuration.trials:
-                    self._begin(self._ledger.begin(), executor)
-                else:
-                    break
-            if not self._at_work:
-                return self.records
-            self._end(executor.next())
-
-    def _open(self) -> None:
-        """Open the study and read what it holds; a new one is made if there is none."""
-        self._ledger = Ledger(
-            storage_url(self._path, self.configuration.storage),
+        self._storage = StudyStorage(
+            storage_url(self._path, self.settings.storage),
             self.space,
             self._sampler,
             1 + len(self._objectives) * self._several,
         )
-        # What began and did not end goes first.
-        self._again = self._ledger.interrupted
-        for trial in self._ledger.finished:
-            self._remember(record(trial))
+        with closing(self._storage):
+            # What began and did not end goes first.
+            self._again = [trial.number for trial in self._storage.interrupted]
+            self._drawn = {trial.number: trial for trial in self._storage.interrupted}
+            for done in self._storage.finished:
+                self._remember(read_trial(done))
+            self._search(executor)
+            self._rescore(executor)
+            return self.trials
 
-    def _remember(self, trial: TrialRecord) -> None:
-        self.records.append(trial)
-        if trial.state is TrialState.PRUNED:
-            self._rejected += 1
-            return
-        failed = trial.state is TrialState.FAILED
-        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
-        if trial.state is TrialState.COMPLETE:
-            self._known[trial.canonical, trial.encoder] = trial
-            if self._hopes and trial.stage0_score is not None:
-                self._hopes.add(trial.stage0_score)
+    def _search(self, executor: Executor) -> None:
+        while True:
+            while len(self._at_work) < executor.capacity and self._begin_next(executor):
+                pass
+            if not self._at_work:
+                break
+            self._end(executor.next())
+        if self._idle >= MAX_IDLE:
+            self._explain_end()
+
+    def _begin_next(self, executor: Executor) -> bool:
+        """Begin with a trial, perhaps end it at once; say whether there was one to begin with."""
+        if self._again:
+            number = self._again.pop(0)
+            self._begin(number, self._drawn.pop(number), executor)
+            return True
+        if self._enough or self._idle >= MAX_IDLE:
+            return False
+        trial = self._storage.draw()
+        self._begin(trial.number, trial, executor)
+        return True
 
     @property
-    def _judged(self) -> int:
-        return len(self.records) - self._rejected
+    def _enough(self) -> bool:
+        return self._trained + len(self._at_work) >= self.settings.trials
 
-    @property
-    def _pending(self) -> int:
-        return len(self._at_work) + sum(map(len, self._waiting.values()))
-
-    def _begin(self, trial: optuna.trial.FrozenTrial, executor: Executor) -> None:
-        """Settle a trial without training where that is possible; have it judged elsewhere."""
-        genotype, encoder = self.space.decode(trial.params)
-        facts = self._facts(trial.number, genotype, encoder)
-        twin = self._twin_at_work(facts)
-        if problem := self._rejection(facts):
-            self._store(facts, TrialState.PRUNED, reason=problem)
-            self._check_progress()
-        elif earlier := self._known.get((facts["canonical"], encoder)):
-            self._reuse(facts, earlier)
-        elif twin is not None:
-            self._waiting.setdefault(twin, []).append(trial)
+    def _begin(self, number: int, drawn: optuna.trial.FrozenTrial, executor: Executor) -> None:
+        """End a trial without training where that is possible; have it trained elsewhere."""
+        trial, genotype = self._costed(number, drawn)
+        duplicate = next(
+            (n for n, t in self._at_work.items() if t.computes == trial.computes), None
+        )
+        self._idle += 1
+        if not trial.flops:
+            reason = "its context cell ignores the image"
+            self._store(trial, TrialState.INFEASIBLE, reason=reason, excess=1.0)
+        elif over := [budget for budget in self._budgets if budget.excess(trial.costs) > 0]:
+            reason = over[0].complaint(trial.costs)
+            excess = max(budget.excess(trial.costs) for budget in over)
+            self._store(trial, TrialState.INFEASIBLE, reason=reason, excess=excess)
+        elif earlier := self._known.get(trial.computes):
+            self._reuse(trial, earlier)
+        elif duplicate is not None:
+            self._storage.begin(number)
+            self._drawn[number] = drawn
+            self._waiting.setdefault(duplicate, []).append(number)
+        elif self._enough:
+            # It waited for a trial that failed, and its turn is not to come.
+            self._store(trial, TrialState.REUSED, reason="computes the same as a trial that failed")
         else:
-            self._at_work[trial.number] = facts
-            stop_below = self._hopes.threshold if self._hopes else None
-            executor.submit(Candidate(trial.number, genotype, encoder, stop_below))
+            self._storage.begin(number)
+            self._idle = 0
+            stop_below = None
+            if self.settings.early_stop:
+                stop_below = self._pruner.stop_below(trial.costs)
+            self._at_work[number] = replace(trial, stop_below=stop_below)
+            executor.submit(Candidate(number, genotype, trial.encoder, stop_below))
 
-    def _twin_at_work(self, facts: Facts) -> int | None:
-        same = ("canonical", "encoder")
-        for number, other in self._at_work.items():
-            if all(facts[key] == other[key] for key in same):
-                return number
-        return None
-
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, result: CandidateResult) -> None:
         """Store what an executor reports."""
-        facts = self._at_work.pop(outcome.number)
-        facts["seconds"] = round(outcome.seconds, 4)
-        # Those that waited copy the result, or the first of them is judged in its turn.
-        self._again += self._waiting.pop(outcome.number, [])
-        if isinstance(outcome.result, Evaluation):
-            self._store(facts, TrialState.COMPLETE, **asdict(outcome.result))
+        trial = self._at_work.pop(result.number)
+        trial = replace(trial, seconds=round(result.seconds, 4))
+        # Those that waited copy the result, or the first of them is trained in its turn.
+        self._again += self._waiting.pop(result.number, [])
+        outcome = result.outcome
+        if isinstance(outcome, CandidateError):
+            self._store(trial, TrialState.FAILED, failure=outcome.kind, reason=str(outcome))
+            self._check_failures()
+            return
+        self._failed_in_a_row = 0
+        expected = None
+        if outcome.stage0_score is not None:
+            expected = self._reward(outcome.stage0_score + self._pruner.gain, trial.costs)
+        if outcome.score is None:
+            reason = f"beaten at its cost: {outcome.stage0_score:.3f} after stage 0"
+            state = TrialState.PRUNED
         else:
-            self._fail(facts, outcome.result)
-            self._check_progress()
+            reason, state = None, TrialState.COMPLETE
+        self._store(trial, state, reason=reason, expected=expected, **asdict(outcome))
 
-    def _reuse(self, facts: Facts, earlier: TrialRecord) -> None:
+    def _reuse(self, trial: Trial, earlier: Trial) -> None:
+        """Copy what is known of a candidate that computes the same."""
+        reason = f"computes the same as trial {earlier.id}"
+        expected = None
+        if earlier.state is TrialState.PRUNED and earlier.stage0_score is not None:
+            # It has no score to copy; what it taught, it teaches again.
+            expected = self._reward(earlier.stage0_score + self._pruner.gain, trial.costs)
         self._store(
-            facts,
+            trial,
             TrialState.REUSED,
             score=earlier.score,
             stage0_score=earlier.stage0_score,
-            stopped=earlier.stopped,
-            reason=f"computes the same as candidate {earlier.id}",
+            expected=expected,
+            reason=reason,
         )
 
-    def _fail(self, facts: Facts, error: CandidateError) -> None:
-        self._store(facts, TrialState.FAILED, failure=error.kind, reason=str(error))
-
-    def _store(self, facts: Facts, state: TrialState, **more: Any) -> TrialRecord:
+    def _store(
+        self,
+        trial: Trial,
+        state: TrialState,
+        *,
+        expected: float | None = None,
+        excess: float | None = None,
+        **outcome: Any,
+    ) -> None:
         # The order is counted: clocks are set back.
-        order = len(self.records)
-        facts |= {"state": state, "score": None, "order": order, "finished_at": time.time(), **more}
-        number, score = facts.pop("id"), facts["score"]
-        costs = named_costs(facts["parameters"], facts["flops"], facts["latency_ms"])
-        facts["reward"] = None if score is None else self._reward(score, costs)
-        values = None
-        if score is not None and self._several:
-            goals = self._objectives
-            values = [score, *(cost_of(costs, goal.quantity, goal.table) for goal in goals)]
-        elif score is not None:
-            values = [facts["reward"]]
-        result = record(self._ledger.finish(number, facts, _OPTUNA_STATES[state], values))
-        self._remember(result)
-        self._report(result)
-        return result
-
-    def _facts(self, number: int, genotype: Genotype, encoder: str) -> Facts:
-        plan = blueprint(
-            genotype, encoder, self.classes, self.configuration.input_size, pruned=True
+        outcome |= {"order": len(self.trials), "finished_at": time.time()}
+        trial = replace(trial, state=state, **outcome)
+        values: list[float] | None = None
+        if trial.score is not None:
+            reward = self._reward(trial.score, trial.costs)
+            trial = replace(trial, reward=reward)
+            goals = self._objectives if self._several else ()
+            costs = [cost_of(trial.costs, goal.quantity, goal.table) for goal in goals]
+            values = [trial.score, *costs] if self._several else [reward]
+        optuna_state = _OPTUNA_STATES[state]
+        if values is None and state is TrialState.REUSED:
+            optuna_state = optuna.trial.TrialState.PRUNED
+        stored = self._storage.finish(
+            trial.id, asdict(trial), optuna_state, values, expected=expected, excess=excess
         )
+        self._remember(read_trial(stored))
+        self._report(self.trials[-1])
+
+    def _remember(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        self._trained += trial.state.trained
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            self._known[trial.computes] = trial
+            self._pruner.add(trial)
+
+    def _costed(self, number: int, drawn: optuna.trial.FrozenTrial) -> tuple[Trial, Genotype]:
+        genotype, encoder = self.space.decode(drawn.params)
+        plan = blueprint(genotype, encoder, self.classes, self.settings.input_size, pruned=True)
         costs = count(plan)
-        return {
-            "id": number,
-            "genotype": str(genotype),
-            "canonical": canonical(genotype),
-            "encoder": encoder,
-            "parameters": costs.parameters.total,
-            "flops": costs.flops.total,
-            "latency_ms": {
+        trial = Trial(
+            id=number,
+            genotype=str(genotype),
+            canonical=canonical(genotype),
+            encoder=encoder,
+            state=TrialState.COMPLETE,
+            score=None,
+            reward=None,
+            parameters=costs.parameters.total,
+            flops=costs.flops.total,
+            decoder_flops=costs.flops.decoder,
+            latency_ms={
                 name: round(table.predict(plan).median, 4) for name, table in self._tables.items()
             },
-        }
+        )
+        return trial, genotype
 
-    def _rejection(self, facts: Facts) -> str | None:
-        """Say why a candidate is not worth training; usually there is no reason."""
-        if not facts["flops"]:
-            return "its context cell ignores the image"
-        costs = named_costs(facts["parameters"], facts["flops"], facts["latency_ms"])
-        return next((text for budget in self._budgets if (text := budget.exceeded(costs))), None)
+    def _rescore(self, executor: Executor) -> None:
+        """Train the best again, longer; what is known already is not trained again."""
+        known = self._storage.rescored()
+        left = [
+            trial
+            for trial in worth_rescoring(self.trials, self.settings.rescore)
+            if trial.id not in known
+        ]
+        if left:
+            log.info("scoring %d of the best again after a longer training", len(left))
+        at_work: dict[int, Trial] = {}
+        while left or at_work:
+            while left and len(at_work) < executor.capacity:
+                trial = left.pop(0)
+                at_work[trial.id] = trial
+                genotype = Genotype.parse(trial.genotype)
+                executor.submit(Candidate(trial.id, genotype, trial.encoder, rescored=True))
+            result = executor.next()
+            trial, outcome = at_work.pop(result.number), result.outcome
+            if isinstance(outcome, CandidateError) or outcome.score is None:
+                log.warning("trial %d keeps its score of the search: %s", trial.id, outcome)
+                continue
+            reward = self._reward(outcome.score, trial.costs)
+            seconds = round(result.seconds, 4)
+            known[trial.id] = {"score": outcome.score, "reward": reward, "seconds": seconds}
+            self._storage.rescore(trial.id, known[trial.id])
+            log.info("trial %d: score %.3f, was %.3f", trial.id, outcome.score, trial.score)
+        self.finalists = finalists(self.trials, known)
 
     def _check_costs_known(self) -> None:
         """Fail now, not after the first candidate, where an objective names an unknown table."""
-        costs = named_costs(1, 1, dict.fromkeys(self._tables, 1.0))
+        costs = dict.fromkeys(("parameters", "flops", "decoder_flops"), 1.0)
+        costs |= {f"latency:{table}": 1.0 for table in self._tables}
         for objective in self._objectives:
             objective.factor(costs)
         for budget in self._budgets:
-            budget.exceeded(costs)
+            budget.excess(costs)
 
-    def _check_progress(self) -> None:
-        if self._rejected > MAX_REJECTED * (self._judged + 1):
-            raise GateError(
-                f"{self._rejected} candidates were over budget and {self._judged} were not; "
-                "raise the --budget, or choose a smaller --encoder or fewer --cells"
-            )
+    def _check_failures(self) -> None:
+        """Give up after some failures in a row; those before this start do not count."""
+        self._failed_in_a_row += 1
         if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
             raise GateError(
                 f"{self._failed_in_a_row} candidates in a row failed, the last one: "
-                f"{self.records[-1].reason}"
+                f"{self.trials[-1].reason}"
             )
 
+    def _explain_end(self) -> None:
+        """Say why no more candidates are trained than there are."""
+        last = [trial.state for trial in self.trials[-MAX_IDLE:]]
+        rejected = last.count(TrialState.INFEASIBLE)
+        if 2 * rejected > len(last):
+            raise GateError(
+                f"of the last {len(last)} draws {rejected} were over budget and none was new; "
+                "raise the --budget, or choose a smaller --encoder or fewer --cells"
+            )
+        log.warning(
+            "the last %d draws were known already: the search ends before its %d trials",
+            len(last),
+            self.settings.trials,
+        )
 
-def load_tables(configuration: SearchConfiguration, classes: int) -> dict[str, LatencyTable]:
-    """Load the latency tables of a search, by name.
+
+def _named_tables(settings: SearchSettings, classes: int) -> dict[str, LatencyTable]:
+    """Load the latency tables of a search by the names of their files.
 
     A table need not be of this machine: one may search here for a device that is elsewhere.
-
-    Raises:
-        DataError: a table cannot be read, or was made for other encoders, sizes or classes.
     """
-    tables = {}
-    for path in configuration.latency_tables:
-        table = LatencyTable.load(path)
-        made = table.provenance
-        wanted = {"classes": classes, "input_size": (configuration.input_size,) * 2}
-        for field, value in wanted.items():
-            if getattr(made, field) != value:
-                raise DataError(
-                    path,
-                    f"{field} is {getattr(made, field)}, the search has {value}; profile the "
-                    "device with the search's classes and --input-size",
-                )
-        missing = [name for name in configuration.encoders if name not in made.encoders]
-        if missing:
-            raise DataError(path, f"has no entries for the encoder {missing[0]}; profile it too")
-        if path.stem in tables:
-            raise UsageError(f"two --latency-table are named {path.stem}; rename one of the files")
-        tables[path.stem] = table
-    return tables
-
-
-def counts(records: Sequence[TrialRecord]) -> dict[str, int]:
-    """Count the trials by how they ended."""
-    return {state.value: sum(t.state is state for t in records) for state in TrialState}
+    names = [path.stem for path in settings.latency_tables]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"two --latency-table are named {repeated[0]}; rename one of the files")
+    tables = load_tables(
+        settings.latency_tables, classes, settings.input_size, settings.encoders, anywhere=True
+    )
+    return dict(zip(names, tables.values(), strict=True))

@@ -11,11 +11,13 @@ from export.errors import DataError, UsageError
 from export.files import whole_file
 from export.metadata import ModelMetadata
 from toolchain.datasets.labels import LabelSet
+from toolchain.datasets.seen import SeenImages
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import Segmenter, build_segmenter
 
 FORMAT = "nastool checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 did not say which images the network has seen."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class CheckpointInfo:
         input_size: width and height in pixels at which it was trained.
         licence: the terms under which the weights may be used, which follow the training data.
         training: facts of the training (data, images, epochs, losses, scores), plain values.
+        seen: text of `SeenImages.encode`: the images that it, its teacher and the weights that it
+            started from were trained on; None where that is not known.
+
+    Raises:
+        ValueError: ``seen`` is another text.
     """
 
     genotype: str
@@ -39,6 +46,11 @@ class CheckpointInfo:
     input_size: int
     licence: str
     training: dict[str, Any] = field(default_factory=dict)
+    seen: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.seen is not None:
+            SeenImages.decode(self.seen)
 
     def build(self) -> Segmenter:
         """Build the network, untrained."""
@@ -59,6 +71,7 @@ class CheckpointInfo:
             input_size=self.input_size,
             training=self.training,
             licence=self.licence,
+            seen=self.seen,
         )
 
 
@@ -111,12 +124,14 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
             f"has format_version {document['format_version']}; this nastool reads up to "
             f"{FORMAT_VERSION}: update it",
         )
+    if document["format_version"] == 1:
+        document["seen"] = None
     try:
         fields = {item.name: document[item.name] for item in dataclasses.fields(CheckpointInfo)}
         fields["label_set"] = LabelSet(**fields["label_set"])
+        return CheckpointInfo(**fields), document
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(path, f"is a damaged checkpoint ({error}); write it again") from None
-    return CheckpointInfo(**fields), document
 
 
 def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:

@@ -5,6 +5,7 @@ same size by nearest pixel; predictions and labels are compared there, at every 
 another resolution the figures therefore speak of the model's own resolution.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,15 @@ from export.errors import DataError
 from export.metadata import ModelMetadata
 from export.onnx import Deployable
 from export.runtimes import open_session
-from toolchain.datasets import FaceDataset, open_dataset
+from toolchain.datasets.base import FaceDataset
+from toolchain.datasets.seen import SeenImages
+from toolchain.datasets.splits import first, open_for_figures
 from toolchain.training.checkpoints import load_segmenter
 from toolchain.training.device import on_device, torch_device
 from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.samples import EpochOrder, Samples, batches
 
+log = logging.getLogger(__name__)
 Predict = Callable[[Tensor], Tensor]
 """Images, uint8 [N, H, W, 3] RGB -> labels, uint8 [N, H, W]."""
 
@@ -37,39 +41,48 @@ class Model:
         input_size: width and height in pixels that it takes.
         classes: the names of its labels.
         batch_size: images at once.
+        seen: the images that it was trained on; None where the file does not say.
     """
 
     predict: Predict
     input_size: int
     classes: tuple[str, ...]
     batch_size: int
+    seen: SeenImages | None = None
 
 
 def evaluate(
     model: str | Path,
     data: str,
-    kind: str | None = None,
-    limit: int | None = None,
+    dataset: str | None = None,
+    split: str | None = None,
+    limit_images: int | None = None,
     device: str = "cpu",
+    force: bool = False,
 ) -> dict[str, Any]:
     """Score a checkpoint or an exported ONNX file on a dataset.
 
     Args:
         model: the file.
-        data: folder or ``synthetic:COUNT[:SEED]``; of its splits, ``val`` is taken, then ``test``.
-        kind: the dataset's kind; recognised when None.
-        limit: score only this many images, spread over the dataset.
+        data: folder or ``synthetic:COUNT[:SEED]``.
+        dataset: the kind of the data; recognised when None.
+        split: which of its images, see `open_for_figures`.
+        limit_images: score only this many, chosen by their names.
         device: ``cpu`` or ``cuda:N``.
+        force: even on images that the model was trained on.
 
     Returns:
-        ``images`` and the figures of `ConfusionMatrix.summary`.
+        ``images``, their ``split``, how many were ``seen_in_training`` (None where the model does
+        not say) and the figures of `ConfusionMatrix.summary`.
 
     Raises:
-        DataError: the model or the data cannot be used, or their classes differ.
+        DataError: the model or the data cannot be used, their classes differ, or the model was
+            trained on some of the images.
     """
     opened = open_model(model, device)
-    dataset = evaluation_data(data, kind, limit)
-    expected = dataset.label_set.classes
+    images, part = open_for_figures(data, split, dataset)
+    images = first(images, limit_images)
+    expected = images.label_set.classes
     if opened.classes != expected:
         raise DataError(
             model,
@@ -77,9 +90,45 @@ def evaluate(
             f"{data} has {len(expected)} ({', '.join(expected[:4])}, ...); evaluate it on data "
             "with its own classes",
         )
-    samples = Samples(dataset, opened.input_size, keep=False)
+    seen = count_seen(data, opened.seen, images, part, force)
+    samples = Samples(images, opened.input_size, keep=False)
     matrix = score(opened.predict, samples, opened.batch_size)
-    return {"images": len(dataset), **matrix.summary(dataset.label_set)}
+    return {
+        "images": len(images),
+        "split": part,
+        "seen_in_training": seen,
+        **matrix.summary(images.label_set),
+    }
+
+
+def count_seen(
+    data: str, seen: SeenImages | None, images: FaceDataset, part: str, force: bool
+) -> int | None:
+    """Count the images that a network was trained on; they flatter it.
+
+    Args:
+        data: where ``images`` are from, for messages.
+        seen: what it was trained on; None: its file does not say, which is logged.
+        images: that it is to be judged on.
+        part: what they are of the data.
+        force: do not mind.
+
+    Raises:
+        DataError: there are some, and ``force`` is False.
+    """
+    if seen is None:
+        log.warning(
+            "%s: the model does not say which images it was trained on; it may know some", data
+        )
+        return None
+    count = seen.count(images)
+    if count and not force:
+        raise DataError(
+            data,
+            f"the model was trained on {count} of these {len(images)} images (split {part}), which "
+            "would flatter it; choose another --split or --data, or insist with --force",
+        )
+    return count
 
 
 def score(predict: Predict, samples: Samples, batch_size: int, workers: int = 0) -> ConfusionMatrix:
@@ -117,10 +166,15 @@ def open_model(path: str | Path, device: str = "cpu", **options: Any) -> Model:
         network, info = load_segmenter(path)
         place = torch_device(device)
         predict = network_predictor(on_device(network.deployable(info.input_size), place), place)
-        return Model(predict, info.input_size, info.label_set.classes, batch_size=8)
+        seen = None if info.seen is None else SeenImages.decode(info.seen)
+        return Model(predict, info.input_size, info.label_set.classes, batch_size=8, seen=seen)
     session = open_session(path, device=device, **options)
     metadata = ModelMetadata.read(session.metadata, path)
     batch = session.inputs[0].shape[0]
+    try:
+        seen = None if metadata.seen is None else SeenImages.decode(metadata.seen)
+    except ValueError as error:
+        raise DataError(path, f"metadata 'seen' {error}; export it again") from None
 
     def predict_in_session(images: Tensor) -> Tensor:
         # A file of a fixed batch takes nothing less: the last batch is filled up.
@@ -133,14 +187,5 @@ def open_model(path: str | Path, device: str = "cpu", **options: Any) -> Model:
         metadata.input_size,
         tuple(metadata.classes),
         batch_size=batch if isinstance(batch, int) else 8,
+        seen=seen,
     )
-
-
-def evaluation_data(data: str, kind: str | None, limit: int | None) -> FaceDataset:
-    """Open the part of a dataset that is for judging: ``val``, else ``test``, else everything."""
-    splits = open_dataset(data, kind=kind).splits
-    split = next((name for name in ("val", "test") if name in splits), None)
-    dataset = open_dataset(data, split, kind)
-    if limit is None or limit >= len(dataset):
-        return dataset
-    return dataset.subset([index * len(dataset) // limit for index in range(limit)])

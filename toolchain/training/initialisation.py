@@ -1,13 +1,60 @@
 """Where a training starts: weights of an earlier training, or of an encoder for ImageNet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from export.errors import DataError
+from export.errors import DataError, UsageError
+from toolchain.networks.encoders import build_encoder
 from toolchain.networks.segmenter import Segmenter, load_encoder_weights
 from toolchain.training.checkpoints import is_checkpoint, read_checkpoint
+
+
+def match_weights(encoders: Sequence[str], files: Sequence[Path]) -> dict[str, Path]:
+    """Say which file of weights is for which encoder; the files come in any order.
+
+    A checkpoint of ours names its encoder; other files are tried on each.
+
+    Args:
+        encoders: names.
+        files: one for each of them, or none at all.
+
+    Returns:
+        The file of each encoder; nothing where there are no files.
+
+    Raises:
+        UsageError: an encoder gets no file, or two.
+        DataError: a file cannot be read, or fits none of the encoders.
+    """
+    encoders = list(dict.fromkeys(encoders))
+    found: dict[str, Path] = {}
+    for file in files:
+        fitting = [encoder for encoder in encoders if _fits(file, encoder)]
+        if not fitting:
+            raise DataError(file, f"fits no encoder that is trained ({', '.join(encoders)})")
+        encoder = next((name for name in fitting if name not in found), None)
+        if encoder is None:
+            raise UsageError(
+                f"--weights {found[fitting[0]]} and {file} are both for {fitting[0]}; give one"
+            )
+        found[encoder] = file
+    missing = [encoder for encoder in encoders if encoder not in found]
+    if files and missing:
+        raise UsageError(f"no file of --weights is for {missing[0]}; add one")
+    return found
+
+
+def _fits(path: Path, encoder: str) -> bool:
+    if is_checkpoint(path):
+        return read_checkpoint(path)[0].encoder == encoder
+    network = build_encoder(encoder)
+    try:
+        load_encoder_weights(network, path)
+    except DataError:
+        return False
+    return True
 
 
 def load_initial_weights(network: Segmenter, path: str | Path, images: Tensor) -> str:

@@ -13,12 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-AUXILIARY_WEIGHT = 0.15
-DISTILLATION_WEIGHT = 0.3
-PRESENCE_WEIGHT = 0.1
 
-
-def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
+def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Resize ``[N, K, h, w]`` bilinearly to ``size`` (height, width), as the exported file does."""
     # Everything after this works class plane by class plane, which wants planes in one piece.
     return F.interpolate(logits.contiguous(), size=tuple(size), mode="bilinear")
@@ -49,7 +45,7 @@ def class_weights(pixels: npt.NDArray[np.int64], power: float, limit: float) -> 
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of ``[N, K, h, w]`` against int64 ``[N, H, W]`` at the labels' resolution."""
-    return F.cross_entropy(upsample(logits, labels.shape[1:]), labels, weight=weights)
+    return F.cross_entropy(resize_logits(logits, labels.shape[1:]), labels, weight=weights)
 
 
 def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -78,7 +74,7 @@ def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Both are logits ``[N, K, h, w]``. The teacher's are resized to the student's resolution first:
     compared at two resolutions, the loss measures the upsampling instead of the networks.
     """
-    target = upsample(teacher, student.shape[2:]).log_softmax(1)
+    target = resize_logits(teacher, student.shape[2:]).log_softmax(1)
     prediction = student.contiguous().log_softmax(1)
     return (target.exp() * (target - prediction)).sum(1).mean()
 

@@ -17,23 +17,19 @@ from export.console import track
 from export.errors import UsageError
 from export.files import write_text
 from export.onnx import normalise
-from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.datasets.augmentation import augment
-from toolchain.genotype import Genotype
-from toolchain.networks.segmenter import build_segmenter
+from toolchain.settings.base import Record
+from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save_checkpoint
-from toolchain.training.configuration import TrainingConfiguration, settle
-from toolchain.training.device import on_device, torch_device
+from toolchain.training.device import on_device
 from toolchain.training.evaluation import network_predictor, score
-from toolchain.training.initialisation import load_initial_weights
 from toolchain.training.losses import class_weights
-from toolchain.training.objective import Objective, load_teacher
 from toolchain.training.polyak import PolyakAverage
 from toolchain.training.samples import EpochOrder, Samples, batches
-from toolchain.training.schedules import cosine_with_warm_up
+from toolchain.training.start import CHOSEN_BY, Start
+from toolchain.training.training_loss import TrainingLoss
 
 log = logging.getLogger(__name__)
-HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class TrainingResult:
     Attributes:
         checkpoint: the best epoch's, by mean F1.
         epochs: how many were trained, earlier runs included.
-        seconds: of training and validation, earlier runs included.
+        seconds: of training and scoring, earlier runs included.
         metrics: the best epoch's, as `ConfusionMatrix.summary` gives them.
     """
 
@@ -57,92 +53,116 @@ class TrainingResult:
         return {**vars(self), "checkpoint": str(self.checkpoint)}
 
 
-def train(
-    configuration: TrainingConfiguration, output: str | Path, resume: bool = False
-) -> TrainingResult:
+def train(settings: TrainingSettings, output: str | Path, resume: bool = False) -> TrainingResult:
     """Train a network.
 
     Writes into ``output``: ``config.json``; after each epoch ``epoch-NNN.pt`` (weights only),
     ``metrics.jsonl`` (a line an epoch), ``last.pt`` (from which ``resume`` goes on) and, when it
-    is the best so far by mean F1 on the validation images, ``best.pt``. Each file is whole at all
-    times; ``last.pt`` comes last, so that a killed training loses the epoch in flight.
+    is the best so far by mean F1 on the images of the part search-score, ``best.pt``. Each file is
+    whole at all times; ``last.pt`` comes last, so that a killed training loses the epoch in flight.
+    Nothing is written when the settings or their files cannot be used.
 
     Raises:
         UsageError: ``output`` holds another training, or the loss stopped being a number.
-        DataError: the data, weights, teacher or checkpoint cannot be used.
+        DataError: the data, weights, teacher or checkpoint cannot be used, or ``output`` holds a
+            training of other settings.
     """
     output = Path(output)
-    settle(configuration, output, resume)
-    trainer = Trainer(configuration)
-    log.info("training %s on %s", configuration.genotype, configuration.encoder)
+    record = claim(settings, output, resume)
+    trainer = Trainer(settings)
+    record.write()
+    log.info("training %s on %s", settings.genotype, settings.encoder)
     if (output / "last.pt").exists():
         trainer.restore(output / "last.pt")
         log.info("continuing after epoch %d", len(trainer.history))
-    while len(trainer.history) < configuration.epochs:
+    while len(trainer.history) < settings.epochs:
         trainer.run_epoch()
         trainer.save(output)
-        log.info(trainer.progress())
+        log.info(trainer.epoch_line())
     best = trainer.best
     return TrainingResult(
         output / "best.pt", len(trainer.history), trainer.seconds, best["metrics"]
     )
 
 
+def claim(settings: TrainingSettings, output: Path, resume: bool) -> Record:
+    """Check that a folder is free for a training, or holds one that may be resumed.
+
+    Returns:
+        What will be its ``config.json``; nothing is written yet.
+
+    Raises:
+        UsageError: ``output`` holds a training and ``resume`` is False.
+        DataError: it holds one of other settings, or a file that the settings name is missing.
+    """
+    record = Record(output, settings)
+    if (output / "last.pt").exists():
+        if not resume:
+            raise UsageError(
+                f"{output} holds a training; continue it with --resume or choose another --output"
+            )
+        record.check()
+    return record
+
+
+def cosine_with_warm_up(step: int, steps: int, warm_up: int) -> float:
+    """Factor on the learning rate at ``step`` of ``steps``: a linear rise, then half a cosine to 0.
+
+    Loshchilov & Hutter, "SGDR" (ICLR 2017), equation 5, without restarts. The first step has
+    ``1 / (warm_up + 1)``, so that no step is wasted at rate 0.
+    """
+    if step < warm_up:
+        return (step + 1) / (warm_up + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
 class Trainer:
     """The state of one training.
 
     Attributes:
-        configuration: what decides its outcome.
+        settings: what decides its outcome.
         history: the record of each epoch done, as in ``metrics.jsonl``.
+        samples: to train on.
+        choosing: samples by which the best epoch is chosen.
     """
 
-    def __init__(self, configuration: TrainingConfiguration):
-        self.configuration = configuration
-        self.device = torch_device(configuration.device)
+    def __init__(self, settings: TrainingSettings):
+        self.settings = settings
         self.history: list[dict[str, Any]] = []
-        training, validation = open_training_data(configuration)
-        self.label_set = training.label_set
-        classes, size = self.label_set.classes, configuration.input_size
-
-        # Everything that can be wrong comes before the reading of all images.
-        torch.manual_seed(configuration.seed)
-        network = build_segmenter(
-            Genotype.parse(configuration.genotype),
-            configuration.encoder,
-            len(classes),
-            configuration.aggregation,
-        )
-        if configuration.weights:
-            some = Samples(training.subset(range(min(16, len(training)))), size)
-            images = normalise(torch.stack([some[0, i][0] for i in range(len(some))]))
-            log.info("start: %s", load_initial_weights(network, configuration.weights, images))
-        teacher = None
-        if configuration.teacher:
-            teacher = load_teacher(configuration.teacher, classes, size, self.device)
+        start = Start.of(settings)
+        if start.origin:
+            log.info("start: %s", start.origin)
+        self.device, self.parts = start.device, start.parts
+        self.label_set, size = start.images.label_set, settings.input_size
+        seen = start.seen()
 
         change = functools.partial(augment, label_set=self.label_set, size=size)
         self.samples = Samples(
-            training, size, change if configuration.augment else None, configuration.seed
+            start.images, size, change if settings.augment else None, settings.seed
         )
-        self.validation = Samples(validation, size)
-        self.order = EpochOrder(len(training), shuffle=True, seed=configuration.seed)
-        self.loader = batches(
-            self.samples, self.order, configuration.batch_size, configuration.workers
-        )
-        weights = class_weights(
-            self.samples.pixels(), configuration.class_power, configuration.class_limit
-        )
-        self.network = on_device(network, self.device)
-        self.objective = Objective(network, weights, configuration.dice, teacher).to(self.device)
-        self.average = PolyakAverage(self.network, configuration.polyak_decay)
+        self.choosing = Samples(start.choosing, size)
+        self.order = EpochOrder(len(self.samples), shuffle=True, seed=settings.seed)
+        self.loader = batches(self.samples, self.order, settings.batch_size, settings.workers)
+        weights = class_weights(self.samples.pixels(), settings.class_power, settings.class_limit)
+        self.network = on_device(start.network, self.device)
+        self.loss = TrainingLoss(
+            start.network,
+            weights,
+            dice_weight=settings.dice_weight,
+            auxiliary_weight=settings.auxiliary_weight,
+            distillation_weight=settings.distillation_weight,
+            teacher=start.teacher,
+        ).to(self.device)
+        self.average = PolyakAverage(self.network, settings.polyak_decay)
         self.optimiser = self._optimiser()
         self.info = CheckpointInfo(
-            genotype=str(network.genotype),
-            encoder=configuration.encoder,
-            aggregation=configuration.aggregation,
+            genotype=str(start.network.genotype),
+            encoder=settings.encoder,
+            aggregation=settings.aggregation,
             label_set=self.label_set,
             input_size=size,
-            licence=training.licence,
+            licence=start.images.licence,
+            seen=None if seen is None else seen.encode(),
         )
 
     @property
@@ -160,7 +180,7 @@ class Trainer:
         start = time.perf_counter()
         epoch = len(self.history) + 1
         # All chance of an epoch follows from its number: a resumed training draws the same.
-        torch.manual_seed(self.configuration.seed + epoch)
+        torch.manual_seed(self.settings.seed + epoch)
         self.order.epoch = epoch
         self.network.train()
         total = 0.0
@@ -175,8 +195,8 @@ class Trainer:
             )
         matrix = score(
             network_predictor(self.average.network, self.device),
-            self.validation,
-            self.configuration.batch_size,
+            self.choosing,
+            self.settings.batch_size,
         )
         record = {
             "epoch": epoch,
@@ -201,25 +221,25 @@ class Trainer:
         resume = {
             "history": self.history,
             "network": self.network.state_dict(),
-            "objective": self.objective.state_dict(),
+            "loss": self.loss.state_dict(),
             "updates": self.average.updates,
             "optimiser": self.optimiser.state_dict(),
         }
         save_checkpoint(output / "last.pt", info, model, resume)
 
     def restore(self, path: Path) -> None:
-        """Take over the state of a ``last.pt`` of the same configuration."""
+        """Take over the state of a ``last.pt`` of the same settings."""
         _, document = read_checkpoint(path)
         resume = document["resume"]
         self.history = resume["history"]
         self.network.load_state_dict(resume["network"])
-        self.objective.load_state_dict(resume["objective"])
+        self.loss.load_state_dict(resume["loss"])
         self.average.load_state_dict({"network": document["model"], "updates": resume["updates"]})
         self.optimiser.load_state_dict(resume["optimiser"])
 
-    def progress(self) -> str:
-        """Say in one line how the training goes."""
-        record, epochs = self.history[-1], self.configuration.epochs
+    def epoch_line(self) -> str:
+        """Say in one line how the last epoch went and how long the others will take."""
+        record, epochs = self.history[-1], self.settings.epochs
         left = self.seconds / len(self.history) * (epochs - len(self.history)) / 60
         return (
             f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.3f}, mean F1 "
@@ -228,72 +248,56 @@ class Trainer:
         )
 
     def _step(self, images: Tensor, labels: Tensor) -> float:
-        loss = self.objective(self.network, normalise(images), labels)
+        loss = self.loss(self.network, normalise(images), labels)
         self.optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.configuration.gradient_norm)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_norm)
         self.optimiser.step()
         self.average.update(self.network)
         return loss.item()
 
     def _optimiser(self) -> torch.optim.Optimizer:
         """AdamW; a pretrained encoder moves more slowly, norms and biases do not decay."""
-        factor = self.configuration.encoder_rate if self.configuration.weights else 1.0
+        factor = self.settings.encoder_rate if self.settings.weights else 1.0
         groups = [
             {
                 "params": [p for p in module.parameters() if (p.dim() > 1) == decays],
                 "factor": rate,
-                "weight_decay": self.configuration.weight_decay if decays else 0.0,
+                "weight_decay": self.settings.weight_decay if decays else 0.0,
             }
             for module, rate in (
                 (self.network.encoder, factor),
                 (self.network.decoder, 1.0),
-                (self.objective, 1.0),
+                (self.loss, 1.0),
             )
             for decays in (True, False)
         ]
         return torch.optim.AdamW(groups, fused=True)
 
     def _set_rate(self, step: int) -> float:
-        steps = self.configuration.epochs * len(self.loader)
-        rate = self.configuration.learning_rate * cosine_with_warm_up(
-            step, steps, round(self.configuration.warm_up * steps)
+        steps = self.settings.epochs * len(self.loader)
+        rate = self.settings.learning_rate * cosine_with_warm_up(
+            step, steps, round(self.settings.warm_up * steps)
         )
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         return rate
 
     def _info(self, record: dict[str, Any]) -> CheckpointInfo:
-        configuration = self.configuration
+        settings = self.settings
         facts = {
             # Of a path only its last part: the file may travel, the folders stay.
-            "data": Path(configuration.data).name,
+            "data": Path(settings.data).name,
+            "parts": list(self.parts),
             "images": len(self.samples),
-            "validation_images": len(self.validation),
+            "chosen_by": CHOSEN_BY,
+            "chosen_by_images": len(self.choosing),
             "epochs": record["epoch"],
             "seconds": round(self.seconds),
-            "batch_size": configuration.batch_size,
-            "seed": configuration.seed,
-            "weights": configuration.weights and Path(configuration.weights).name,
-            "teacher": configuration.teacher and Path(configuration.teacher).name,
+            "batch_size": settings.batch_size,
+            "seed": settings.seed,
+            "weights": settings.weights and settings.weights.name,
+            "teacher": settings.teacher and settings.teacher.name,
             "mean_f1": record["metrics"]["mean_f1"],
         }
         return dataclasses.replace(self.info, training=facts)
-
-
-def open_training_data(configuration: TrainingConfiguration) -> tuple[FaceDataset, FaceDataset]:
-    """Open the training and the validation images.
-
-    Validation is the data's own ``val`` split, or else a tenth of the training images, drawn by
-    the seed. ``limit_images`` takes a part of what is left for training, drawn by the seed too.
-    """
-    data, kind, seed = configuration.data, configuration.dataset, configuration.seed
-    training = open_dataset(data, "train", kind)
-    if "val" in training.splits:
-        validation = open_dataset(data, "val", kind)
-    else:
-        training, validation = training.split(HELD_OUT, seed)
-    limit = configuration.limit_images
-    if limit is not None and limit < len(training):
-        _, training = training.split(limit / len(training), seed)
-    return training, validation

@@ -25,10 +25,12 @@ def files(tmp_path_factory) -> Path:
     (root / "empty").mkdir()
     for kind in ("images", "masks"):
         (root / "halves" / kind).mkdir(parents=True)
-        for name in ("a.png", "b.png"):
-            (root / "halves" / kind / name).write_bytes(b"not a picture")
-    (root / "run").mkdir()
-    (root / "run" / "config.json").write_text(json.dumps({"storage": None}))
+        for number in range(40):
+            (root / "halves" / kind / f"{number}.png").write_bytes(b"not a picture")
+    record = {"format_version": 2, "contents": {}, "storage": None}
+    for name, document in (("run", record), ("old", {"storage": None})):
+        (root / name).mkdir()
+        (root / name / "config.json").write_text(json.dumps(document))
     return root
 
 
@@ -56,38 +58,44 @@ CASES = [
     (["search", "--data", "{}/empty", "--run", "{}/new"], 2, "empty"),
     (["search", "--data", "synthetic:many", "--run", "{}/new"], 2, "synthetic:many"),
     (
-        ["search", "--data", "synthetic:9", "--run", "{}/new", "--objective", "latency:5ms:-1"],
+        ["search", "--data", "synthetic:160", "--run", "{}/new", "--objective", "latency:5ms:-1"],
         2,
         "latency needs a table: add --latency-table",
     ),
     (
-        ["search", "--data", "synthetic:9", "--run", "{}/new", "--objective", "speed:5ms:-1"],
+        ["search", "--data", "synthetic:160", "--run", "{}/new", "--objective", "speed:5ms:-1"],
         2,
         "'speed' is none of params, flops, latency",
     ),
     (
-        ["search", "--data", "synthetic:9", "--run", "{}/new", "--budget", "flops<2G"],
+        ["search", "--data", "synthetic:160", "--run", "{}/new", "--budget", "flops<2G"],
         2,
         "is not QUANTITY<=LIMIT",
     ),
     (
-        ["search", "--data", "synthetic:9", "--run", "{}/new", "--algorithm", "luck"],
+        ["search", "--data", "synthetic:160", "--run", "{}/new", "--algorithm", "luck"],
         2,
         "'luck' is not one of",
     ),
-    (["search", "--data", "synthetic:9", "--run", "{}/run"], 2, "holds a search already"),
+    (["search", "--data", "synthetic:160", "--run", "{}/run"], 2, "holds a search already"),
     (
-        ["search", "--data", "synthetic:9", "--run", "{}/n2", "--config", "{}/bad.toml"],
+        ["search", "--data", "synthetic:160", "--run", "{}/n2", "--config", "{}/bad.toml"],
         2,
         "bad.toml: is not TOML",
     ),
     (
-        ["search", "--data", "synthetic:9", "--run", "{}/n2", "--config", "{}/unknown.toml"],
+        ["search", "--data", "synthetic:160", "--run", "{}/n2", "--config", "{}/unknown.toml"],
         2,
         "unknown.toml: 'colour' is not a flag of nastool search",
     ),
     (["pareto", "{}/empty"], 2, "is not a run folder"),
     (["pareto", "{}/run"], 2, "the search has not begun"),
+    (["pareto", "{}/old"], 2, "config.json: was written by an earlier nastool"),
+    (
+        ["train", "--data", "synthetic:9", "--output", "{}/t", "--run", "{}/old", "--pick", "best"],
+        2,
+        "begin in a new folder",
+    ),
     (["report", "{}/missing", "--output", "{}/r.html"], 2, "missing"),
     (["train", "--data", "synthetic:9", "--output", "{}/t"], 2, "--genotype"),
     (
@@ -125,7 +133,7 @@ CASES = [
             "50",
         ],
         2,
-        "50 is not a multiple of 32",
+        "--input-size: Input should be a multiple of 32",
     ),
     (["evaluate", "{}/text.onnx", "--data", "synthetic:2"], 2, "text.onnx"),
     (["evaluate", "{}/text.pt", "--data", "synthetic:2"], 2, "text.pt"),

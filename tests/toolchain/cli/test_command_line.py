@@ -7,6 +7,7 @@ import pytest
 
 from toolchain.cli import COMMANDS
 from toolchain.datasets import open_dataset
+from toolchain.datasets.writing import write_folder
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -53,9 +54,26 @@ def test_faces_writes_a_folder_that_reads_back(cli, tmp_path):
     assert cli("faces", "--output", tmp_path / "f").code == 2
 
 
+def test_faces_keeps_splits(cli, tmp_path):
+    """No image for figures becomes one for training."""
+    faces = open_dataset("synthetic:4:5")
+    splits = {"train": [0, 2], "test": [1, 3]}
+    write_folder([(name, faces.subset(i)) for name, i in splits.items()], tmp_path / "f")
+    result = cli("faces", "--data", tmp_path / "f", "--output", tmp_path / "g", "--json")
+    assert result.document["images"] == 4
+    again = open_dataset(str(tmp_path / "g"))
+    assert again.splits == ("train", "test")
+    for name, places in splits.items():
+        part = open_dataset(str(tmp_path / "g"), name)
+        assert part.names == tuple(faces.names[place] for place in places)
+        np.testing.assert_array_equal(part.read(1).image, faces.read(places[1]).image)
+    assert cli("faces", "--data", tmp_path / "f", "--output", tmp_path / "g").code == 2
+    # Nor may a folder without splits be written around them.
+    assert cli("faces", "--data", "synthetic:1", "--output", tmp_path / "f").code == 2
+
+
 def test_faces_keeps_another_label_set(tmp_path):
     from toolchain.datasets.labels import EG1800
-    from toolchain.datasets.writing import write_folder
 
     drawn = open_dataset("synthetic:2")
     drawn.label_set = EG1800
@@ -63,7 +81,7 @@ def test_faces_keeps_another_label_set(tmp_path):
     drawn.read = lambda i: type(read(i))(
         read(i).name, read(i).image, (read(i).labels > 0).astype(np.uint8)
     )
-    write_folder(drawn, tmp_path / "f")
+    write_folder([(None, drawn)], tmp_path / "f")
     again = open_dataset(str(tmp_path / "f"))
     assert again.label_set == EG1800
     assert set(np.unique(again.read(0).labels)) == {0, 1}

@@ -1,13 +1,23 @@
 import pytest
 import torch
 
+from toolchain.cli.training import SPLITS
+from toolchain.datasets import open_dataset
 from toolchain.datasets.labels import CELEBAMASK_HQ
+from toolchain.datasets.seen import SeenImages
+from toolchain.datasets.splits import open_part
+from toolchain.datasets.writing import write_folder
 from toolchain.training.checkpoints import CheckpointInfo, save_checkpoint
+
+DATA = "synthetic:60"
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    info = CheckpointInfo("[[2], [[0, 1]]]", "ghostnet-0.1", 8, CELEBAMASK_HQ, 64, "none")
+    seen = SeenImages.of(open_part(DATA, "train")).encode()
+    info = CheckpointInfo(
+        "[[2], [[0, 1]]]", "ghostnet-0.1", 8, CELEBAMASK_HQ, 64, "none", seen=seen
+    )
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "a.pt"
     save_checkpoint(path, info, info.build().state_dict())
@@ -15,21 +25,71 @@ def checkpoint(tmp_path_factory):
 
 
 def test_evaluate_gives_the_promised_document(cli, checkpoint):
-    result = cli("evaluate", checkpoint, "--data", "synthetic:3", "--json")
+    result = cli("evaluate", checkpoint, "--data", DATA, "--limit-images", 3, "--json")
     assert result.code == 0
     document = result.document
-    assert set(document) == {"images", "pixel_accuracy", "mean_f1", "miou", "f1", "groups"}
+    assert set(document) == {
+        *("images", "split", "seen_in_training"),
+        *("pixel_accuracy", "mean_f1", "miou", "f1", "groups"),
+    }
     assert list(document["f1"]) == list(CELEBAMASK_HQ.classes)
     assert set(document["groups"]) == {"eyes", "brows", "nose", "mouth", "overall"}
-    assert document["images"] == 3
+    assert (document["images"], document["split"], document["seen_in_training"]) == (3, "val", 0)
+    assert "3 images of val" in cli("evaluate", checkpoint, "--data", DATA, "--limit-images", 3).out
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_each_part_is_judged_or_refused(cli, checkpoint, names_read, split):
+    judged = ("evaluate", checkpoint, "--data", DATA, "--split", split)
+    result = cli(*judged, "--json")
+    if split == "test":
+        assert (result.code, "has no test images of its own" in result.err) == (2, True)
+    elif split in ("train", "all"):
+        count = len(open_part(DATA, "train"))
+        assert (result.code, result.out) == (2, "")
+        assert f"trained on {count} of these " in result.err
+        assert len(result.err.splitlines()) == 1
+        assert not names_read
+        forced = cli(*judged, "--force", "--json").document
+        assert forced["seen_in_training"] == count
+        assert forced["images"] == (60 if split == "all" else count)
+        assert f"{count} of them were seen in training" in cli(*judged, "--force").out
+    else:
+        assert result.document["seen_in_training"] == 0
+        assert names_read == set(open_part(DATA, split).names)
+
+
+def test_the_sources_own_test_images_come_first(cli, checkpoint, tmp_path):
+    faces = open_dataset("synthetic:6:1")
+    parts = [
+        (split, faces.subset([2 * place, 2 * place + 1]))
+        for place, split in enumerate(("train", "val", "test"))
+    ]
+    write_folder(parts, tmp_path)
+    result = cli("evaluate", checkpoint, "--data", tmp_path, "--json")
+    assert (result.document["split"], result.document["images"]) == ("test", 2)
+    result = cli("evaluate", checkpoint, "--data", tmp_path, "--split", "val", "--json")
+    assert (result.document["split"], result.document["images"]) == ("val", 2)
+
+
+def test_a_checkpoint_of_the_first_version_reports_null(cli, checkpoint, tmp_path):
+    document = torch.load(checkpoint, weights_only=True)
+    del document["seen"]
+    torch.save({**document, "format_version": 1}, tmp_path / "old.pt")
+    result = cli("evaluate", tmp_path / "old.pt", "--data", DATA, "--limit-images", 2, "--json")
+    assert result.code == 0
+    assert result.document["seen_in_training"] is None
+    assert len(result.err.splitlines()) == 1
+    assert "does not say which images it was trained on" in result.err
 
 
 def test_a_floor_is_a_gate(cli, checkpoint):
-    failed = cli("evaluate", checkpoint, "--data", "synthetic:2", "--min-f1", "0.99")
+    few = ("--data", DATA, "--limit-images", 2)
+    failed = cli("evaluate", checkpoint, *few, "--min-f1", "0.99")
     assert failed.code == 1
     assert "FAILED: mean F1 0." in failed.err
     assert "F1 nose" in failed.out
-    assert cli("evaluate", checkpoint, "--data", "synthetic:2", "--min-f1", "0").code == 0
+    assert cli("evaluate", checkpoint, *few, "--min-f1", "0").code == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ import contextlib
 import importlib.util
 import io
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,16 @@ import torch
 from export.metadata import ModelMetadata
 from export.runtimes import open_session
 from export.tail import TAILS
+from toolchain import deployment
 from toolchain.cli import run
 from toolchain.cli.export import export
+from toolchain.datasets.seen import SeenImages
+from toolchain.datasets.splits import open_part
 from toolchain.deployment import FASTEST, FLOORS, load_network
 from toolchain.training.checkpoints import save_checkpoint
 
 GENOTYPE = "[[0, [0, 1, 1, 9]], [[0, 1]]]"
+DATA = "synthetic:60"
 SMALL = ("--encoder", "ghostnet-0.25", "--input-size", 64, "--images", 2)
 Export = tuple[int, dict[str, Any], Path]
 
@@ -58,6 +64,7 @@ def test_document_is_as_promised(exported: Export) -> None:
     assert document["parity"] == min(
         (file["parity"] for file in document["files"]), key=lambda p: p["argmax_agreement"]
     )
+    assert (document["split"], document["seen_in_training"]) == (None, None)
     assert json.loads((folder / "export.json").read_text()) == document
 
 
@@ -95,7 +102,7 @@ def test_checkpoint_fails_its_gate_and_says_so(cli, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "best.pt", info, network.state_dict())
     result = cli(
         "export", tmp_path / "best.pt", "--onnx", *SMALL, "--precision", "int8",
-        "--calibration", "synthetic:1", "--min-agreement", 1, "--output", tmp_path / "out",
+        "--calibration", "synthetic:2", "--min-agreement", 1, "--output", tmp_path / "out",
     )  # fmt: skip
     assert result.code == 1
     assert "FAILED" in result.out
@@ -110,7 +117,7 @@ def test_checkpoint_fails_its_gate_and_says_so(cli, tmp_path: Path) -> None:
 def test_f1_by_class_and_its_floor(cli, tmp_path: Path) -> None:
     result = cli(
         "export", "--genotype", GENOTYPE, "--onnx", *SMALL, "--precision", "fp32",
-        "--precision", "int8", "--calibration", "synthetic:3", "--data", "synthetic:3:1",
+        "--precision", "int8", "--calibration", "synthetic:3", "--data", "synthetic:60:1",
         "--min-agreement", 0, "--max-f1-loss", 1, "--min-f1", 0.5, "--tail", "cells", "--bundle",
         "--output", tmp_path, "--json",
     )  # fmt: skip
@@ -118,6 +125,7 @@ def test_f1_by_class_and_its_floor(cli, tmp_path: Path) -> None:
     assert "mean F1 is 0.0" in result.err
     plain, int8 = result.document["files"]
     assert plain["f1"]["images"] == 2
+    assert (result.document["split"], result.document["seen_in_training"]) == ("val", 0)
     assert plain["f1"]["loss"] == pytest.approx(0, abs=1e-4)
     assert plain["f1"]["f1"].keys() >= {"background", "skin", "hair"}
     assert not plain["f1"]["passed"]
@@ -125,6 +133,100 @@ def test_f1_by_class_and_its_floor(cli, tmp_path: Path) -> None:
     assert result.document["tail"] == {"name": "cells", "latency_ms": {}}
     assert result.document["bundle"] is None  # a gate failed
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.fixture
+def taught(tmp_path: Path) -> Path:
+    """Write a checkpoint that was trained on the training images of DATA."""
+    network, info = load_network(None, GENOTYPE, "ghostnet-0.25")
+    info = replace(
+        info,
+        seen=SeenImages.of(open_part(DATA, "train")).encode(),
+        training={"data": DATA, "parts": ["train"]},
+    )
+    save_checkpoint(tmp_path / "taught.pt", info, network.state_dict())
+    return tmp_path / "taught.pt"
+
+
+def test_images_that_were_trained_on_are_refused(cli, taught: Path, tmp_path: Path) -> None:
+    arguments = (taught, "--onnx", *SMALL, "--tail", "resize", "--data", DATA, "--split", "train")
+    arguments += ("--output", tmp_path / "out", "--json")
+    result = cli("export", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert f"{DATA}: the model was trained on 2 of these 2 images (split train)" in result.err
+    assert not (tmp_path / "out").exists()
+    document = cli("export", *arguments, "--force").document
+    assert (document["split"], document["seen_in_training"]) == ("train", 2)
+    assert document["files"][0]["f1"]["images"] == 2
+
+
+@pytest.mark.parametrize("split", ["val", "train", "calibration"])
+def test_int8_is_made_by_other_images_than_it_is_judged_on(
+    cli,
+    taught: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names_read: set[str],
+    split: str,
+) -> None:
+    """Whatever is judged: its own part, then training images, without those that are judged."""
+    ranges: set[str] = set()
+    choice: set[str] = set()
+    quantiser, choose = deployment.Quantiser, deployment.choose_int8
+
+    def quantise(path: Path, pictures: Iterable[Any], *rest: Any) -> Any:
+        names_read.clear()
+        drawn = list(pictures)
+        ranges.update(names_read)
+        return quantiser(path, drawn, *rest)
+
+    def choosing(*arguments: Any, **options: Any) -> Any:
+        names_read.clear()
+        found = choose(*arguments, **options)
+        choice.update(names_read)
+        names_read.clear()
+        return found
+
+    monkeypatch.setattr(deployment, "Quantiser", quantise)
+    monkeypatch.setattr(deployment, "choose_int8", choosing)
+    monkeypatch.setattr(deployment, "CALIBRATION_IMAGES", 4)
+    monkeypatch.setattr(deployment, "CHOICE_IMAGES", 6)
+    result = cli(
+        "export", taught, "--onnx", "--input-size", 64, "--images", 50, "--tail", "resize",
+        "--precision", "int8", "--data", DATA, "--split", split, "--force", "--calibration", DATA,
+        "--min-agreement", 0, "--max-f1-loss", 1, "--output", tmp_path / "x",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    judged = names_read  # what was read after the last choice
+    own, train = (set(open_part(DATA, part).names) for part in ("calibration", "train"))
+    assert judged == set(open_part(DATA, split).names)
+    assert choice <= (own | train) - judged
+    assert ranges <= choice
+    # All training images are judged: only those that are kept for calibration are left.
+    assert (len(choice), len(ranges)) == ((3, 3) if split == "train" else (6, 4))
+    assert split == "calibration" or own <= ranges
+
+
+def test_what_was_seen_travels_but_is_never_shown(cli, taught: Path, tmp_path: Path) -> None:
+    seen = SeenImages.of(open_part(DATA, "train"))
+    result = cli(
+        "export", taught, "--onnx", *SMALL, "--tail", "resize", "--bundle", "--precision", "fp32",
+        "--precision", "fp16", "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    files = list((tmp_path / "out").rglob("*.onnx"))
+    assert len(files) == 4
+    for file in files:
+        with open_session(file, threads=1) as session:
+            metadata = ModelMetadata.read(session.metadata, file)
+        assert SeenImages.decode(str(metadata.seen)) == seen
+        judged = cli("evaluate", file, "--data", DATA, "--split", "train", "--limit-images", 2)
+        assert (judged.code, "the model was trained on 2 of these 2" in judged.err) == (2, True)
+    texts = [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".json", ".md")]
+    assert {path.name for path in texts} >= {"export.json", "README.md", "bundle.json"}
+    shown = [result.out, result.err, *(path.read_text() for path in texts)]
+    assert not any(seen.encode()[:20] in text for text in shown)
+    assert "parts" in (tmp_path / "out" / "bundle" / "README.md").read_text()
 
 
 def test_bundle_and_any_size(cli, tmp_path: Path) -> None:
@@ -167,6 +269,21 @@ def test_tensorrt_needs_tensorrt(cli, tmp_path: Path) -> None:
         (["--onnx", "--genotype", GENOTYPE, "--input-size", "8"], "8 is not in the range"),
         (["--onnx", "--genotype", GENOTYPE, "--data", "nowhere"], "nowhere: is not a folder"),
         (["--onnx", "--genotype", GENOTYPE, "--min-f1", "0.5"], "give --data DATA"),
+        (["--onnx", "--genotype", GENOTYPE, "--split", "val"], "give --data DATA"),
+        (["--onnx", "--genotype", GENOTYPE, "--split", "some"], "'some' is not one of"),
+        (["--onnx", "--genotype", GENOTYPE, "--data", "synthetic:2"], "has 2 images"),
+        (
+            [
+                "--onnx",
+                "--genotype",
+                GENOTYPE,
+                "--precision",
+                "int8",
+                "--calibration",
+                "synthetic:1",
+            ],
+            "synthetic:1: has no images for calibration",
+        ),
         (["--onnx", "--genotype", GENOTYPE, "--min-agreement", "2"], "2.0 is not in the range"),
     ],
 )

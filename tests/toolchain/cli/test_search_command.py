@@ -6,12 +6,13 @@ from toolchain.search.run import Run
 
 SEARCH = [
     "search",
-    *("--data", "synthetic:24"),
+    *("--data", "synthetic:160"),
     *("--encoder", "ghostnet-0.1"),
     *("--branches", 2, "--cells", 2),
-    *("--search-size", 64, "--search-images", 16, "--search-validation", 6),
+    *("--search-size", 64, "--search-images", 16, "--search-validation", 8),
     *("--batch-size", 8, "--decoder-epochs", 1),
     *("--objective", "params:50K:-0.3", "--objective", "flops:0.5G:-0.1"),
+    *("--rescore", 2),
 ]
 
 
@@ -29,8 +30,8 @@ def test_a_search_goes_on_and_says_what_was_promised(cli, run_folder):
     assert result.code == 0
     document = result.document
     assert {"run", "trials", "seconds", "pareto"} <= set(document)
-    assert set(document["trials"]) == {"complete", "failed", "pruned", "reused"}
-    assert document["trials"]["complete"] + document["trials"]["reused"] == 5
+    assert set(document["trials"]) == {"complete", "failed", "pruned", "infeasible", "reused"}
+    assert document["trials"]["complete"] == 5
     keys = {"id", "genotype", "encoder", "score", "parameters", "flops", "latency_ms"}
     assert all(keys <= set(trial) for trial in document["pareto"])
     # A line for each candidate, on stderr.
@@ -51,6 +52,61 @@ def test_pareto(cli, run_folder):
     assert (wrong.code, "'taste' is none of score" in wrong.err) == (2, True)
 
 
+def test_the_front_is_of_those_that_were_scored_again(cli, run_folder):
+    run = Run.load(run_folder)
+    assert len(run.finalists) >= 2
+    assert all(trial.search_score is not None for trial in run.finalists)
+    document = cli("pareto", run_folder, "--json").document
+    scores = {trial.id: (trial.score, trial.search_score) for trial in run.finalists}
+    assert all(scores[t["id"]] == (t["score"], t["search_score"]) for t in document["pareto"])
+
+
+def test_a_search_whose_files_changed_is_not_resumed(cli, tmp_path):
+    images = tmp_path / "faces"
+    assert cli("faces", "--data", "synthetic:160", "--output", images).code == 0
+    search = [str(images) if value == "synthetic:160" else value for value in SEARCH]
+    assert cli(*search, "--run", tmp_path / "run", "--trials", 1).code == 0
+    masks = sorted((images / "masks").iterdir())
+    for mask, other in zip(masks, reversed(masks), strict=True):
+        mask.with_suffix(".new").write_bytes(other.read_bytes())
+    for mask in masks:
+        mask.with_suffix(".new").replace(mask)
+    result = cli(*search, "--run", tmp_path / "run", "--trials", 2, "--resume")
+    assert result.code == 2
+    assert "--data (images to score on) has changed since" in result.err
+
+
+def test_ranking_a_run(cli, run_folder):
+    assert cli(*SEARCH, "--run", run_folder, "--trials", 7, "--resume").code == 0
+    few = cli("rank", run_folder, "--trials", 5, "--epochs", 1, "--images", 16, "--json")
+    assert few.code == 0, few.err
+    document = few.document
+    assert {row["chosen"] for row in document["trials"]} == {"best", "random"}
+    assert len(document["trials"]) == 5
+    for kind in ("spearman", "kendall"):
+        found = document[kind]
+        assert found is None or -1 <= found["low"] <= found["value"] <= found["high"] <= 1
+    assert json.loads((run_folder / "rank.json").read_text()) == document
+    again = cli("rank", run_folder, "--trials", 5)
+    assert (again.code, "holds a ranking; add --resume" in again.err) == (2, True)
+    other = cli("rank", run_folder, "--trials", 5, "--epochs", 2, "--resume")
+    assert (other.code, "--epochs was 1, now it is 2" in other.err) == (2, True)
+    # What is known is not trained again.
+    resumed = cli("rank", run_folder, "--epochs", 1, "--images", 16, "--trials", 5, "--resume")
+    assert resumed.code == 0
+    assert "Spearman" in resumed.out or "for a correlation" in resumed.out
+    page = run_folder / "report.html"
+    assert cli("report", run_folder, "--output", page).code == 0
+    assert "Score after a longer training" in page.read_text()
+
+
+def test_ranking_a_run_without_enough_candidates(cli, tmp_path):
+    assert cli(*SEARCH, "--run", tmp_path / "run", "--trials", 1).code == 0
+    result = cli("rank", tmp_path / "run")
+    assert result.code == 2
+    assert "has 1 candidates that were trained to the end; an order needs 5" in result.err
+
+
 def test_a_search_is_not_overwritten(cli, run_folder):
     result = cli(*SEARCH, "--run", run_folder, "--trials", 9)
     assert result.code == 2
@@ -59,8 +115,8 @@ def test_a_search_is_not_overwritten(cli, run_folder):
 
 def test_flags_come_from_a_file_and_flags_win(cli, tmp_path, run_folder):
     (tmp_path / "c.toml").write_text(
-        'data = "synthetic:24"\nencoder = ["ghostnet-0.1"]\nbranches = 1\ncells = 1\n'
-        "search-size = 64\nsearch-images = 16\nsearch-validation = 6\nbatch-size = 8\ntrials = 7\n"
+        'data = "synthetic:160"\nencoder = ["ghostnet-0.1"]\nbranches = 1\ncells = 1\n'
+        "search-size = 64\nsearch-images = 16\nsearch-validation = 8\nbatch-size = 8\ntrials = 7\n"
     )
     result = cli(
         *("search", "--config", tmp_path / "c.toml", "--run", tmp_path / "run", "--trials", 1),
@@ -71,8 +127,21 @@ def test_flags_come_from_a_file_and_flags_win(cli, tmp_path, run_folder):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["branches"] == 1
 
 
-def test_a_search_that_cannot_begin_leaves_its_folder_free(cli, tmp_path):
-    wrong = [value if value != 16 else 99 for value in SEARCH]
-    result = cli(*wrong, "--run", tmp_path / "run", "--trials", 1)
-    assert (result.code, "lower --search-images" in result.err) == (2, True)
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("--data", "synthetic:40"), "in its part search-train; 8 are needed there: about"),
+        (("--part", "beard"), "no part is named 'beard'"),
+        (("--seed", -1), "--seed"),
+        (("--input-size", 33), "--input-size: Input should be a multiple of 32"),
+        (("--input-size", 0), "--input-size"),
+        (("--branches", 100_000), "--branches"),
+        (("--timeout", "nan"), "--timeout: Input should be a finite number"),
+        (("--bonus-limit", "inf"), "--bonus-limit: Input should be a finite number"),
+        (("--objective", "params:1M:nan"), "the exponent is below 0"),
+    ],
+)
+def test_a_search_that_cannot_begin_leaves_its_folder_free(cli, tmp_path, flags, problem):
+    result = cli(*SEARCH, *flags, "--run", tmp_path / "run", "--trials", 1)
+    assert (result.code, problem in result.err) == (2, True), result.err
     assert not (tmp_path / "run").exists()

@@ -1,5 +1,14 @@
+import json
+import re
+from dataclasses import replace
+
 import pytest
 import torch
+
+from toolchain.cli import run
+from toolchain.datasets.labels import CELEBAMASK_HQ
+from toolchain.search.run import Run
+from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save_checkpoint
 
 TINY = [
     "--data", "synthetic:8", "--input-size", "64", "--batch-size", "4", "--epochs", "1",
@@ -45,22 +54,154 @@ def test_pretrained_weights_start_a_training_and_teach_it(cli, tmp_path):
     assert f"encoder from {best}" in result.err
 
 
-def test_pareto_trains_each_candidate_into_a_folder_of_its_own(cli, tmp_path, monkeypatch):
-    from types import SimpleNamespace
+ENCODERS = ["ghostnet-0.1", "ghostnet-0.25"]
 
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Make a checkpoint of each encoder, as pretrain makes it, by encoder."""
+    folder = tmp_path_factory.mktemp("weights")
+    info = CheckpointInfo("[[2], [[0, 1]]]", "", 8, CELEBAMASK_HQ, 64, "none", seen="")
+    paths = {}
+    for encoder in ENCODERS:
+        paths[encoder] = folder / f"{encoder}.pt"
+        said = replace(info, encoder=encoder)
+        save_checkpoint(paths[encoder], said, said.build().state_dict())
+    return paths
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, weights):
+    """Make a run over both encoders, whose weights came in another order, and name their trials."""
+    folder = tmp_path_factory.mktemp("search") / "run"
+    arguments = [
+        "search", "--data", "synthetic:160", "--run", folder, "--trials", 6, "--rescore", 0,
+        "--algorithm", "random", "--branches", 1, "--cells", 1, "--search-size", 32,
+        "--search-images", 4, "--search-validation", 2, "--batch-size", 2,
+        "--decoder-epochs", 1, "--joint-epochs", 0, "--input-size", 64,
+    ]  # fmt: skip
+    for encoder in ENCODERS:
+        arguments += ["--encoder", encoder]
+    for encoder in reversed(ENCODERS):
+        arguments += ["--weights", weights[encoder]]
+    assert run([str(argument) for argument in arguments]) == 0
+    trials = Run.load(folder).finalists
+    return folder, {
+        encoder: next(t for t in trials if t.encoder == encoder) for encoder in ENCODERS
+    }
+
+
+@pytest.fixture
+def front(searched, monkeypatch):
+    """Make the front one of both encoders; which it really is hangs on six short trainings."""
     import toolchain.search.run
 
-    trials = [
-        SimpleNamespace(id=number, genotype=text, encoder="ghostnet-0.1")
-        for number, text in ((3, "[[0], [[0, 1]]]"), (7, "[[2], [[1, 2]]]"))
-    ]
-    monkeypatch.setattr(toolchain.search.run, "pick", lambda run, which: trials)
+    folder, trials = searched
+    monkeypatch.setattr(toolchain.search.run, "pareto_front", lambda *_: list(trials.values()))
+    return folder, trials
+
+
+def started_from(result):
+    """Return which file each training began with, by the log's lines."""
+    return re.findall(r"start: encoder from (\S+?):", result.err)
+
+
+@pytest.mark.parametrize("order", [None, 1, -1])
+def test_pareto_trains_each_candidate_from_its_encoders_weights(
+    cli, tmp_path, front, weights, order
+):
+    folder, trials = front
+    given = [] if order is None else [weights[name] for name in ENCODERS[::order]]
     result = cli(
-        "train", *TINY, "--run", tmp_path, "--pick", "pareto", "--output", tmp_path / "o", "--json"
-    )
-    assert result.code == 0
-    expected = [str(tmp_path / "o" / name / "best.pt") for name in ("3", "7")]
+        "train", *TINY, "--run", folder, "--pick", "pareto", "--output", tmp_path, "--json",
+        *(argument for file in given for argument in ("--weights", file)),
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    folders = [tmp_path / str(trials[name].id) for name in ENCODERS]
+    expected = [str(output / "best.pt") for output in folders]
     assert [document["checkpoint"] for document in result.document] == expected
+    assert started_from(result) == [str(weights[name]) for name in ENCODERS]
+    for name, output in zip(ENCODERS, folders, strict=True):
+        info, _ = read_checkpoint(output / "best.pt")
+        assert (info.encoder, info.genotype) == (name, trials[name].genotype)
+        assert json.loads((output / "config.json").read_text())["weights"] == str(weights[name])
+
+
+def test_a_picked_trial_takes_the_weights_of_its_search(cli, tmp_path, searched, weights):
+    folder, trials = searched
+    for name in ENCODERS:
+        picked = ("--run", folder, "--pick", trials[name].id, "--output", tmp_path / name)
+        result = cli("train", *TINY, *picked)
+        assert result.code == 0, result.err
+        assert started_from(result) == [str(weights[name])]
+
+
+@pytest.mark.parametrize(
+    ("files", "flags", "problem"),
+    [
+        ([0], [], "no file of --weights is for ghostnet-0.25; add one"),
+        ([0, 0, 1], [], "are both for ghostnet-0.1; give one"),
+        (
+            [0, 1],
+            ["--encoder", "ghostnet-0.1"],
+            "ghostnet-0.25.pt: fits no encoder that is trained",
+        ),
+        ([0, 1], ["--teacher", "SMALLER"], "was trained at 32 pixels, its pupil sees 64"),
+        ([0, 1], ["--data", "synthetic:3:3"], "in its part search-score; 1 are needed"),
+        ([], ["--encoder", "mobilenetv2"], "had no weights for mobilenetv2; give --weights FILE"),
+        ([], ["--device", "tpu"], "--device tpu is not known"),
+        ([], ["--input-size", "50"], "--input-size: Input should be a multiple of 32"),
+    ],
+)
+def test_what_is_wrong_shows_before_the_first_training(
+    cli, tmp_path, front, weights, files, flags, problem
+):
+    small = CheckpointInfo("[[2], [[0, 1]]]", ENCODERS[0], 8, CELEBAMASK_HQ, 32, "none")
+    save_checkpoint(tmp_path / "small.pt", small, small.build().state_dict())
+    flags = [tmp_path / "small.pt" if flag == "SMALLER" else flag for flag in flags]
+    given = [argument for place in files for argument in ("--weights", weights[ENCODERS[place]])]
+    folder, _ = front
+    output = tmp_path / "out"
+    result = cli(
+        "train", *TINY, "--run", folder, "--pick", "pareto", "--output", output, *given, *flags
+    )
+    assert (result.code, result.out) == (2, "")
+    assert problem in result.err
+    assert "epoch" not in result.err
+    assert not output.exists()
+
+
+def test_a_second_folder_that_is_taken_stops_the_first_training(cli, tmp_path, front):
+    folder, trials = front
+    second = tmp_path / str(trials[ENCODERS[1]].id)
+    arguments = ("train", *TINY, "--run", folder, "--pick")
+    assert cli(*arguments, trials[ENCODERS[1]].id, "--output", second).code == 0
+    result = cli(*arguments, "pareto", "--output", tmp_path)
+    assert result.code == 2
+    assert f"{second} holds a training; continue it with --resume" in result.err
+    assert not (tmp_path / str(trials[ENCODERS[0]].id)).exists()
+    other = cli(*arguments, "pareto", "--output", tmp_path, "--resume", "--seed", 4)
+    assert (other.code, "--seed was 0, now it is 4" in other.err) == (2, True)
+    assert not (tmp_path / str(trials[ENCODERS[0]].id)).exists()
+    both = cli(*arguments, "pareto", "--output", tmp_path, "--resume", "--json")
+    assert (both.code, len(both.document)) == (0, 2)
+
+
+@pytest.mark.parametrize("change", ["does not exist", "has changed"])
+def test_weights_of_a_search_that_are_no_more_are_named(cli, tmp_path, searched, weights, change):
+    folder, trials = searched
+    path = weights[ENCODERS[1]]
+    content = path.read_bytes()
+    path.unlink()
+    if change == "has changed":
+        path.write_bytes(content + b"more")
+    picked = ("--run", folder, "--pick", trials[ENCODERS[0]].id, "--output", tmp_path / "a")
+    result = cli("train", *TINY, *picked)
+    path.write_bytes(content)
+    assert result.code == 2
+    assert f"{path}: {change} since the search in {folder} used it; give --weights" in result.err
+    assert len(result.err.splitlines()) == 1
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize(
@@ -71,11 +212,17 @@ def test_pareto_trains_each_candidate_into_a_folder_of_its_own(cli, tmp_path, mo
         (["--run", "x"], "give either --genotype"),
         (["--genotype", "[[11], [[0, 1]]]"], "operation 0: 11 is not one of 0..10"),
         (["--genotype", GENOTYPE, "--encoder", "vgg"], "no encoder is named 'vgg'"),
-        (["--genotype", GENOTYPE, "--input-size", "100"], "100 is not a multiple of 32"),
+        (
+            ["--genotype", GENOTYPE, "--input-size", "100"],
+            "--input-size: Input should be a multiple of 32",
+        ),
         (["--genotype", GENOTYPE, "--epochs", "0"], "--epochs"),
         (["--genotype", GENOTYPE, "--data", "nowhere"], "nowhere"),
         (["--genotype", GENOTYPE, "--weights", "missing.pt"], "missing.pt: does not exist"),
-        (["--genotype", GENOTYPE, "--teacher", "missing.pt"], "missing.pt: does not exist"),
+        (
+            ["--genotype", GENOTYPE, "--teacher", "missing.pt"],
+            "missing.pt: cannot be read (No such",
+        ),
         (["--genotype", GENOTYPE, "--device", "tpu"], "--device tpu is not known"),
     ],
 )
@@ -85,7 +232,7 @@ def test_wrong_use_is_one_line(cli, tmp_path, arguments, problem):
     assert problem in result.err
     assert len(result.err.strip().splitlines()) == 1
     assert result.out == ""
-    assert not (tmp_path / "a" / "last.pt").exists()
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_device_that_is_not_here_is_exit_code_3(cli, tmp_path):

@@ -75,20 +75,34 @@ def test_splits(kind_and_layout):
                 layout.open(split=split)
 
 
-def test_subset_and_held_out(kind_and_layout):
+def test_a_subset_is_in_the_order_that_is_asked_for(kind_and_layout):
     dataset = kind_and_layout[1].open()
     turned = dataset.subset([2, 0])
     assert turned.names == (dataset.names[2], dataset.names[0])
     assert turned.read(1).name == dataset.names[0]
     assert turned.label_set is dataset.label_set
     assert turned.licence == dataset.licence
-    kept, held_out = dataset.split(0.4, seed=1)
-    assert len(held_out) == 1
-    assert sorted(kept.names + held_out.names) == sorted(dataset.names)
-    assert dataset.split(0.4, seed=1)[1].names == held_out.names
-    assert len({dataset.split(0.4, seed=seed)[1].names for seed in range(9)}) > 1
-    with pytest.raises(ValueError, match=r"cannot hold out 0\.5 of 1 samples"):
-        held_out.split(0.5)
+    assert turned.image_path(1) == dataset.image_path(0)
+
+
+def test_an_image_is_in_its_file(kind_and_layout):
+    layout = kind_and_layout[1]
+    dataset = layout.open()
+    paths = [dataset.image_path(i) for i in range(len(dataset))]
+    if layout.image is None:
+        assert paths == [None] * len(dataset)
+    else:
+        assert layout.image in paths
+        assert len(set(paths)) == len(dataset)
+        assert all(path.is_file() for path in paths)
+
+
+def test_an_image_that_went_has_no_fingerprint(layout_on_disk):
+    dataset = layout_on_disk.open()
+    layout_on_disk.image.unlink()
+    place = [dataset.image_path(i) for i in range(len(dataset))].index(layout_on_disk.image)
+    with pytest.raises(DataError, match=r"cannot be read \(No such file"):
+        dataset.fingerprint(place)
 
 
 def all_errors(layout) -> str:

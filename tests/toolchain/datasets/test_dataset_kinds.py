@@ -1,6 +1,7 @@
 """What is particular to one kind of dataset, and to resizing."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from export.errors import DataError, UsageError
 from toolchain.datasets import Sample, open_dataset, resize_sample
+from toolchain.datasets.augmentation import mirror
 from toolchain.datasets.labels import CELEBAMASK_HQ, EG1800, HELEN, LabelSet
 from toolchain.datasets.registry import register
 
@@ -115,6 +117,85 @@ def test_a_label_set_without_a_field_is_named(make_layout):
     file.write_text('{"name": "x", "classes": ["a", "b"]}')
     with pytest.raises(DataError, match=r"labels\.json: has no field 'palette'"):
         layout.open()
+
+
+def own_labels(layout, **fields):
+    """Give a folder labels of its own."""
+    file = layout.image.parents[1] / "labels.json"
+    count = len(fields["classes"])
+    document = {"name": "own", "palette": [[label] * 3 for label in range(count)], **fields}
+    file.write_text(json.dumps(document))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("classes", "fields", "swaps"),
+    [
+        (["background", "left_eye", "right_eye"], {}, [[1, 2]]),
+        (["background", "l_eye", "nose", "r_eye"], {}, [[1, 3]]),
+        (["background", "R-Brow", "L-Brow"], {}, [[2, 1]]),
+        (["background", "eyeRight", "eyeLeft"], {}, [[2, 1]]),
+        (
+            ["background", "l_eye", "r_eye", "left ear", "right ear"],
+            {"swaps": [[1, 2]]},
+            [[1, 2], [3, 4]],
+        ),
+    ],
+)
+def test_left_and_right_without_swaps_are_refused(make_layout, classes, fields, swaps):
+    layout = make_layout("folder")
+    file = own_labels(layout, classes=classes, **fields)
+    with pytest.raises(DataError) as error:
+        layout.open()
+    message = str(error.value)
+    left, right = (classes[label] for label in swaps[-1])
+    assert message.startswith(f"{file}: swaps does not name {left} and {right}")
+    assert "\n" not in message
+    # The line that it shows mends the file.
+    assert f'write "swaps": {swaps}, or "swaps": [] if it does not' in message
+    own_labels(layout, classes=classes, **{**fields, "swaps": swaps})
+    assert layout.open().label_set.swaps == tuple(map(tuple, swaps))
+
+
+def test_sides_that_a_mirror_does_not_exchange_can_be_said(make_layout):
+    layout = make_layout("folder")
+    own_labels(layout, classes=["background", "left_half", "right_half"], swaps=[])
+    assert layout.open().label_set.swaps == ()
+    assert layout.open().label_set.unswapped == ((1, 2),)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ["background", "u_lip", "l_lip"],  # upper and lower
+        ["background", "left_eye", "nose"],
+        ["background", "hair", "hail"],  # l and r within words
+        ["background", "lens", "rens"],
+    ],
+)
+def test_names_that_are_no_pair_need_no_swaps(make_layout, classes):
+    layout = make_layout("folder")
+    own_labels(layout, classes=classes)
+    assert layout.open().label_set.unswapped == ()
+
+
+def test_a_mirror_exchanges_the_labels_of_own_classes(make_layout):
+    layout = make_layout("folder")
+    own_labels(layout, classes=["background", "left", "right"], swaps=[[1, 2]])
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:, :10], labels[:, 40:] = 1, 2
+    save_mask(layout.mask, labels)
+    dataset = layout.open()
+    turned = mirror(dataset.read(0), dataset.label_set).labels
+    expected = np.zeros((64, 64), np.uint8)
+    expected[:, :24], expected[:, 54:] = 1, 2
+    np.testing.assert_array_equal(turned, expected)
+
+
+@pytest.mark.parametrize("label_set", [CELEBAMASK_HQ, HELEN, EG1800])
+def test_built_in_sets_name_every_pair(label_set):
+    assert label_set.unswapped == ()
+    assert not label_set.swaps or replace(label_set, swaps=()).unswapped == label_set.swaps
 
 
 @pytest.mark.parametrize("label_set", [CELEBAMASK_HQ, HELEN, EG1800])

@@ -1,24 +1,24 @@
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
+from made_runs import made_run
 
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
 from toolchain.reporting.series import Series
-from toolchain.search.run import Run, TrialRecord, TrialState
+from toolchain.search.trial import Trial, TrialState
 
 
-def trial(number: int, generator: random.Random, tables: Sequence[str] = ()) -> TrialRecord:
+def trial(number: int, generator: random.Random, tables: Sequence[str] = ()) -> Trial:
     genotype = Genotype.sample(generator)
     state = generator.choice([TrialState.COMPLETE] * 6 + list(TrialState))
     scored = state in (TrialState.COMPLETE, TrialState.REUSED)
     score = generator.uniform(0.1, 0.8) if scored else None
     trained = state is TrialState.COMPLETE
+    stopped = state is TrialState.PRUNED
     seconds = generator.uniform(5, 20)
-    stopped = trained and number % 5 == 4
-    return TrialRecord(
+    return Trial(
         id=number,
         genotype=str(genotype),
         canonical=canonical(genotype),
@@ -30,11 +30,10 @@ def trial(number: int, generator: random.Random, tables: Sequence[str] = ()) -> 
         flops=generator.randrange(10**9, 10**10),
         latency_ms={table: generator.uniform(5, 60) for table in tables},
         seconds=seconds,
-        split={"stage0": seconds / 2, "stage1": seconds / 4, "validation": 0.1} if trained else {},
-        stage0_score=score and (score if stopped else 0.9 * score) if trained else None,
-        stopped=stopped,
-        failure=None if scored else "out of memory",
-        reason=None if scored else "out of memory: no room",
+        phases={"stage0": seconds / 2, "stage1": seconds / 4, "scoring": 0.1} if trained else {},
+        stage0_score=0.9 * score if trained else 0.1 if stopped else None,
+        failure="out of memory" if state is TrialState.FAILED else None,
+        reason=None if scored else "for some reason",
     )
 
 
@@ -45,11 +44,11 @@ def make_series() -> Callable[..., Series]:
     ) -> Series:
         generator = random.Random(seed)
         trials = [trial(number, generator, tables) for number in range(count)]
-        configuration = {
+        document = {
             "algorithm": "ppo",
             "seed": seed,
             "reward": {"floor": 0.25, "parts": ["a"]},
         }
-        return Series(name, Run(Path(name), configuration, trials), position)
+        return Series(name, made_run(name, trials, document), position)
 
     return make

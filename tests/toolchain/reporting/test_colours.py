@@ -1,13 +1,12 @@
 import re
 from importlib.resources import files
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
+from made_runs import made_run
 
 from toolchain.reporting.series import COLOURS, Series
-from toolchain.search.run import Run
 
 # Linear RGB as it is seen, from Machado, Oliveira and Fernandes, IEEE Trans. Visualization and
 # Computer Graphics 15(6), 2009, severity 1.
@@ -88,7 +87,7 @@ def test_colours_stand_out_from_a_card(style: str, names: list[str], contrast: f
 
 
 def test_runs_of_one_colour_have_other_marks() -> None:
-    runs = [Series("a", Run(Path("a"), {}, []), position) for position in range(2 * COLOURS)]
+    runs = [Series("a", made_run("a", []), position) for position in range(2 * COLOURS)]
     assert len({run.symbol for run in runs[:COLOURS]}) == COLOURS
     for first, second in zip(runs, runs[COLOURS:], strict=False):
         assert first.colour == second.colour

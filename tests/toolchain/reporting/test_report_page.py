@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import made_run
 from plotly.offline import get_plotlyjs
 
 from toolchain.reporting import figures
 from toolchain.reporting.page import Page
 from toolchain.reporting.series import Series, chosen_costs
-from toolchain.search.run import Run, TrialState
+from toolchain.search.trial import TrialState
 
 Make = Callable[..., Series]
 CHROMIUM = next(
@@ -97,8 +98,8 @@ def test_a_front_rises_with_the_cost(make_series: Make) -> None:
 def failed(series: Series) -> Series:
     """Return the run as if every trial had failed."""
     lost = {"state": TrialState.FAILED, "score": None, "reward": None, "failure": "timeout"}
-    trials = [replace(trial, stage0_score=None, stopped=False, **lost) for trial in series.trials]
-    return Series(series.name, Run(Path("b"), {}, trials), series.position)
+    trials = [replace(trial, stage0_score=None, **lost) for trial in series.trials]
+    return Series(series.name, made_run("b", trials), series.position)
 
 
 def test_a_single_trial(make_series: Make) -> None:
@@ -143,22 +144,46 @@ def test_encoders_are_shown_where_there_are_several(make_series: Make) -> None:
     first = [trial.encoder for trial in several.trials[:10]]
     assert int(shares.text[0][0]) == 10 * first.count("ghostnet-0.25")
     alone = [replace(trial, encoder="mobilenetv2") for trial in several.trials]
-    one = Series("a", Run(Path("a"), {}, alone), 0)
+    one = Series("a", made_run("a", alone), 0)
     pages = [Page([each], chosen_costs([each], None)).html() for each in (several, one)]
     assert ["Encoders sampled" in page for page in pages] == [True, False]
 
 
-def test_trials_that_were_stopped_are_hollow(make_series: Make) -> None:
-    series = make_series("a", count=50)
-    points = figures.score_against_cost(series, series.costs[0]).data[0]
-    stopped = {trial.id for trial in series.trials if trial.stopped}
-    hollow = {
-        number
-        for (number, *_), symbol in zip(points.customdata, points.marker.symbol, strict=True)
-        if symbol == "circle-open"
-    }
-    assert hollow == stopped
+def test_trials_that_were_stopped_are_in_no_figure_of_scores(make_series: Make) -> None:
+    series = make_series("a", count=120)
+    [cost] = [cost for cost in series.costs if cost.objective == "params"]
+    [points] = figures.score_against_cost(series, cost).data
+    stopped = {trial.id for trial in series.trials if trial.state is TrialState.PRUNED}
     assert stopped
+    assert not stopped & {number for number, *_ in points.customdata}
+
+
+def test_a_front_is_of_those_that_were_scored_again(make_series: Make) -> None:
+    plain = make_series("a", count=60)
+    chosen = [t for t in plain.trials if t.state is TrialState.COMPLETE][:4]
+    rescored = {t.id: {"score": 0.5 * t.score, "reward": 0.4 * t.score} for t in chosen}
+    series = Series("a", made_run("a", plain.trials, rescored=rescored), 0)
+    front = series.front([cost for cost in series.costs if cost.objective == "params"])
+    assert {trial.id for trial in front} <= set(rescored)
+    assert all(trial.score == rescored[trial.id]["score"] for trial in front)
+    page = Page([series], series.costs).html()
+    assert "Scored again" in page
+    assert "Of the search" in page
+
+
+def test_the_page_says_whether_the_scores_could_be_trusted(make_series: Make) -> None:
+    plain = make_series("a", count=60)
+    complete = [t for t in plain.trials if t.state is TrialState.COMPLETE]
+    rows = [
+        {"id": t.id, "chosen": "best", "search_score": t.score, "result": t.score + 0.1}
+        for t in complete[:12]
+    ]
+    ranked = Series("a", made_run("a", plain.trials, ranking={"trials": rows}), 0)
+    page = Page([ranked], ranked.costs).html()
+    assert "Score after a longer training" in page
+    assert "Spearman 1.00 over 12 candidates" in page
+    assert "nastool rank has not been run" not in page
+    assert "nastool rank has not been run on a." in Page([plain], plain.costs).html()
 
 
 @pytest.mark.parametrize("objectives", [["latency:15ms:-0.6"], ["latency:20ms:-0.6"]])
@@ -166,8 +191,8 @@ def test_rewards_of_other_objectives_come_with_a_warning(
     make_series: Make, objectives: list[str]
 ) -> None:
     series = [make_series("a"), make_series("b", position=1)]
-    series[0].run.configuration["objectives"] = ["latency:15ms:-0.6"]
-    series[1].run.configuration["objectives"] = objectives
+    series[0].run.document["objectives"] = ["latency:15ms:-0.6"]
+    series[1].run.document["objectives"] = objectives
     page = Page(series, chosen_costs(series, None)).html()
     assert ("other objectives do not compare" in page) == (objectives != ["latency:15ms:-0.6"])
 

@@ -1,8 +1,8 @@
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from made_runs import made_run
 
 from export.errors import UsageError
 from toolchain.reporting.series import (
@@ -14,7 +14,7 @@ from toolchain.reporting.series import (
     history,
     references,
 )
-from toolchain.search.run import Run
+from toolchain.search.pareto import default_objectives, pareto_front
 
 Make = Callable[..., Series]
 
@@ -27,7 +27,7 @@ def test_costs_nobody_measured_are_left_out(make_series: Make) -> None:
     series = make_series("a", tables=["phone"])
     without = [replace(trial, flops=0) for trial in series.trials]
     assert names(series.costs) == ["params", "flops", "latency@phone"]
-    assert names(Series("b", Run(Path("b"), {}, without), 0).costs) == ["params", "latency@phone"]
+    assert names(Series("b", made_run("b", without), 0).costs) == ["params", "latency@phone"]
 
 
 def test_fronts_of_several_runs_are_about_costs_that_all_have(make_series: Make) -> None:
@@ -40,6 +40,15 @@ def test_fronts_of_several_runs_are_about_costs_that_all_have(make_series: Make)
     assert names(chosen_costs([both, plain], None)) == ["params", "flops"]
     assert names(chosen_costs([both], ["score", "latency@phone"])) == ["latency@phone"]
     assert names(chosen_costs([one], ["score", "latency"])) == ["latency@desktop"]
+
+
+def test_the_front_of_a_run_on_two_devices_is_about_both_everywhere(make_series: Make) -> None:
+    both = make_series("a", tables=["phone", "desktop"])
+    found = names(chosen_costs([both], None))
+    assert found == ["latency@phone", "latency@desktop"]
+    assert default_objectives(both.trials) == ["score", *found]
+    front = pareto_front(both.run.finalists, default_objectives(both.trials))
+    assert both.front(chosen_costs([both], None)) == front
 
 
 @pytest.mark.parametrize("objective", ["latency", "latency@phone", "speed"])

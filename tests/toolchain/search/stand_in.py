@@ -18,7 +18,7 @@ Scores lie in 0.05..0.80, as those of real candidates do.
 import math
 
 from toolchain.graph import graphs
-from toolchain.search.candidate import Candidate, Evaluation
+from toolchain.search.trial import Candidate, Evaluation
 
 DETAIL = (1.0, 0.7, 0.4, 0.2)
 CONTEXT = ("global_average_pool", "conv3x3_dil3", "conv3x3_dil12", "sep_conv_3x3_dil3")
@@ -41,6 +41,6 @@ def score(genotype):
     return 0.05 + 0.75 * 0.8**same * quality
 
 
-def judge(candidate: Candidate) -> Evaluation:
+def evaluate(candidate: Candidate) -> Evaluation:
     """Judge as `CandidateEvaluator` does."""
     return Evaluation(score(candidate.genotype))

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from slow_judge import judge, make_judge
-from test_study import CLASSES, configuration
+from slow_evaluator import evaluate, make_evaluator
+from test_study import CLASSES, settings_of
 
-from toolchain.search.candidate import CandidateError, Failure
-from toolchain.search.configuration import settle
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.executors.local import LocalExecutor
-from toolchain.search.run import Run, TrialState
+from toolchain.search.run import Run
 from toolchain.search.study import Search
+from toolchain.search.trial import CandidateError, Failure, TrialState
+from toolchain.settings.base import Record
 
 # Each search is a fresh process that need not import torch again, and has no threads to lose.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -32,10 +32,10 @@ SMALL = {
 def run(path, workers=1, report=lambda _: None, begun=lambda: None, **settings):
     """Begin a search, or continue it."""
     path.mkdir(exist_ok=True)
-    chosen = configuration(**SMALL | settings)
-    settle(chosen, path, resume=True)
-    inline = InlineExecutor(judge)
-    with inline if workers == 1 else LocalExecutor([make_judge] * workers) as executor:
+    chosen = settings_of(**SMALL | settings)
+    Record(path, chosen).write()
+    inline = InlineExecutor(evaluate)
+    with inline if workers == 1 else LocalExecutor([make_evaluator] * workers) as executor:
         begun()
         return Search(chosen, path, CLASSES).run(executor, report)
 
@@ -73,7 +73,7 @@ def kill_at_moments(path, moments, **settings):
 
 
 def random_moments(count, trials, seed):
-    """Draw moments over a whole search: while it opens, judges, stores, and between trials."""
+    """Draw moments over a whole search: while it opens, evaluates, stores, and between trials."""
     generator = random.Random(seed)
     most = trials // count - 1
     return [(generator.randint(0, most), generator.uniform(0, 0.06)) for _ in range(count)]
@@ -81,23 +81,21 @@ def random_moments(count, trials, seed):
 
 def essence(trial):
     """Return what does not depend on time and place."""
-    names = ("id", "genotype", "encoder", "state", "score", "reward", "stage0_score", "stopped")
-    facts = {name: getattr(trial, name) for name in (*names, "failure", "reason")}
-    return facts | {"threshold": trial.split.get("threshold")}
+    names = ("id", "genotype", "encoder", "state", "score", "reward", "stage0_score", "stop_below")
+    return {name: getattr(trial, name) for name in (*names, "failure", "reason")}
 
 
 def check_exact(tmp_path, kills, trials, seed, **settings):
     """Kill a search often; it ends as one that nobody disturbed."""
     whole = run(tmp_path / "whole", trials=trials, **settings)
     assert {trial.state for trial in whole} == set(TrialState)
-    assert any(trial.stopped for trial in whole)
     killed = tmp_path / "killed"
     stored = kill_at_moments(killed, random_moments(kills, trials, seed), trials=trials, **settings)
     assert stored
     resumed = run(killed, trials=trials, **settings)
     assert [essence(trial) for trial in resumed] == [essence(trial) for trial in whole]
     assert Run.load(killed).trials == resumed
-    # What was stored was not judged again.
+    # What was stored was not trained again.
     assert all(resumed[trial.id] == trial for trial in stored)
 
 
@@ -117,12 +115,12 @@ def test_two_workers_lose_and_repeat_nothing(tmp_path):
     stored = kill_at_moments(path, [(6, 0.01), (9, 0.03)], **settings)
     trials = run(path, **settings)
     assert sorted(trial.id for trial in trials) == list(range(len(trials)))
-    assert sum(trial.state is not TrialState.PRUNED for trial in trials) == 40
+    assert sum(trial.state.trained for trial in trials) == 40
     by_number = {trial.id: trial for trial in trials}
     assert all(by_number[trial.id] == trial for trial in stored)
     trained = [(t.canonical, t.encoder) for t in trials if t.state is TrialState.COMPLETE]
     assert len(trained) == len(set(trained))
-    processes = {int(t.split["process"]) for t in trials if t.state is TrialState.COMPLETE}
+    processes = {int(t.phases["process"]) for t in trials if t.state is TrialState.COMPLETE}
     assert len(processes) >= 4
     # The workers of a killed search end by themselves.
     left = [psutil.Process(pid) for pid in processes if psutil.pid_exists(pid)]
@@ -130,20 +128,20 @@ def test_two_workers_lose_and_repeat_nothing(tmp_path):
 
 
 def test_a_crash_costs_nothing_that_waited_for_the_same_result(tmp_path):
-    judged, crashed = [], []
+    trained, crashed = [], []
 
     def crashing(candidate):
-        judged.append(candidate.number)
-        if len(judged) % 3 == 1:
+        trained.append(candidate.number)
+        if len(trained) % 3 == 1:
             crashed.append(candidate.number)
             raise CandidateError(Failure.CRASH, "killed")
-        return judge(replace(candidate, number=0))
+        return evaluate(replace(candidate, number=0))
 
     executor = InlineExecutor(crashing)
     executor.capacity = 40
-    chosen = configuration(**SMALL | {"trials": 80, "algorithm": "random"})
+    chosen = settings_of(**SMALL | {"trials": 80, "algorithm": "random"})
     trials = Search(chosen, tmp_path, CLASSES).run(executor)
     assert [t.id for t in trials if t.state is TrialState.FAILED] == crashed
-    assert len(judged) == len(set(judged))
-    assert sum(trial.state is not TrialState.PRUNED for trial in trials) == 80
+    assert len(trained) == len(set(trained))
+    assert sum(trial.state.trained for trial in trials) == 80
     assert any(trial.state is TrialState.REUSED for trial in trials)

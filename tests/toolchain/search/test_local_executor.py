@@ -1,4 +1,4 @@
-"""Workers that fail in every way a worker can; only the judge stands in for a training."""
+"""Workers that fail in every way a worker can; only the evaluator stands in for a training."""
 
 import os
 import signal
@@ -9,13 +9,13 @@ import pytest
 
 from export.errors import UnavailableError
 from toolchain.genotype import Genotype
-from toolchain.search.candidate import Candidate, CandidateError, Evaluation, Failure
 from toolchain.search.executors.local import LocalExecutor
+from toolchain.search.trial import Candidate, CandidateError, Evaluation, Failure
 
 GENOTYPE = Genotype.parse("2 [0,1,2,9] [0,1] [2,4]")
 
 
-def judge(ways, candidate):
+def evaluate(ways, candidate):
     """End in the way that is listed for the candidate's number."""
     way = ways.get(candidate.number, "score")
     if way == "memory":
@@ -32,7 +32,7 @@ def judge(ways, candidate):
 
 
 def start(ways):
-    return partial(judge, ways)
+    return partial(evaluate, ways)
 
 
 def broken():
@@ -58,9 +58,9 @@ def test_a_failure_has_a_kind_and_the_next_candidate_a_worker(way, kind, message
     with LocalExecutor([partial(start, {1: way})], timeout=0.5) as executor:
         submit(executor, 1)
         outcome = executor.next()
-        assert isinstance(outcome.result, CandidateError)
-        assert outcome.result.kind is kind
-        assert str(outcome.result).startswith(message)
+        assert isinstance(outcome.outcome, CandidateError)
+        assert outcome.outcome.kind is kind
+        assert str(outcome.outcome).startswith(message)
         submit(executor, 2)
         assert executor.next().result.score == 0.02
 
@@ -69,9 +69,7 @@ def test_candidates_are_at_work_together_and_one_dies_alone():
     with LocalExecutor([partial(start, {1: "killed"})] * 2) as executor:
         assert executor.capacity == 2
         submit(executor, 1, 2)
-        outcomes = {
-            outcome.number: outcome.result for outcome in (executor.next(), executor.next())
-        }
+        outcomes = {result.number: result.outcome for result in (executor.next(), executor.next())}
         assert outcomes[1].kind is Failure.CRASH
         assert outcomes[2].score == 0.02
         submit(executor, 3, 4)

@@ -4,10 +4,15 @@ import pytest
 
 from export.errors import UsageError
 from tests.conftest import SHARED_LOGS
-from toolchain.search.objectives import Budget, Objective
-from toolchain.search.reward import Reward
+from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward
 
-COSTS = {"parameters": 0.8e6, "flops": 2e9, "latency:a": 10.0, "latency:b": 30.0}
+COSTS = {
+    "parameters": 0.8e6,
+    "flops": 2e9,
+    "decoder_flops": 1e9,
+    "latency:a": 10.0,
+    "latency:b": 30.0,
+}
 
 
 def test_objectives_read_amounts_with_their_units():
@@ -27,6 +32,10 @@ def test_objectives_read_amounts_with_their_units():
         ("latency:15ms", "is not QUANTITY:TARGET:EXPONENT"),
         ("latency:15ms:0.6", "exponent is below 0"),
         ("latency:15ms:x", "are numbers"),
+        ("latency:15ms:nan", "exponent is below 0"),
+        ("latency:15ms:-inf", "exponent is below 0"),
+        ("latency:15ms:-1:inf", "the weight above 0"),
+        ("latency:1e999ms:-1", "is not an amount"),
         ("speed:15ms:-1", "none of params, flops, latency"),
         ("params@a:1M:-1", "none of params, flops, latency"),
         ("params:0M:-1", "above 0"),
@@ -39,14 +48,16 @@ def test_wrong_objectives(text, problem):
 
 
 def test_budgets():
-    assert Budget.parse("latency<=20ms").exceeded(COSTS) == "latency 30 is over the budget of 20"
-    assert Budget.parse("latency@a<=20ms").exceeded(COSTS) is None
+    budget = Budget.parse("latency<=20ms")
+    assert budget.excess(COSTS) == pytest.approx(0.5)
+    assert budget.complaint(COSTS) == "latency 30 is over the budget of 20"
+    assert Budget.parse("latency@a<=20ms").excess(COSTS) == pytest.approx(-0.5)
     with pytest.raises(UsageError, match="is not QUANTITY<=LIMIT"):
         Budget.parse("latency<20ms")
     with pytest.raises(UsageError, match="needs a table"):
-        Budget.parse("latency<=20ms").exceeded({"parameters": 1, "flops": 1})
+        Budget.parse("latency<=20ms").excess({"parameters": 1, "flops": 1})
     with pytest.raises(UsageError, match="no latency table is named 'c'; there are a, b"):
-        Budget.parse("latency@c<=20ms").exceeded(COSTS)
+        Budget.parse("latency@c<=20ms").excess(COSTS)
 
 
 def test_reward_combinations():
@@ -58,12 +69,22 @@ def test_reward_combinations():
     assert Reward(objectives[1:])(0.5, cheap) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("combination", ["product", "mean"])
+def test_the_bonus_for_being_under_a_target_is_bounded(combination):
+    both = [Objective.parse("latency@a:40ms:-0.3"), Objective.parse("flops:1000G:-0.3")]
+    bounded = Reward(both, combination, bonus_limit=1.2)
+    assert Reward(both[:1])(0.5, COSTS | {"latency:a": 5.0}) == pytest.approx(0.5 * 1.866, abs=1e-3)
+    assert bounded(0.5, COSTS | {"latency:a": 5.0}) == pytest.approx(0.6)
+    assert bounded(0.5, COSTS | {"latency:a": 80.0}) < 0.6
+
+
 def test_being_cheap_and_useless_is_not_paid_for():
-    reward = Reward([Objective.parse("flops:1G:-0.4")])
-    cheap = COSTS | {"flops": 0.1e9}
-    assert reward(0.2, cheap) == pytest.approx(0.2)
-    assert reward(0.3, cheap) > 0.3
-    assert reward(0.2, COSTS | {"flops": 0.7e9}) > 0.2
+    """The encoder's FLOPs do not lift a decoder that does nothing over its floor."""
+    reward = Reward([Objective.parse("flops:10G:-0.4")], flops_floor=FLOPS_FLOOR * 512**2)
+    useless = COSTS | {"decoder_flops": 0.1e9}
+    assert reward(0.2, useless) == pytest.approx(0.2)
+    assert reward(0.3, useless) > 0.3
+    assert reward(0.2, COSTS | {"decoder_flops": 0.7e9}) > 0.2
 
 
 def test_the_published_rewards_are_reproduced():
@@ -77,7 +98,6 @@ def test_the_published_rewards_are_reproduced():
             Objective.parse("flops:1.5G:-0.4:0.3"),
         ],
         "mean",
-        flops_floor=0,
     )
     rows = 0
     for line in path.read_text().splitlines():
@@ -90,6 +110,7 @@ def test_the_published_rewards_are_reproduced():
                 "parameters": (params - sign * 0.005) * 1e6,
                 "flops": max(flops - sign * 0.005, 1e-9) * 1e9,
                 "latency:x": (delay - sign * 0.005) * 1e3,
+                "decoder_flops": 0.0,
             }
             ranges.append(reward(max(score + sign * 0.005, 0), costs))
         assert ranges[0] - 0.005 <= number(" reward") <= ranges[1] + 0.005, line

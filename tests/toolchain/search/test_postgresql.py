@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_study import CLASSES, configuration, essence, run
+from test_study import CLASSES, essence, run, settings_of
 
 from export.errors import DataError, UsageError
-from toolchain.search.candidate import Evaluation
-from toolchain.search.configuration import settle
 from toolchain.search.executors import InlineExecutor
-from toolchain.search.run import Run, read_trials
+from toolchain.search.launch import check_free
+from toolchain.search.run import Run
+from toolchain.search.storage import read_study
 from toolchain.search.study import Search
+from toolchain.search.trial import Evaluation
+from toolchain.settings.base import Record
 
 psycopg = pytest.importorskip("psycopg", reason="needs the package psycopg")
 
@@ -113,25 +115,25 @@ def test_a_resumed_search_is_the_one_on_sqlite(tmp_path, database, algorithm):
     assert essence(trials) == essence(expected)
     loaded = Run.load(path)
     assert loaded.trials == trials
-    assert loaded.configuration["storage"] == database
+    assert loaded.settings.storage == database
     assert not (path / "study.db").exists()
 
 
 def test_a_server_that_was_restarted_is_found_again(tmp_path, server, database):
     path = tmp_path / "run"
     path.mkdir()
-    chosen = configuration(storage=database)
-    settle(chosen, path, resume=False)
+    chosen = settings_of(storage=database)
+    Record(path, chosen).write()
     restarts = []
 
-    def judge(candidate):
+    def evaluate(candidate):
         if candidate.number == 5:
             server.stop()
             server.start()
             restarts.append(candidate)
         return Evaluation(candidate.number / 100)
 
-    trials = Search(chosen, path, CLASSES).run(InlineExecutor(judge))
+    trials = Search(chosen, path, CLASSES).run(InlineExecutor(evaluate))
     assert len(restarts) == 1
     assert Run.load(path).trials == trials
 
@@ -146,7 +148,7 @@ def test_a_server_that_was_restarted_is_found_again(tmp_path, server, database):
 )
 def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(server, changes, reason):
     with pytest.raises(DataError, match=reason) as caught:
-        read_trials(server.url(**({"database": "postgres"} | changes)))
+        read_study(server.url(**({"database": "postgres"} | changes)))
     message = str(caught.value)
     assert "postgresql+psycopg://nastool:***@127.0.0.1:" in message
     assert "\n" not in message
@@ -157,20 +159,20 @@ def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(serve
 def test_a_database_is_not_given_to_two_runs(tmp_path, database):
     run(tmp_path / "first", trials=1, storage=database)
     with pytest.raises(UsageError, match="holds another run's search; give each run its own") as e:
-        settle(configuration(storage=database), tmp_path / "second", resume=False)
+        check_free(settings_of(storage=database), tmp_path / "second", resume=False)
     assert QUOTED not in str(e.value)
 
 
 def test_the_password_may_change_and_the_database_may_not(tmp_path, database):
-    settle(configuration(storage=database), tmp_path, resume=False)
+    Record(tmp_path, settings_of(storage=database)).write()
     changed = database.replace(QUOTED, "other")
-    settle(configuration(storage=changed), tmp_path, resume=True)
-    with pytest.raises(DataError, match=r"storage was .*now it is None") as caught:
-        settle(configuration(), tmp_path, resume=True)
+    check_free(settings_of(storage=changed), tmp_path, resume=True)
+    with pytest.raises(DataError, match=r"--storage was .*now it is None") as caught:
+        check_free(settings_of(), tmp_path, resume=True)
     assert "other" not in str(caught.value).replace("another", "")
 
 
 def test_a_search_that_has_not_begun(tmp_path, database):
-    settle(configuration(storage=database), tmp_path, resume=False)
+    Record(tmp_path, settings_of(storage=database)).write()
     with pytest.raises(DataError, match="holds no search"):
         Run.load(tmp_path)

@@ -4,16 +4,15 @@ import logging
 import sys
 
 import pytest
-from stand_in import judge
-from test_study import CLASSES, configuration
+from stand_in import evaluate
+from test_study import CLASSES, settings_of
 
 from export.errors import UnavailableError
 from toolchain.search import progress
-from toolchain.search.configuration import settle
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.progress import Progress
-from toolchain.search.run import TrialRecord, TrialState
 from toolchain.search.study import Search
+from toolchain.search.trial import Trial, TrialState
 
 
 def trial(number, state, score=None, latency=20.0, **more):
@@ -21,16 +20,16 @@ def trial(number, state, score=None, latency=20.0, **more):
     text = f"genotype {number}"
     costs = {"parameters": 2_000_000, "flops": 3_000_000_000, "latency_ms": {"t": latency}}
     scored = {"score": score, "reward": score}
-    return TrialRecord(number, text, text, "e", TrialState(state), **scored, **costs, **more)
+    return Trial(number, text, text, "e", TrialState(state), **scored, **costs, **more)
 
 
 TRIALS = [
     trial(0, "complete", 0.5),
-    trial(1, "pruned", reason="too large"),
+    trial(1, "infeasible", reason="too large"),
     trial(2, "complete", 0.4, latency=12.34),
     trial(3, "reused", 0.4, latency=12.34),
     trial(4, "failed", reason="not finite: the loss", failure="not finite"),
-    trial(5, "complete", 0.3, stopped=True, stage0_score=0.3),
+    trial(5, "pruned", stage0_score=0.3, reason="beaten at its cost"),
 ]
 
 
@@ -51,21 +50,23 @@ def lines(caplog):
     return [record.getMessage() for record in caplog.records]
 
 
-def test_a_line_for_each_candidate_that_was_judged(clock, caplog):
+def test_a_line_for_each_candidate_that_was_trained(clock, caplog):
     caplog.set_level(logging.INFO)
     records = []
     watch(Progress(records, 10), records, TRIALS)
     assert lines(caplog) == [
         "score 0.500  reward 0.500  2.00 M  3.00 GFLOPs  20.0 ms  | "
-        "1/10  best 0.500  front 1  rejected 0  reused 0  failed 0  10.0 s each, 2 min left",
+        "1/10  best 0.500  front 1  stopped 0  failed 0  over budget 0  reused 0  "
+        "10.0 s each, 2 min left",
         "score 0.400  reward 0.400  2.00 M  3.00 GFLOPs  12.3 ms  | "
-        "2/10  best 0.500  front 2  rejected 1  reused 0  failed 0  10.0 s each, 1 min left",
-        "score 0.400  reward 0.400  2.00 M  3.00 GFLOPs  12.3 ms  | "
-        "3/10  best 0.500  front 2  rejected 1  reused 1  failed 0  10.0 s each, 1 min left",
+        "2/10  best 0.500  front 2  stopped 0  failed 0  over budget 1  reused 0  "
+        "10.0 s each, 1 min left",
         "failed: not finite: the loss  | "
-        "4/10  best 0.500  front 2  rejected 1  reused 1  failed 1  10.0 s each, 1 min left",
-        "score 0.300 (stopped)  reward 0.300  2.00 M  3.00 GFLOPs  20.0 ms  | "
-        "5/10  best 0.500  front 2  rejected 1  reused 1  failed 1  10.0 s each, 1 min left",
+        "3/10  best 0.500  front 2  stopped 0  failed 1  over budget 1  reused 1  "
+        "10.0 s each, 1 min left",
+        "stopped: beaten at its cost  | "
+        "4/10  best 0.500  front 2  stopped 1  failed 1  over budget 1  reused 1  "
+        "10.0 s each, 1 min left",
     ]
 
 
@@ -76,7 +77,7 @@ def test_a_resumed_search_counts_what_there_was_but_not_its_time(clock, caplog):
     records += TRIALS[:4]  # read from the study after the progress was made
     watch(report, records, TRIALS[4:])
     first, second = (line.split("  | ")[1] for line in lines(caplog))
-    assert first.startswith("4/1000  best 0.500  front 2  rejected 1  reused 1  failed 1")
+    assert first.startswith("3/1000  best 0.500  front 2  stopped 0  failed 1  over budget 1")
     assert first.endswith("10.0 s each, 2.8 h left")
     assert second.endswith("10.0 s each, 2.8 h left")
 
@@ -84,10 +85,9 @@ def test_a_resumed_search_counts_what_there_was_but_not_its_time(clock, caplog):
 def test_a_search_reports_as_progress_expects(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     for trials in (7, 12):
-        chosen = configuration(trials=trials)
-        settle(chosen, tmp_path, resume=True)
+        chosen = settings_of(trials=trials)
         search = Search(chosen, tmp_path, CLASSES)
-        search.run(InlineExecutor(judge), Progress(search.records, trials))
+        search.run(InlineExecutor(evaluate), Progress(search.trials, trials))
     counted = [line.split("  | ")[1].split()[0] for line in lines(caplog)]
     assert counted == [f"{n}/7" for n in range(1, 8)] + [f"{n}/12" for n in range(8, 13)]
 
@@ -111,7 +111,8 @@ def test_curves_are_read_back(clock, tmp_path):
     assert curves["reward"] == curves["score"]
     assert curves["best reward"] == [(step, 0.5) for step in steps]
     assert curves["front size"] == list(zip(steps, [1, 1, 2, 2, 2, 2], strict=True))
-    assert curves["rejected"] == list(zip(steps, [0, 1, 1, 1, 1, 1], strict=True))
+    assert curves["infeasible"] == list(zip(steps, [0, 1, 1, 1, 1, 1], strict=True))
+    assert curves["pruned"] == list(zip(steps, [0, 0, 0, 0, 0, 1], strict=True))
     assert curves["reused"] == list(zip(steps, [0, 0, 0, 1, 1, 1], strict=True))
     assert curves["failed"] == list(zip(steps, [0, 0, 0, 0, 1, 1], strict=True))
     assert curves["flops"] == [(step, 3e9) for step in steps]

@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine; only the judge stands in for a training."""
+"""A Ray cluster of two nodes on this machine; only the evaluator stands in for a training."""
 
 import os
 import signal
@@ -8,21 +8,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from cluster_judges import Holder, Judge, SlowStart, broken, make_arrays
+from cluster_evaluators import Holder, Scorer, SlowStart, broken, make_arrays
 from stand_in import score
 
 from export.errors import UnavailableError
 from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype
-from toolchain.search.candidate import Candidate, CandidateError, Failure
-from toolchain.search.configuration import SearchConfiguration
-from toolchain.search.evaluation import CandidateEvaluator
+from toolchain.search.evaluator import CandidateEvaluator
 from toolchain.search.executors.ray import RayExecutor
-from toolchain.search.memory import prepare_memory
-from toolchain.search.run import TrialState
-from toolchain.search.settings import EvaluationSettings
-from toolchain.search.shelf import Shelf
+from toolchain.search.feature_cache import SearchImages, fill_cache
+from toolchain.search.shared_arrays import SharedArrays
 from toolchain.search.study import Search
+from toolchain.search.trial import Candidate, CandidateError, Failure, TrialState
+from toolchain.settings.search_settings import EvaluationSettings, SearchSettings
 
 ray = pytest.importorskip("ray", reason="needs the package ray")
 
@@ -44,7 +42,7 @@ def cluster():
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("RAY_TMPDIR", folder)
-        # Workers import the judge by its name, as they would from a package installed everywhere.
+        # Workers import the evaluator by its name, as from a package installed everywhere.
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[2])]))
         cluster = Cluster()
         try:
@@ -73,29 +71,29 @@ FAILURES = {
 @pytest.mark.parametrize("way", FAILURES)
 def test_a_failure_has_a_kind_and_the_next_candidate_a_worker(cluster, tmp_path, way):
     kind, message = FAILURES[way]
-    with RayExecutor(partial(Judge, tmp_path, {1: way}), timeout=0.5) as executor:
+    with RayExecutor(partial(Scorer, tmp_path, {1: way}), timeout=0.5) as executor:
         submit(executor, 1)
         outcome = executor.next()
-        assert isinstance(outcome.result, CandidateError)
-        assert outcome.result.kind is kind
-        assert str(outcome.result).startswith(message)
+        assert isinstance(outcome.outcome, CandidateError)
+        assert outcome.outcome.kind is kind
+        assert str(outcome.outcome).startswith(message)
         submit(executor, 2)
-        assert executor.next().result.score == score(GENOTYPE)
+        assert executor.next().outcome.score == score(GENOTYPE)
 
 
 def search(path, executor, report):
-    """Search for 30 candidates, some of whose workers are lost; return them and who judged them."""
-    configuration = SearchConfiguration(
-        data="synthetic:10", trials=30, branches=2, cells=1, encoders=("ghostnet-0.1",)
+    """Search for 30 candidates, some of whose workers are lost; return them and their nodes."""
+    settings = SearchSettings(
+        data="synthetic:10", trials=30, rescore=0, branches=2, cells=1, encoders=("ghostnet-0.1",)
     )
-    trials = Search(configuration, path, 19).run(executor, report)
-    judged = {int(file.name): file.read_text().split() for file in path.glob("[0-9]*")}
-    assert all(len(line) == 2 for line in judged.values()), "one was judged twice"
+    trials = Search(settings, path, 19).run(executor, report)
+    evaluated = {int(file.name): file.read_text().split() for file in path.glob("[0-9]*")}
+    assert all(len(line) == 2 for line in evaluated.values()), "one was evaluated twice"
     trained = {trial.id for trial in trials if trial.state in ("complete", "failed")}
-    assert judged.keys() == trained
+    assert evaluated.keys() == trained
     assert sorted(trial.id for trial in trials) == list(range(len(trials)))
-    assert sum(trial.state is not TrialState.PRUNED for trial in trials) == 30
-    return trials, {node for _, node in judged.values()}
+    assert sum(trial.state.trained for trial in trials) == 30
+    return trials, {node for _, node in evaluated.values()}
 
 
 def check_only_the_victim_failed(path, trials):
@@ -120,7 +118,7 @@ def test_a_worker_killed_in_the_middle_costs_one_candidate(cluster, tmp_path):
     def kill(pid):
         os.kill(pid, signal.SIGKILL)
 
-    with RayExecutor(partial(Judge, tmp_path, {}, victim=8), workers=2) as executor:
+    with RayExecutor(partial(Scorer, tmp_path, {}, victim=8), workers=2) as executor:
         trials, nodes = search(tmp_path, executor, once_there_is_a_victim(tmp_path, kill))
         assert executor.capacity == 2
     assert nodes == {node.node_id for node in cluster.list_all_nodes()}
@@ -129,7 +127,7 @@ def test_a_worker_killed_in_the_middle_costs_one_candidate(cluster, tmp_path):
 
 def test_a_lost_machine_costs_one_candidate(cluster, tmp_path):
     (machine,) = cluster.worker_nodes
-    start = partial(Judge, tmp_path, {}, victim=8, spared_node=cluster.head_node.node_id)
+    start = partial(Scorer, tmp_path, {}, victim=8, spared_node=cluster.head_node.node_id)
     try:
         with RayExecutor(start, workers=2) as executor:
             report = once_there_is_a_victim(
@@ -146,9 +144,9 @@ def test_the_time_of_a_candidate_begins_when_its_worker_has_started(cluster, tmp
     start = partial(SlowStart, tmp_path)
     with RayExecutor(start, timeout=0.5) as executor:
         submit(executor, 1)
-        assert executor.next().result.kind is Failure.CRASH
+        assert executor.next().outcome.kind is Failure.CRASH
         submit(executor, 2)
-        assert executor.next().result.score == score(GENOTYPE)
+        assert executor.next().outcome.score == score(GENOTYPE)
 
 
 def test_a_worker_that_cannot_start_ends_the_search(cluster):
@@ -178,16 +176,18 @@ def test_a_missing_package_is_named(monkeypatch):
 def test_workers_share_the_arrays_of_the_search(cluster):
     with RayExecutor(partial(Holder, make_arrays()), workers=2) as executor:
         submit(executor, 1, 2)
-        assert [executor.next().result.score for _ in range(2)] == [1, 1]
+        assert [executor.next().outcome.score for _ in range(2)] == [1, 1]
 
 
 def test_a_real_candidate_has_the_score_that_it_has_here(cluster, tmp_path):
-    settings = EvaluationSettings(size=64, images=16, validation_images=6, batch_size=8)
-    memory = prepare_memory(
-        Shelf(tmp_path), open_dataset("synthetic:24"), settings, ["ghostnet-0.1"]
+    settings = EvaluationSettings(
+        search_size=64, search_images=16, search_validation=8, batch_size=8
     )
-    start = partial(CandidateEvaluator, memory, settings)
+    faces = open_dataset("synthetic:24")
+    images = SearchImages(faces.subset(range(16)), faces.subset(range(16, 24)), 8)
+    cache = fill_cache(SharedArrays(tmp_path), images, settings, ["ghostnet-0.1"], {})
+    start = partial(CandidateEvaluator, cache, settings)
     with RayExecutor(start) as executor:
         submit(executor, 5)
-        there = executor.next().result
+        there = executor.next().outcome
     assert there.score == start()(Candidate(5, GENOTYPE, "ghostnet-0.1")).score

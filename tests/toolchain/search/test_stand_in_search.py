@@ -6,12 +6,12 @@ from statistics import mean, stdev
 
 import pytest
 
-from tests.toolchain.search.stand_in import judge, score
+from tests.toolchain.search.stand_in import evaluate, score
 from toolchain.genotype import Genotype
-from toolchain.search.configuration import SearchConfiguration, settle
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.samplers import ALGORITHMS
 from toolchain.search.study import Search
+from toolchain.settings.search_settings import SearchSettings
 
 CLASSES = 19
 LAST = 200
@@ -19,15 +19,16 @@ OVERHEAD_MS = 25
 
 
 def run(path, algorithm, seed=0, trials=1000):
-    configuration = SearchConfiguration(
+    path.mkdir()
+    settings = SearchSettings(
         data="formula",
         trials=trials,
+        rescore=0,
         algorithm=algorithm,
         seed=seed,
         objectives=("flops:3G:-0.3",),
     )
-    settle(configuration, path, resume=False)
-    return Search(configuration, path, CLASSES).run(InlineExecutor(judge))
+    return Search(settings, path, CLASSES).run(InlineExecutor(evaluate))
 
 
 def last_rewards(trials):

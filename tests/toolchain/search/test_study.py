@@ -6,25 +6,27 @@ import pytest
 from export.errors import DataError, GateError, UsageError
 from export.files import write_json
 from toolchain.graph import canonical
-from toolchain.search.candidate import CandidateError, Evaluation, Failure
-from toolchain.search.configuration import SearchConfiguration, settle
+from toolchain.search import study
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.pareto import hypervolume, knee, non_dominated, pareto_front
-from toolchain.search.run import Run, TrialState, pick
+from toolchain.search.run import Run, pick, worth_rescoring
 from toolchain.search.samplers import ALGORITHMS
-from toolchain.search.study import Search, counts
+from toolchain.search.study import Search
+from toolchain.search.trial import CandidateError, Evaluation, Failure, TrialState, counts
+from toolchain.settings.base import Record
+from toolchain.settings.search_settings import SearchSettings
 
 CLASSES = 19
 
 
-def judge(candidate):
+def evaluate(candidate):
     """A stand-in for training: the score is a fixed function of the canonical form."""
     text = f"{canonical(candidate.genotype)}{candidate.encoder}"
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Evaluation(int(digest[:8], 16) / 16**8, {"stage0": 0.0})
 
 
-def configuration(**settings):
+def settings_of(**settings):
     defaults = {
         "data": "synthetic:10",
         "trials": 15,
@@ -32,15 +34,16 @@ def configuration(**settings):
         "cells": 1,
         "encoders": ("ghostnet-0.1",),
         "objectives": ("flops:0.2G:-0.3",),
+        "rescore": 0,
     }
-    return SearchConfiguration(**(defaults | settings))
+    return SearchSettings(**(defaults | settings))
 
 
-def run(path, judge=judge, **settings):
+def run(path, evaluate=evaluate, **settings):
     path.mkdir(exist_ok=True)
-    chosen = configuration(**settings)
-    settle(chosen, path, resume=True)
-    return Search(chosen, path, CLASSES).run(InlineExecutor(judge))
+    chosen = settings_of(**settings)
+    Record(path, chosen).write()
+    return Search(chosen, path, CLASSES).run(InlineExecutor(evaluate))
 
 
 def essence(trials):
@@ -50,11 +53,11 @@ def essence(trials):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm_runs_and_is_read_back(tmp_path, algorithm):
     trials = run(tmp_path, algorithm=algorithm, encoders=("ghostnet-0.1", "ghostnet-0.25"))
-    assert sum(t.state is not TrialState.PRUNED for t in trials) == 15
+    assert sum(t.state.trained for t in trials) == 15
     assert {t.encoder for t in trials} == {"ghostnet-0.1", "ghostnet-0.25"}
     again = Run.load(tmp_path)
     assert again.trials == trials
-    assert again.configuration["algorithm"] == algorithm
+    assert again.settings.algorithm == algorithm
     assert pick(tmp_path, "best")[0].reward == max(t.reward for t in trials if t.reward)
     front = pick(tmp_path, "pareto")
     assert pick(tmp_path, "knee")[0] in front
@@ -63,34 +66,34 @@ def test_every_algorithm_runs_and_is_read_back(tmp_path, algorithm):
         pick(tmp_path, "worst")
 
 
-def test_the_same_computation_is_judged_once(tmp_path):
-    judged = []
+def test_the_same_computation_is_trained_once_and_counted_once(tmp_path):
+    trained = []
 
     def counting(candidate):
-        judged.append(canonical(candidate.genotype))
-        return judge(candidate)
+        trained.append(canonical(candidate.genotype))
+        return evaluate(candidate)
 
-    trials = run(tmp_path, counting, trials=120, branches=1, algorithm="random")
-    assert len(judged) == len(set(judged))
+    trials = run(tmp_path, counting, trials=25, branches=1, algorithm="random")
+    assert len(trained) == len(set(trained)) == 25
     reused = [t for t in trials if t.state is TrialState.REUSED]
     assert reused
     first = {t.canonical: t.score for t in trials if t.state is TrialState.COMPLETE}
     assert all(t.score == first[t.canonical] for t in reused)
-    assert all("computes the same as candidate" in t.reason for t in reused)
+    assert all("computes the same as trial" in t.reason for t in reused)
 
 
 def test_budgets_reject_before_any_training(tmp_path):
     def never_large(candidate):
         assert candidate.genotype in small
-        return judge(candidate)
+        return evaluate(candidate)
 
     small = Anything()
     trials = run(tmp_path, never_large, budgets=("flops<=0.1G",))
-    rejected = [t for t in trials if t.state is TrialState.PRUNED]
+    rejected = [t for t in trials if t.state is TrialState.INFEASIBLE]
     assert rejected
     assert all(t.flops > 0.1e9 or t.flops == 0 for t in rejected)
-    assert all(t.flops <= 0.1e9 for t in trials if t.state is not TrialState.PRUNED)
-    assert counts(trials)["complete"] + counts(trials)["reused"] == 15
+    assert all(t.flops <= 0.1e9 for t in trials if t.state is not TrialState.INFEASIBLE)
+    assert counts(trials)["complete"] == 15
 
 
 class Anything:
@@ -100,8 +103,9 @@ class Anything:
         return network_costs(genotype, "ghostnet-0.1", pruned=True).flops.total <= 0.1e9
 
 
-def test_a_budget_that_nothing_meets_ends_the_search(tmp_path):
-    with pytest.raises(GateError, match="over budget"):
+def test_a_budget_that_nothing_meets_ends_the_search(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "MAX_IDLE", 30)
+    with pytest.raises(GateError, match="30 were over budget and none was new"):
         run(tmp_path, budgets=("params<=1K",))
 
 
@@ -109,7 +113,7 @@ def test_failures_are_stored_with_their_reason_and_never_rewarded(tmp_path):
     def failing(candidate):
         if candidate.number % 3 == 1:
             raise CandidateError(Failure.OUT_OF_MEMORY, "no room")
-        return judge(candidate)
+        return evaluate(candidate)
 
     failed = [t for t in run(tmp_path, failing) if t.state is TrialState.FAILED]
     assert failed
@@ -157,18 +161,45 @@ def test_ppo_finds_better_candidates_than_random(tmp_path):
 
 
 def test_settings_of_a_resumed_search_must_agree(tmp_path):
-    settle(configuration(), tmp_path, resume=False)
-    with pytest.raises(UsageError, match="holds a search already; add --resume"):
-        settle(configuration(), tmp_path, resume=False)
-    settle(configuration(trials=99), tmp_path, resume=True)
-    with pytest.raises(DataError, match=r"config\.json: seed was 0, now it is 1"):
-        settle(configuration(seed=1), tmp_path, resume=True)
+    Record(tmp_path, settings_of()).write()
+    Record(tmp_path, settings_of(trials=99, workers=4, rescore=3)).check()
+    with pytest.raises(DataError, match=r"config\.json: --seed was 0, now it is 1; use the same"):
+        Record(tmp_path, settings_of(seed=1)).check()
+
+
+@pytest.mark.parametrize("field", ["latency_tables", "weights", "teacher"])
+def test_a_file_that_changed_since_is_named_and_one_that_moved_is_not(tmp_path, field):
+    def record(name, content):
+        file = tmp_path / name / "file.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(content)
+        return Record(tmp_path, settings_of(**{field: file if field == "teacher" else (file,)}))
+
+    record("a", "one").write()
+    record("b", "one").check()
+    with pytest.raises(DataError, match=r"config\.json: --.*file\.json has changed since"):
+        record("a", "two").check()
+
+
+def test_a_latency_table_is_known_by_its_name(tmp_path):
+    for name in ("laptop.json", "phone.json"):
+        (tmp_path / name).write_text("{}")
+    Record(tmp_path, settings_of(latency_tables=(tmp_path / "laptop.json",))).write()
+    with pytest.raises(DataError, match=r"--latency-table .*laptop\.json was there"):
+        Record(tmp_path, settings_of(latency_tables=(tmp_path / "phone.json",))).check()
+
+
+def test_images_that_changed_since_are_named(tmp_path):
+    Record(tmp_path, settings_of(), {"--data (images to train on)": "one"}).write()
+    later = Record(tmp_path, settings_of(), {"--data (images to train on)": "two"})
+    with pytest.raises(DataError, match=r"--data \(images to train on\) has changed since"):
+        later.check()
 
 
 def test_folders_that_are_no_run(tmp_path):
     with pytest.raises(DataError, match="is not a run folder"):
         Run.load(tmp_path)
-    write_json(tmp_path / "config.json", json.loads(configuration().model_dump_json()))
+    Record(tmp_path, settings_of()).write()
     with pytest.raises(DataError, match="the search has not begun"):
         Run.load(tmp_path)
     (tmp_path / "study.db").write_bytes(b"this is no database, whatever its name says" * 50)
@@ -192,3 +223,119 @@ def test_fronts(tmp_path):
         pareto_front(trials, ["score", "beauty"])
     with pytest.raises(UsageError, match="latency needs a table"):
         pareto_front(trials, ["score", "latency"])
+
+
+def test_a_run_of_an_earlier_version_says_what_to_do(tmp_path):
+    write_json(tmp_path / "config.json", json.loads(settings_of().model_dump_json()))
+    with pytest.raises(DataError, match=r"was written by an earlier nastool.*begin in a new"):
+        Run.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["null", "[1, 2]", "{}"])
+def test_a_record_that_is_none(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(DataError, match="begin in a new folder"):
+        Run.load(tmp_path)
+
+
+def test_failures_before_a_resume_do_not_count_after_it(tmp_path):
+    def broken(candidate):
+        raise CandidateError(Failure.NOT_FINITE, "the loss")
+
+    with pytest.raises(GateError, match="in a row failed"):
+        run(tmp_path, broken)
+    # Over a budget at once: the failures of before would have ended the old search here.
+    trials = run(tmp_path, evaluate, budgets=("flops<=0.1G",))
+    assert counts(trials)["complete"] == 5
+    assert counts(trials)["infeasible"]
+
+
+def stopping(candidate):
+    """Evaluate as `CandidateEvaluator` does: stop after stage 0 when told to."""
+    score = evaluate(candidate).score
+    early = 0.8 * score
+    if candidate.stop_below is not None and early < candidate.stop_below:
+        return Evaluation(None, {}, early)
+    return Evaluation(score, {}, early)
+
+
+@pytest.fixture
+def stopped_run(tmp_path):
+    return run(tmp_path, stopping, trials=60, algorithm="random")
+
+
+def test_a_stopped_candidate_has_no_score_and_is_on_no_front(stopped_run, tmp_path):
+    stopped = [t for t in stopped_run if t.state is TrialState.PRUNED]
+    assert stopped
+    assert all(t.score is None and t.reward is None for t in stopped)
+    assert all(t.stage0_score < t.stop_below for t in stopped)
+    assert all(t.state is TrialState.COMPLETE for t in pick(tmp_path, "pareto"))
+    assert counts(stopped_run)["complete"] + len(stopped) == 60
+
+
+def test_what_computes_the_same_as_a_stopped_candidate_has_no_score_either(tmp_path):
+    trials = run(tmp_path, stopping, trials=40, branches=1, algorithm="random")
+    stopped = {t.computes for t in trials if t.state is TrialState.PRUNED}
+    reused = [t for t in trials if t.state is TrialState.REUSED and t.computes in stopped]
+    assert reused
+    assert all(t.score is None for t in reused)
+
+
+def test_only_candidates_that_are_beaten_at_their_cost_are_stopped(stopped_run):
+    """Not the cheap ones, whose scores are low and wanted all the same."""
+    for trial in stopped_run:
+        if trial.state is TrialState.PRUNED:
+            before = [t for t in stopped_run if t.order < trial.order and t.score is not None]
+            assert any(
+                t.parameters <= trial.parameters
+                and t.flops <= trial.flops
+                and t.score > trial.stage0_score
+                for t in before
+            )
+
+
+def test_the_best_are_scored_again_and_the_front_is_theirs(tmp_path):
+    trained = []
+
+    def with_luck(candidate):
+        score = evaluate(candidate).score
+        if candidate.rescored:
+            trained.append(candidate.number)
+            return Evaluation(score * 0.5)
+        return Evaluation(score)
+
+    trials = run(tmp_path, with_luck, trials=30, rescore=5, algorithm="random")
+    chosen = worth_rescoring(trials, 5)
+    assert sorted(trained) == sorted(t.id for t in chosen)
+    again = Run.load(tmp_path)
+    assert again.trials == trials
+    assert {t.id for t in again.finalists} == set(trained)
+    assert all(t.score == pytest.approx(t.search_score * 0.5) for t in again.finalists)
+    assert all(t.reward < trials[t.id].reward for t in again.finalists)
+    for which in ("best", "knee", "pareto"):
+        assert {t.id for t in pick(tmp_path, which)} <= set(trained)
+    # What is known is not trained again, by a resumed search that wants more.
+    more = run(tmp_path, with_luck, trials=30, rescore=8, algorithm="random")
+    assert essence(more) == essence(trials)
+    assert len(trained) == len(set(trained)) == 8
+
+
+def test_every_candidate_on_the_front_is_scored_again_first(tmp_path):
+    trials = run(tmp_path, trials=30, algorithm="random")
+    front = pareto_front(trials, ["score", "params", "flops"])
+    chosen = worth_rescoring(trials, len(front))
+    assert {t.id for t in chosen} == {t.id for t in front}
+
+
+def test_a_space_that_is_used_up_ends_the_search_with_a_word(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(study, "MAX_IDLE", 200)
+    trials = run(tmp_path, trials=10_000, branches=1, cells=1, algorithm="random")
+    assert counts(trials)["complete"] > 20
+    assert "were known already: the search ends before its 10000 trials" in caplog.text
+
+
+def test_the_bonus_for_being_cheap_is_bounded_and_the_floor_is_the_decoders(tmp_path):
+    trials = run(tmp_path, lambda _: Evaluation(0.2), objectives=("flops:100G:-0.9",))
+    assert all(t.reward == pytest.approx(0.2) for t in trials if t.decoder_flops < 0.6e9)
+    good = run(tmp_path / "good", lambda _: Evaluation(0.5), objectives=("flops:100G:-0.9",))
+    assert all(t.reward == pytest.approx(0.6) for t in good if t.score)

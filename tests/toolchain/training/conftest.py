@@ -6,8 +6,8 @@ import torch
 from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import Segmenter, build_segmenter
+from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.checkpoints import CheckpointInfo
-from toolchain.training.configuration import TrainingConfiguration
 
 GENOTYPE = "[[2, [0, 1, 0, 9]], [[0, 1], [2, 4]]]"
 
@@ -41,12 +41,12 @@ def network() -> Segmenter:
 
 
 @pytest.fixture(scope="session")
-def configure() -> Callable[..., TrainingConfiguration]:
-    """Make the configuration of a training that takes a second."""
+def configure() -> Callable[..., TrainingSettings]:
+    """Make the settings of a training that takes a second."""
 
-    def make(**changes) -> TrainingConfiguration:
+    def make(**changes) -> TrainingSettings:
         tiny = {
-            "data": "synthetic:12",
+            "data": "synthetic:24",
             "genotype": GENOTYPE,
             "encoder": "ghostnet-0.1",
             "aggregation": 8,
@@ -54,6 +54,6 @@ def configure() -> Callable[..., TrainingConfiguration]:
             "batch_size": 4,
             "epochs": 3,
         }
-        return TrainingConfiguration(**{**tiny, **changes})
+        return TrainingSettings.of(**{**tiny, **changes})
 
     return make

@@ -1,8 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from export.errors import DataError
-from toolchain.training.checkpoints import load_segmenter, read_checkpoint, save_checkpoint
+from toolchain.datasets.seen import SeenImages
+from toolchain.training.checkpoints import (
+    FORMAT_VERSION,
+    load_segmenter,
+    read_checkpoint,
+    save_checkpoint,
+)
 
 
 def test_a_network_comes_back_as_it_was(tmp_path, info, network):
@@ -27,6 +35,26 @@ def test_a_checkpoint_describes_its_export(info):
     assert metadata.classes[2] == "nose"
     assert metadata.palette == list(info.label_set.palette)
     assert (metadata.genotype, metadata.input_size) == (info.genotype, 64)
+    assert metadata.seen is None
+    seen = SeenImages(frozenset({7, 2**32 - 1})).encode()
+    assert replace(info, seen=seen).metadata().seen == seen
+
+
+def test_what_a_network_has_seen_comes_back(tmp_path, info, network):
+    seen = SeenImages(frozenset(range(0, 2**32, 2**22)))
+    save_checkpoint(tmp_path / "a.pt", replace(info, seen=seen.encode()), network.state_dict())
+    assert SeenImages.decode(read_checkpoint(tmp_path / "a.pt")[0].seen) == seen
+
+
+def test_a_file_of_the_first_version_does_not_say_what_it_has_seen(tmp_path, info, network):
+    save_checkpoint(tmp_path / "a.pt", info, network.state_dict())
+    document = torch.load(tmp_path / "a.pt", weights_only=True)
+    del document["seen"]
+    torch.save({**document, "format_version": 1}, tmp_path / "a.pt")
+    loaded, loaded_info = load_segmenter(tmp_path / "a.pt")
+    assert (loaded_info, loaded_info.seen) == (info, None)
+    own = network.state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in loaded.state_dict().items())
 
 
 def rewrite(path, **changes):
@@ -43,7 +71,11 @@ def rewrite(path, **changes):
         (lambda path: path.write_bytes(path.read_bytes()[:3000]), "is truncated"),
         (lambda path: torch.save({"conv00.weight": torch.ones(1)}, path), "not a checkpoint"),
         (lambda path: torch.save([1], path), "not a checkpoint"),
-        (lambda path: rewrite(path, format_version=2), "has format_version 2"),
+        (
+            lambda path: rewrite(path, format_version=FORMAT_VERSION + 1),
+            f"has format_version {FORMAT_VERSION + 1}",
+        ),
+        (lambda path: rewrite(path, seen="?"), "damaged checkpoint (is no record of images"),
         (lambda path: rewrite(path, label_set={"name": "x"}), "damaged checkpoint"),
         (lambda path: rewrite(path, genotype="[[11], [[0, 1]]]"), "operation 0: 11"),
         (lambda path: rewrite(path, model={}), "does not hold its network's weights"),

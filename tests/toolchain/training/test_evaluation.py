@@ -1,10 +1,17 @@
+from dataclasses import replace
+
+import onnx
 import pytest
 import torch
 
 from export.errors import DataError, UnavailableError, UsageError
 from export.onnx import export_onnx
+from toolchain.datasets.seen import SeenImages
+from toolchain.datasets.splits import open_part
 from toolchain.training.checkpoints import save_checkpoint
-from toolchain.training.evaluation import evaluate, evaluation_data
+from toolchain.training.evaluation import evaluate
+
+DATA = "synthetic:60"
 
 
 @pytest.fixture
@@ -20,20 +27,67 @@ def test_a_checkpoint_and_its_export_score_alike(checkpoint, info, network):
         network.deployable(64), checkpoint.with_suffix(".onnx"),
         metadata=info.metadata(), input_size=64, batch=3,  # 5 images are not a multiple of it
     )  # fmt: skip
-    expected = evaluate(checkpoint, "synthetic:5")
-    document = evaluate(checkpoint.with_suffix(".onnx"), "synthetic:5")
-    assert document["images"] == 5
+    images = {"data": DATA, "limit_images": 5}
+    expected = evaluate(checkpoint, **images)
+    document = evaluate(checkpoint.with_suffix(".onnx"), **images)
+    assert (document["images"], document["split"]) == (5, "val")
     assert document["mean_f1"] == pytest.approx(expected["mean_f1"], abs=1e-3)
     assert document["pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=1e-3)
-    assert list(document) == ["images", "pixel_accuracy", "mean_f1", "miou", "f1", "groups"]
+    assert list(document) == [
+        "images", "split", "seen_in_training", "pixel_accuracy", "mean_f1", "miou", "f1", "groups",
+    ]  # fmt: skip
     assert {"eyes", "brows", "nose", "mouth", "overall"} == set(document["groups"])
     assert expected["pixel_accuracy"] > 0
 
 
-def test_a_limit_spreads_over_the_data():
-    names = evaluation_data("synthetic:10", None, 3).names
-    assert [name[-1] for name in names] == ["0", "3", "6"]
-    assert len(evaluation_data("synthetic:2", None, 3)) == 2
+@pytest.fixture
+def taught(tmp_path, info, network):
+    """Write the network as one that was trained on a part, as a checkpoint and as a file."""
+
+    def write(seen):
+        said = replace(info, seen=None if seen is None else seen.encode())
+        save_checkpoint(tmp_path / "b.pt", said, network.state_dict())
+        export_onnx(
+            network.deployable(64), tmp_path / "b.onnx", metadata=said.metadata(), input_size=64
+        )
+        return tmp_path / "b.pt", tmp_path / "b.onnx"
+
+    return write
+
+
+def test_images_that_were_trained_on_are_refused_unless_forced(taught):
+    train, val = open_part(DATA, "train"), open_part(DATA, "val")
+    for model in taught(SeenImages.of(train)):
+        assert evaluate(model, DATA)["seen_in_training"] == 0
+        with pytest.raises(DataError) as error:
+            evaluate(model, DATA, split="train")
+        assert f"{DATA}: the model was trained on {len(train)} of these" in str(error.value)
+        assert "--split or --data, or insist with --force" in str(error.value)
+        forced = evaluate(model, DATA, split="train", force=True)
+        assert forced["seen_in_training"] == forced["images"] == len(train)
+        assert evaluate(model, DATA, split="all", force=True)["seen_in_training"] == len(train)
+    # One image is enough.
+    for model in taught(SeenImages.of(val.subset([3]))):
+        with pytest.raises(DataError, match=f"trained on 1 of these {len(val)} images"):
+            evaluate(model, DATA)
+
+
+def test_a_model_that_does_not_say_is_judged_with_a_warning(taught, caplog):
+    for model in taught(None):
+        caplog.clear()
+        assert evaluate(model, DATA, split="train", limit_images=2)["seen_in_training"] is None
+        assert [r.levelname for r in caplog.records] == ["WARNING"]
+        assert "does not say which images it was trained on" in caplog.text
+
+
+def test_a_damaged_record_of_images_is_named(taught):
+    _, model = taught(SeenImages())
+    document = onnx.load(model)
+    (entry,) = (entry for entry in document.metadata_props if entry.key == "seen")
+    entry.value = "?"
+    onnx.save(document, model)
+    with pytest.raises(DataError, match=r"b\.onnx: metadata 'seen' is no record of images"):
+        evaluate(model, DATA)
 
 
 def test_classes_must_be_those_of_the_data(tmp_path, checkpoint):
@@ -48,11 +102,11 @@ def test_classes_must_be_those_of_the_data(tmp_path, checkpoint):
     label_set = {"name": "p", "classes": ["background", "person"], "palette": [[0] * 3, [9] * 3]}
     (tmp_path / "labels.json").write_text(json.dumps(label_set))
     with pytest.raises(DataError, match=r"a\.pt: has 19 classes .* has 2"):
-        evaluate(checkpoint, str(tmp_path))
+        evaluate(checkpoint, str(tmp_path), split="all")
 
 
 def test_a_device_must_be_there(checkpoint):
     with pytest.raises(UsageError, match="tpu is not known"):
-        evaluate(checkpoint, "synthetic:2", device="tpu")
+        evaluate(checkpoint, DATA, device="tpu")
     with pytest.raises(UnavailableError, match="cuda:63"):
-        evaluate(checkpoint, "synthetic:2", device="cuda:63")
+        evaluate(checkpoint, DATA, device="cuda:63")

@@ -1,14 +1,20 @@
 import dataclasses
+import itertools
 
 import pytest
 import torch
 from torch import nn
 
-from export.errors import DataError
+from export.errors import DataError, UsageError
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import build_segmenter
+from toolchain.networks.units import ConvolutionUnit
 from toolchain.training.checkpoints import save_checkpoint
-from toolchain.training.initialisation import load_initial_weights, rebase_batch_norms
+from toolchain.training.initialisation import (
+    load_initial_weights,
+    match_weights,
+    rebase_batch_norms,
+)
 
 IMAGES = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -76,3 +82,61 @@ def test_rebased_norms_keep_the_function_in_evaluation_and_in_training():
     assert torch.allclose(chain.eval()(IMAGES), before, atol=1e-5)
     assert torch.allclose(chain.train()(IMAGES), before, atol=1e-5)
     assert not torch.allclose(destroyed, before, atol=0.1)
+
+
+ENCODERS = ["ghostnet-0.1", "ghostnet-0.25", "mobilenetv2-0.35"]
+
+
+@pytest.fixture
+def files(tmp_path, info):
+    """Weights of each encoder: a checkpoint of ours, a bare state, folded convolutions."""
+    networks = {
+        name: build_segmenter(Genotype.parse(info.genotype), name, 2, 8) for name in ENCODERS
+    }
+    paths = {name: tmp_path / f"{place}.pt" for place, name in enumerate(ENCODERS)}
+    first, second, third = networks.values()
+    save_checkpoint(
+        paths[ENCODERS[0]], dataclasses.replace(info, encoder=ENCODERS[0]), first.state_dict()
+    )
+    torch.save({"model": second.state_dict()}, paths[ENCODERS[1]])
+    units = [m for m in third.encoder.modules() if isinstance(m, ConvolutionUnit)]
+    folded = {}
+    for place, unit in enumerate(units):
+        folded[f"conv{place:02d}.weight"] = unit.convolutions[0].weight.detach()
+        folded[f"conv{place:02d}.bias"] = torch.zeros(len(unit.convolutions[0].weight))
+    torch.save(folded, paths[ENCODERS[2]])
+    return paths
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_weights_find_their_encoders_in_any_order(files, order):
+    given = [list(files.values())[place] for place in order]
+    assert match_weights(ENCODERS, given) == files
+
+
+def test_an_encoder_that_is_asked_for_twice_takes_one_file(files):
+    assert match_weights([ENCODERS[1]] * 3, [files[ENCODERS[1]]]) == {
+        ENCODERS[1]: files[ENCODERS[1]]
+    }
+    assert match_weights(ENCODERS, []) == {}
+
+
+def test_weights_that_do_not_match_are_refused(files, tmp_path):
+    one, two, three = files.values()
+    with pytest.raises(UsageError, match=r"no file of --weights is for mobilenetv2-0\.35; add one"):
+        match_weights(ENCODERS, [two, one])
+    with pytest.raises(
+        DataError, match=r"2\.pt: fits no encoder that is trained \(ghostnet-0\.1, "
+    ):
+        match_weights(ENCODERS[:2], [one, two, three])
+    with pytest.raises(DataError, match=r"0\.pt: fits no encoder that is trained"):
+        match_weights(ENCODERS[1:], [one, two, three])
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes(two.read_bytes())
+    with pytest.raises(UsageError) as error:
+        match_weights(ENCODERS, [one, two, three, copy])
+    assert str(error.value) == f"--weights {two} and {copy} are both for ghostnet-0.25; give one"
+    with pytest.raises(DataError, match=r"gone\.pt: does not exist"):
+        match_weights(ENCODERS, [one, tmp_path / "gone.pt"])
+    with pytest.raises(UsageError, match="no encoder is named 'vgg'"):
+        match_weights(["vgg"], [two])

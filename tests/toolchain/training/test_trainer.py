@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from export.errors import DataError, UsageError
+from toolchain.datasets.seen import SeenImages
+from toolchain.datasets.splits import open_part
 from toolchain.training import trainer as module
 from toolchain.training.checkpoints import load_segmenter, read_checkpoint
-from toolchain.training.trainer import Trainer, train
+from toolchain.training.start import Start
+from toolchain.training.trainer import Trainer, cosine_with_warm_up, train
 
 
 def without_time(path):
@@ -51,7 +54,9 @@ def test_a_training_leaves_what_it_promises(trained):
     assert (result.epochs, result.checkpoint) == (3, folder / "best.pt")
     _, info = load_segmenter(folder / "best.pt")
     assert info.training["mean_f1"] == best
-    assert info.training["data"] == "synthetic:12"
+    assert info.training["data"] == "synthetic:24"
+    assert (info.training["parts"], info.training["chosen_by"]) == (["train"], "search-score")
+    assert SeenImages.decode(info.seen) == SeenImages.of(open_part("synthetic:24", "train"))
     assert (folder / "epoch-001.pt").stat().st_size < (folder / "last.pt").stat().st_size / 2
 
 
@@ -86,7 +91,7 @@ def test_a_killed_training_ends_as_an_unkilled_one(trained, tmp_path, configure)
     script = """
 import os, signal, sys, torch
 from toolchain.training import trainer
-from toolchain.training.configuration import TrainingConfiguration
+from toolchain.settings.training_settings import TrainingSettings
 
 torch.set_num_threads(1)
 save = trainer.save_checkpoint
@@ -97,14 +102,14 @@ def save_and_die(path, *rest):
     save(path, *rest)
 
 trainer.save_checkpoint = save_and_die
-trainer.train(TrainingConfiguration.model_validate_json(sys.argv[1]), sys.argv[2])
+trainer.train(TrainingSettings.model_validate_json(sys.argv[1]), sys.argv[2])
 """
-    configuration = configure()
-    command = [sys.executable, "-c", script, configuration.model_dump_json(), str(tmp_path)]
+    settings = configure()
+    command = [sys.executable, "-c", script, settings.model_dump_json(), str(tmp_path)]
     killed = subprocess.run(command, cwd=Path(__file__).parents[3], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "epoch-002.pt").exists()
-    train(configuration, tmp_path, resume=True)
+    train(settings, tmp_path, resume=True)
     assert_same_end(trained[0], tmp_path)
 
 
@@ -123,23 +128,67 @@ def test_a_folder_with_a_training_is_not_overwritten(trained, configure):
 
 
 def test_resuming_with_other_flags_names_the_flag(trained, configure):
-    with pytest.raises(UsageError, match="started with epochs 3, not 4"):
+    with pytest.raises(DataError, match=r"config\.json: --epochs was 3, now it is 4; use the same"):
         train(configure(epochs=4), trained[0], resume=True)
+    with pytest.raises(DataError, match=r"--dice-weight was 1\.0, now it is 0\.5"):
+        train(configure(dice_weight=0.5), trained[0], resume=True)
     train(configure(workers=1), trained[0], resume=True)
 
 
-def test_a_damaged_configuration_is_one_line(trained, tmp_path, configure):
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"data": "synthetic:24", "dice": 1.0}', "earlier nastool, .*; begin in a new folder"),
+        ('{"format_version": 3}', "another nastool, .*; begin in a new folder"),
+        ("[]", "is not a record of settings; begin in a new folder"),
+        ("{", "is not JSON"),
+    ],
+)
+def test_a_record_that_is_of_no_use_is_one_line(tmp_path, configure, text, problem):
     (tmp_path / "last.pt").touch()
-    (tmp_path / "config.json").write_text('{"data": 1}')
-    with pytest.raises(DataError, match=r"config\.json: data: .*string"):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(DataError, match=r"config\.json: .*" + problem) as error:
         train(configure(), tmp_path, resume=True)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "config.json").read_text() == text
+
+
+def test_resuming_knows_its_files_by_content(trained, tmp_path, configure):
+    """Weights may have moved since, but not changed."""
+    best = (trained[0] / "best.pt").read_bytes()
+    for name in ("e.pt", "t.pt"):
+        (tmp_path / name).write_bytes(best)
+    output = tmp_path / "out"
+    files = {"weights": tmp_path / "e.pt", "teacher": tmp_path / "t.pt"}
+    train(configure(epochs=1, **files), output)
+    recorded = (output / "config.json").read_text()
+    moved = (tmp_path / "e.pt").rename(tmp_path / "moved.pt")
+    train(configure(epochs=1, **files | {"weights": moved}), output, resume=True)
+    assert str(moved) in (output / "config.json").read_text()
+    (output / "config.json").write_text(recorded)
+    moved.write_bytes(best + b"more")
+    with pytest.raises(
+        DataError, match=r"config\.json: --weights .*e\.pt was there, and is missing"
+    ):
+        train(configure(epochs=1, **files | {"weights": moved}), output, resume=True)
+    moved.rename(tmp_path / "e.pt")
+    with pytest.raises(
+        DataError, match=r"config\.json: --weights .*e\.pt has changed since; bring"
+    ):
+        train(configure(epochs=1, **files), output, resume=True)
+    (tmp_path / "e.pt").write_bytes(best)
+    (tmp_path / "t.pt").unlink()
+    with pytest.raises(DataError, match=r"t\.pt: cannot be read \(No such file"):
+        train(configure(epochs=1, **files), output, resume=True)
+    with pytest.raises(DataError, match=r"--teacher was .*t\.pt, now it is None; use the same"):
+        train(configure(epochs=1, weights=files["weights"]), output, resume=True)
 
 
 def test_a_teacher_and_a_start_take_part(trained, tmp_path, configure):
     teacher = trained[0] / "best.pt"
     plain = train(configure(epochs=1), tmp_path / "plain")
-    with_teacher = train(configure(epochs=1, teacher=str(teacher)), tmp_path / "teacher")
-    train(configure(epochs=1, weights=str(teacher)), tmp_path / "weights")
+    with_teacher = train(configure(epochs=1, teacher=teacher), tmp_path / "teacher")
+    train(configure(epochs=1, weights=teacher), tmp_path / "weights")
     assert loss(tmp_path / "teacher") > loss(tmp_path / "plain")
     assert loss(tmp_path / "weights") < loss(tmp_path / "plain")
     assert with_teacher.metrics != plain.metrics
@@ -155,11 +204,11 @@ def test_a_teacher_of_other_classes_is_refused(trained, tmp_path, configure):
     portraits = tmp_path / "portraits"
     write_portraits(portraits)
     with pytest.raises(DataError, match="classes that are not those of the data"):
-        train(configure(data=str(portraits), teacher=str(trained[0] / "best.pt")), tmp_path / "out")
+        train(configure(data=str(portraits), teacher=trained[0] / "best.pt"), tmp_path / "out")
 
 
 def write_portraits(folder):
-    """Four images of a person, with two classes."""
+    """Twelve images of a person, with two classes."""
     from PIL import Image
 
     from toolchain.datasets import open_dataset
@@ -168,7 +217,7 @@ def write_portraits(folder):
         (folder / part).mkdir(parents=True)
     label_set = {"name": "p", "classes": ["background", "person"], "palette": [[0] * 3, [9] * 3]}
     (folder / "labels.json").write_text(json.dumps(label_set))
-    for sample in open_dataset("synthetic:4"):
+    for sample in open_dataset("synthetic:12"):
         Image.fromarray(sample.image).save(folder / "images" / f"{sample.name}.png")
         person = (sample.labels > 0).astype("uint8")
         Image.fromarray(person).save(folder / "masks" / f"{sample.name}.png")
@@ -190,15 +239,112 @@ def test_an_exploding_loss_is_named(tmp_path, configure):
 
 
 def test_an_impossible_input_size_is_refused(tmp_path, configure):
-    with pytest.raises(UsageError, match="100 is not a multiple of 32"):
+    with pytest.raises(UsageError, match="--input-size: Input should be a multiple of 32"):
         train(configure(input_size=100), tmp_path)
 
 
-def test_validation_is_the_val_split_or_a_tenth(tmp_path, configure):
-    training, validation = module.open_training_data(configure(data="synthetic:40"))
-    assert (len(training), len(validation)) == (36, 4)
-    assert not set(training.names) & set(validation.names)
-    part, same = module.open_training_data(configure(data="synthetic:40", limit_images=10))
-    assert len(part) == 10
-    assert set(part.names) < set(training.names)
-    assert same.names == validation.names
+def test_each_weight_of_the_loss_is_the_settings(trained, tmp_path, configure):
+    teacher = trained[0] / "best.pt"
+    plain = {"epochs": 1, "teacher": teacher}
+    off = {"dice_weight": 0.0, "auxiliary_weight": 0.0, "distillation_weight": 0.0}
+    train(configure(**plain, **off), tmp_path / "off")
+    losses = {None: loss(tmp_path / "off")}
+    for name in off:
+        train(configure(**plain, **off | {name: 5.0}), tmp_path / name)
+        losses[name] = loss(tmp_path / name)
+    assert all(value > losses[None] for name, value in losses.items() if name)
+    assert len(set(losses.values())) == 4
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_it_reads_its_own_parts_only(tmp_path, configure, names_read, more):
+    data = "synthetic:60"
+    result = train(configure(data=data, epochs=1, with_search_images=more), tmp_path)
+    _, info = load_segmenter(result.checkpoint)
+    train_parts = ["train", "search-train"] if more else ["train"]
+    trained_on = [open_part(data, part) for part in train_parts]
+    choosing = open_part(data, "search-score")
+    assert names_read == {name for part in (*trained_on, choosing) for name in part.names}
+    assert SeenImages.decode(info.seen) == SeenImages.of(*trained_on)
+    assert info.training["parts"] == train_parts
+    assert info.training["images"] == sum(map(len, trained_on))
+    assert info.training["chosen_by_images"] == len(choosing)
+
+
+def test_a_limit_is_chosen_by_name_and_not_by_the_seed(configure):
+    data = "synthetic:60"
+    starts = [Start.of(configure(data=data, limit_images=10, seed=seed)) for seed in (0, 1)]
+    assert starts[0].images.names == starts[1].images.names
+    assert len(starts[0].images) == 10
+    assert set(starts[0].images.names) < set(open_part(data, "train").names)
+    assert starts[0].choosing.names == open_part(data, "search-score").names
+    fewer = Start.of(configure(data=data, limit_images=5))
+    assert set(fewer.images.names) < set(starts[0].images.names)
+
+
+def test_what_teacher_and_start_have_seen_counts(trained, tmp_path, configure):
+    """Of another seed are other faces."""
+    train(configure(data="synthetic:12:1", epochs=1), tmp_path / "one")
+    train(configure(data="synthetic:12:7", epochs=1), tmp_path / "two")
+    files = {"weights": tmp_path / "one" / "best.pt", "teacher": tmp_path / "two" / "last.pt"}
+    result = train(configure(epochs=1, **files), tmp_path / "three")
+    _, info = load_segmenter(result.checkpoint)
+    parts = [open_part(f"synthetic:{spec}", "train") for spec in ("24", "12:1", "12:7")]
+    assert SeenImages.decode(info.seen) == SeenImages.of(*parts)
+
+
+@pytest.mark.parametrize("role", ["weights", "teacher"])
+def test_unknown_stays_unknown(trained, tmp_path, configure, role):
+    document = torch.load(trained[0] / "best.pt", weights_only=True)
+    del document["seen"]
+    torch.save({**document, "format_version": 1}, tmp_path / "old.pt")
+    result = train(configure(epochs=1, **{role: tmp_path / "old.pt"}), tmp_path / "a")
+    assert read_checkpoint(result.checkpoint)[0].seen is None
+    result = train(configure(epochs=1, **{role: result.checkpoint}), tmp_path / "b")
+    assert read_checkpoint(result.checkpoint)[0].seen is None
+
+
+def test_an_encoder_from_elsewhere_has_seen_none_of_our_images(trained, tmp_path, configure):
+    document = torch.load(trained[0] / "best.pt", weights_only=True)
+    torch.save({"model": document["model"]}, tmp_path / "elsewhere.pt")
+    result = train(configure(epochs=1, weights=tmp_path / "elsewhere.pt"), tmp_path / "a")
+    assert read_checkpoint(result.checkpoint)[0].seen == document["seen"]
+
+
+def test_a_resumed_training_says_the_same(trained, tmp_path, configure, monkeypatch):
+    save = module.save_checkpoint
+
+    def stop(path, *rest):
+        save(path, *rest)
+        if path.name == "last.pt":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_checkpoint", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(configure(), tmp_path)
+    monkeypatch.undo()
+    train(configure(), tmp_path, resume=True)
+    one, other = (read_checkpoint(folder / "best.pt")[0] for folder in (trained[0], tmp_path))
+    assert one.seen == other.seen
+
+
+@pytest.mark.parametrize(
+    ("data", "part"), [("synthetic:1:4", "train"), ("synthetic:3:3", "search-score")]
+)
+def test_too_few_images_are_refused_before_anything_is_written(tmp_path, configure, data, part):
+    with pytest.raises(
+        DataError, match=rf"{data}: has . images, .* in its part {part}; . are needed"
+    ):
+        train(configure(data=data), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_rate_rises_then_falls_to_nothing():
+    factors = [cosine_with_warm_up(step, 100, 10) for step in range(101)]
+    assert factors[:11] == sorted(factors[:11])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[0] == pytest.approx(1 / 11)
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0)
+    assert cosine_with_warm_up(0, 1, 0) == 1

@@ -1,5 +1,7 @@
 """Drawn faces with all 19 classes of CelebAMask-HQ: data without a download or a licence."""
 
+from pathlib import Path
+
 import numpy as np
 
 from export.errors import UsageError
@@ -38,6 +40,10 @@ class SyntheticFaces(FaceDataset):
         ):
             raise UsageError(f"{spec!r} is not synthetic:COUNT[:SEED]; COUNT from 1, SEED from 0")
         return cls(*map(int, numbers))
+
+    def image_path(self, index: int) -> Path | None:
+        """See `FaceDataset`."""
+        return None
 
     def read(self, index: int) -> Sample:
         """Draw face ``index``: image uint8 [512, 512, 3], labels uint8 [512, 512]."""

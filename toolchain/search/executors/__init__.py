@@ -1,5 +1,5 @@
-"""Where candidates are judged: in this process, in others of this machine, on a Ray cluster."""
+"""Where candidates are evaluated: in this process, in others of this machine, on a Ray cluster."""
 
-from toolchain.search.executors.base import Executor, InlineExecutor
+from toolchain.search.executors.base import CandidateResult, Executor, InlineExecutor
 
-__all__ = ["Executor", "InlineExecutor"]
+__all__ = ["CandidateResult", "Executor", "InlineExecutor"]

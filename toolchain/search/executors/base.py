@@ -5,17 +5,27 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from toolchain.search.candidate import Candidate, CandidateError, Failure, Judge, Outcome
+from toolchain.search.trial import Candidate, CandidateError, Evaluation, Evaluator, Failure
 
 log = logging.getLogger(__name__)
 
-Start = Callable[[], Judge]
-"""Makes the judge inside a worker; it must survive pickling."""
+Start = Callable[[], Evaluator]
+"""Makes the evaluator inside a worker; it must survive pickling."""
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """What an executor reports of a candidate: an evaluation, or why there is none."""
+
+    number: int
+    outcome: Evaluation | CandidateError
+    seconds: float
 
 
 class Executor(ABC):
-    """Judges candidates, several at a time.
+    """Evaluates candidates, several at a time.
 
     A candidate that takes its worker down (out of memory, a crash, too much time) is reported as
     failed, the worker is replaced, and nothing else is lost. Use as a context manager.
@@ -37,7 +47,7 @@ class Executor(ABC):
         """Begin with a candidate; at most `capacity` may be at work."""
 
     @abstractmethod
-    def next(self) -> Outcome:
+    def next(self) -> CandidateResult:
         """Wait for the next candidate that ends, in whatever way."""
 
     def close(self) -> None:  # noqa: B027 - most executors have workers to end, one has none
@@ -45,38 +55,38 @@ class Executor(ABC):
 
 
 class InlineExecutor(Executor):
-    """Judges in this process, one candidate after the other.
+    """Evaluates in this process, one candidate after the other.
 
     Nothing protects the search from a candidate that takes the process down.
     """
 
     capacity = 1
 
-    def __init__(self, judge: Judge):
-        self._judge = judge
+    def __init__(self, evaluate: Evaluator):
+        self._evaluate = evaluate
         self._queue: deque[Candidate] = deque()
 
     def submit(self, candidate: Candidate) -> None:
         """See `Executor`."""
         self._queue.append(candidate)
 
-    def next(self) -> Outcome:
+    def next(self) -> CandidateResult:
         """See `Executor`."""
-        return attempt(self._judge, self._queue.popleft())
+        return attempt(self._evaluate, self._queue.popleft())
 
 
-def attempt(judge: Judge, candidate: Candidate) -> Outcome:
-    """Judge a candidate; its failure is a result, any other error is one of the program."""
+def attempt(evaluate: Evaluator, candidate: Candidate) -> CandidateResult:
+    """Evaluate a candidate; its failure is a result, any other error is one of the program."""
     start = time.perf_counter()
     try:
-        result = judge(candidate)
+        result = evaluate(candidate)
     except CandidateError as error:
-        return Outcome(candidate.number, error, time.perf_counter() - start)
-    return Outcome(candidate.number, result, time.perf_counter() - start)
+        return CandidateResult(candidate.number, error, time.perf_counter() - start)
+    return CandidateResult(candidate.number, result, time.perf_counter() - start)
 
 
-def unexpected(candidate: Candidate, error: BaseException, seconds: float) -> Outcome:
+def unexpected(candidate: Candidate, error: BaseException, seconds: float) -> CandidateResult:
     """Report an error that nobody foresaw, with its traceback in the log, as a crash."""
     log.error("candidate %d (%s)", candidate.number, candidate.genotype, exc_info=error)
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    return Outcome(candidate.number, CandidateError(Failure.CRASH, reason), seconds)
+    return CandidateResult(candidate.number, CandidateError(Failure.CRASH, reason), seconds)

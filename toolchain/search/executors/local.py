@@ -8,8 +8,14 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 
 from export.errors import UnavailableError
-from toolchain.search.candidate import Candidate, CandidateError, Failure, Outcome
-from toolchain.search.executors.base import Executor, Start, attempt, unexpected
+from toolchain.search.executors.base import (
+    CandidateResult,
+    Executor,
+    Start,
+    attempt,
+    unexpected,
+)
+from toolchain.search.trial import Candidate, CandidateError, Failure
 
 # A forked process lacks the threads of OpenMP and CUDA that its memory tells of, and hangs.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -19,7 +25,7 @@ class LocalExecutor(Executor):
     """One process a worker, so that a candidate can only take its own worker down.
 
     Args:
-        starts: make the judge of each worker.
+        starts: make the evaluator of each worker.
         timeout: seconds that a candidate may take; None: for ever.
 
     Raises:
@@ -42,7 +48,7 @@ class LocalExecutor(Executor):
         """See `Executor`."""
         next(worker for worker in self._workers if worker.candidate is None).begin(candidate)
 
-    def next(self) -> Outcome:
+    def next(self) -> CandidateResult:
         """See `Executor`."""
         busy = {worker.connection: worker for worker in self._workers if worker.candidate}
         oldest = min(busy.values(), key=lambda worker: worker.begun)
@@ -60,7 +66,7 @@ class LocalExecutor(Executor):
 
 
 class _Worker:
-    """A process that judges one candidate after the other, and is replaced when it dies.
+    """A process that evaluates one candidate after the other, and is replaced when it dies.
 
     Attributes:
         candidate: at work; None: idle.
@@ -98,22 +104,22 @@ class _Worker:
         with contextlib.suppress(OSError):
             self.connection.send(candidate)
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CandidateResult:
         try:
             outcome, goes_on = self.connection.recv()
         except (EOFError, OSError):
             return self.fail(Failure.CRASH, self._death())
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, CandidateResult)
         self.candidate = None
         if not goes_on:
             self._replace()
         return outcome
 
-    def fail(self, kind: Failure, message: str) -> Outcome:
+    def fail(self, kind: Failure, message: str) -> CandidateResult:
         """Give the candidate up, and the process with it."""
         assert self.candidate
         seconds = time.monotonic() - self.begun
-        outcome = Outcome(self.candidate.number, CandidateError(kind, message), seconds)
+        outcome = CandidateResult(self.candidate.number, CandidateError(kind, message), seconds)
         self._replace()
         return outcome
 
@@ -137,11 +143,11 @@ class _Worker:
 
 
 def _work(connection: Connection, start: Start) -> None:
-    """Judge what comes in until the connection ends; the main function of a worker."""
+    """Evaluate what comes in until the connection ends; the main function of a worker."""
     # Ctrl-C goes to every process of a terminal; the search decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        judge = start()
+        evaluate = start()
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
         return
@@ -152,7 +158,7 @@ def _work(connection: Connection, start: Start) -> None:
             candidate = connection.recv()
             begun = time.perf_counter()
             try:
-                connection.send((attempt(judge, candidate), True))
+                connection.send((attempt(evaluate, candidate), True))
             except Exception as error:
                 # What is left of torch's and CUDA's state after it, nobody knows.
                 seconds = time.perf_counter() - begun

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.errors import UnavailableError
-from toolchain.search.candidate import Candidate, CandidateError, Failure, Outcome
-from toolchain.search.executors.base import Executor, Start, attempt, unexpected
+from toolchain.search.executors.base import (
+    CandidateResult,
+    Executor,
+    Start,
+    attempt,
+    unexpected,
+)
+from toolchain.search.trial import Candidate, CandidateError, Failure
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +25,8 @@ class RayExecutor(Executor):
     lost takes its workers with it: `capacity` shrinks if the others have no room for them.
 
     Args:
-        start: makes the judge of a worker. What it holds is stored once on each machine, and its
-            arrays are shared by the workers there.
+        start: makes the evaluator of a worker. What it holds is stored once on each machine, and
+            its arrays are shared by the workers there.
         workers: number of actors.
         timeout: seconds that a candidate may take; None: for ever.
         cpus: CPU cores that a worker takes.
@@ -98,11 +104,11 @@ class RayExecutor(Executor):
     def submit(self, candidate: Candidate) -> None:
         """See `Executor`."""
         worker = self._idle.pop()
-        worker.candidate, worker.outcome = candidate, worker.actor.judge.remote(candidate)
+        worker.candidate, worker.outcome = candidate, worker.actor.evaluate.remote(candidate)
         worker.begun = time.monotonic()
         self._busy.append(worker)
 
-    def next(self) -> Outcome:
+    def next(self) -> CandidateResult:
         """See `Executor`."""
         outcomes = {worker.outcome: worker for worker in self._busy}
         oldest = min(self._busy, key=lambda worker: worker.begun)
@@ -112,12 +118,12 @@ class RayExecutor(Executor):
             return self._outcome(outcomes[ready[0]])
         return self._fail(oldest, Failure.TIMEOUT, f"took more than {self._timeout:g} s")
 
-    def _outcome(self, worker: "_Worker") -> Outcome:
+    def _outcome(self, worker: "_Worker") -> CandidateResult:
         try:
             outcome, goes_on = self._ray.get(worker.outcome)
         except self._ray.exceptions.RayError as error:
             return self._fail(worker, Failure.CRASH, f"its worker was lost: {_reason(error)}")
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, CandidateResult)
         self._busy.remove(worker)
         if goes_on:
             self._idle.append(worker)
@@ -125,13 +131,13 @@ class RayExecutor(Executor):
             self._replace(worker)
         return outcome
 
-    def _fail(self, worker: "_Worker", kind: Failure, message: str) -> Outcome:
+    def _fail(self, worker: "_Worker", kind: Failure, message: str) -> CandidateResult:
         """Give a candidate up, and its worker with it."""
         assert worker.candidate
         seconds = time.monotonic() - worker.begun
         self._busy.remove(worker)
         self._replace(worker)
-        return Outcome(worker.candidate.number, CandidateError(kind, message), seconds)
+        return CandidateResult(worker.candidate.number, CandidateError(kind, message), seconds)
 
     def _replace(self, worker: "_Worker") -> None:
         """Start another worker, and wait: the time of its candidate begins when it is ready."""
@@ -165,7 +171,7 @@ class _Worker:
         actor: its handle.
         started: reference to what `_Actor.start` returns.
         candidate: at work, or the last.
-        outcome: reference to what `_Actor.judge` returns.
+        outcome: reference to what `_Actor.evaluate` returns.
         begun: when, on the monotonic clock.
     """
 
@@ -177,21 +183,21 @@ class _Worker:
 
 
 class _Actor:
-    """Judges candidates in a process of Ray's."""
+    """Evaluates candidates in a process of Ray's."""
 
     def start(self, start: Start) -> str:
-        """Make the judge; return what hinders it, if anything."""
+        """Make the evaluator; return what hinders it, if anything."""
         try:
-            self._judge = start()
+            self._evaluate = start()
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    def judge(self, candidate: Candidate) -> tuple[Outcome, bool]:
+    def evaluate(self, candidate: Candidate) -> tuple[CandidateResult, bool]:
         """Return the outcome, and whether this process can go on."""
         begun = time.perf_counter()
         try:
-            return attempt(self._judge, candidate), True
+            return attempt(self._evaluate, candidate), True
         except Exception as error:
             return unexpected(candidate, error, time.perf_counter() - begun), False
 

@@ -1,4 +1,4 @@
-"""Judging one candidate in seconds: a short training on cached features, then on images.
+"""Evaluating one candidate in seconds: a short training on cached features, then on images.
 
 After Nekrasov et al., CVPR 2019, section 3.4, and Lyu et al., 2023: stage 0 trains the decoder on
 features that the pretrained encoder gave once for the whole search; stage 1 trains encoder and
@@ -19,17 +19,17 @@ from export.errors import UsageError
 from export.onnx import normalise
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.segmenter import build_segmenter
-from toolchain.search.candidate import Candidate, CandidateError, Evaluation, Failure
-from toolchain.search.memory import Pictures, SearchMemory
-from toolchain.search.policy_gradient import trial_seed
-from toolchain.search.settings import EvaluationSettings
+from toolchain.search.controller import trial_seed
+from toolchain.search.feature_cache import CachedImages, FeatureCache
+from toolchain.search.trial import Candidate, CandidateError, Evaluation, Failure
+from toolchain.settings.search_settings import EvaluationSettings
 from toolchain.training.device import on_device, torch_device
 from toolchain.training.losses import (
     AuxiliaryHeads,
     PresenceBranch,
     cross_entropy,
     distillation_loss,
-    upsample,
+    resize_logits,
 )
 from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.polyak import PolyakAverage
@@ -37,14 +37,19 @@ from toolchain.training.precision import MixedPrecision
 
 GRADIENT_NORM = 3.0
 WEIGHT_DECAY = 1e-5
+LONGER = 3
+"""A candidate that is scored again is trained for so many times as many epochs."""
 _NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 class CandidateEvaluator:
-    """Judges candidates on the images of one search.
+    """Evaluates candidates on the images of one search.
+
+    All of them start from the same random state and see the images in the same order, so that two
+    scores differ by the candidates and not by their luck.
 
     Args:
-        memory: images, features, encoders.
+        cache: images, features, encoders.
         settings: how much a candidate is trained, and by what.
         seed: of all training.
         device: torch device that trains.
@@ -54,13 +59,13 @@ class CandidateEvaluator:
     """
 
     def __init__(
-        self, memory: SearchMemory, settings: EvaluationSettings, seed: int = 0, device: str = "cpu"
+        self, cache: FeatureCache, settings: EvaluationSettings, seed: int = 0, device: str = "cpu"
     ):
-        self.memory, self.settings, self.seed = memory, settings, seed
+        self.cache, self.settings, self.seed = cache, settings, seed
         self.device = torch_device(device)
-        self.train, self.validation = memory.pictures("train"), memory.pictures("validation")
-        self.class_weights = memory.class_weights.to(self.device)
-        self._parts = part_numbers(settings.parts, memory.label_set.classes)
+        self.train, self.scored = cache.images("train"), cache.images("score")
+        self.class_weights = cache.class_weights.to(self.device)
+        self._parts = part_numbers(settings.parts, cache.label_set.classes)
 
     def __call__(self, candidate: Candidate) -> Evaluation:
         """Train a candidate briefly and score it.
@@ -71,7 +76,7 @@ class CandidateEvaluator:
         try:
             # The caller's random state stays as it is.
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(trial_seed(self.seed, candidate.number))
+                torch.manual_seed(trial_seed(self.seed, 0))
                 return _Training(self, candidate).run()
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise _out_of_memory(error) from None
@@ -82,16 +87,19 @@ class CandidateEvaluator:
             raise _out_of_memory(error) from None
 
     @torch.no_grad()
-    def score(self, logits_of: Callable[[Tensor], Tensor]) -> float:
-        """Return the mean F1 of the parts that occur in the validation images.
+    def score(self, logits_of: Callable[[Tensor], Tensor], *, every: bool = False) -> float:
+        """Return the mean F1 of the parts that occur in the images to score on.
 
         Args:
             logits_of: gives the logits of the images of some numbers.
+            every: on the images for scoring again too.
         """
-        matrix = ConfusionMatrix(self.memory.classes)
-        labels = self.validation.labels
-        for numbers in torch.arange(len(labels)).split(self.settings.batch_size):
-            logits = upsample(logits_of(numbers).float(), labels.shape[1:])
+        matrix = ConfusionMatrix(self.cache.classes)
+        labels = self.scored.labels
+        first_tap = next(iter(self.scored.features.values()))[0]
+        count = len(labels) if every else len(first_tap)
+        for numbers in torch.arange(count).split(self.settings.batch_size):
+            logits = resize_logits(logits_of(numbers).float(), labels.shape[1:])
             # The largest of values that are none would be the background, and the score 0.
             if not logits.isfinite().all():
                 raise CandidateError(Failure.NOT_FINITE, "the outputs of its network")
@@ -106,9 +114,9 @@ class _Training:
     def __init__(self, evaluator: CandidateEvaluator, candidate: Candidate):
         self._evaluator, self._candidate = evaluator, candidate
         self._settings, device = evaluator.settings, evaluator.device
-        classes = evaluator.memory.classes
+        classes = evaluator.cache.classes
         network = build_segmenter(candidate.genotype, candidate.encoder, classes)
-        pretrained = evaluator.memory.encoders[candidate.encoder]
+        pretrained = evaluator.cache.encoders[candidate.encoder]
         network.encoder.load_state_dict(pretrained.state_dict())
         self._network = on_device(network, device)
         self._heads = AuxiliaryHeads(candidate.genotype.cells, network.aggregation, classes)
@@ -117,23 +125,24 @@ class _Training:
 
     def run(self) -> Evaluation:
         """Train, score, and say how long each phase took."""
-        split: dict[str, float] = {}
+        settings, again = self._settings, self._candidate.rescored
+        phases: dict[str, float] = {}
         early = None
-        if self._settings.decoder_epochs:
-            with _timed(split, "stage0"):
+        if settings.decoder_epochs:
+            with _timed(phases, "stage0"):
                 self._network.decoder = self._stage0()
-            if self._settings.early_stop and self._settings.joint_epochs:
-                with _timed(split, "validation"):
+            if settings.early_stop and settings.joint_epochs and not again:
+                with _timed(phases, "scoring"):
                     early = self._evaluator.score(self._decode)
-                if early < (self._candidate.stop_below or 0):
-                    return Evaluation(early, split, early, stopped=True)
-        judged: nn.Module = self._network
-        if self._settings.joint_epochs:
-            with _timed(split, "stage1"):
-                judged = self._stage1()
-        with _timed(split, "validation"):
-            score = self._evaluator.score(partial(self._judge, judged.eval()))
-        return Evaluation(score, split, early)
+                if self._candidate.stop_below is not None and early < self._candidate.stop_below:
+                    return Evaluation(None, phases, early)
+        trained: nn.Module = self._network
+        if settings.joint_epochs:
+            with _timed(phases, "stage1"):
+                trained = self._stage1()
+        with _timed(phases, "scoring"):
+            score = self._evaluator.score(partial(self._label, trained.eval()), every=again)
+        return Evaluation(score, phases, early)
 
     def _stage0(self) -> Decoder:
         """Train the decoder alone on features; return it ready to train on."""
@@ -157,7 +166,7 @@ class _Training:
         average = PolyakAverage(network, 0.99)
         deepest = max(network.decoder.graph.taps)
         branch = PresenceBranch(
-            network.encoder.description.taps[deepest], self._evaluator.memory.classes
+            network.encoder.description.taps[deepest], self._evaluator.cache.classes
         ).to(self._evaluator.device)
         modules = (network.decoder, self._heads, branch)
         rest = [parameter for module in modules for parameter in module.parameters()]
@@ -183,10 +192,13 @@ class _Training:
         Polynomial decay of power 0.9 (Chen et al., "DeepLab", 2017).
         """
         count, size = len(self._evaluator.train.images), self._settings.batch_size
+        epochs *= LONGER if self._candidate.rescored else 1
         steps = max(1, count // size)
         peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         for epoch in range(epochs):
-            order = torch.randperm(count)
+            # Common to all candidates, however much chance their initial weights took.
+            chance = torch.Generator().manual_seed(trial_seed(self._evaluator.seed, epoch))
+            order = torch.randperm(count, generator=chance)
             for step in range(steps):
                 left = 1 - (epoch * steps + step) / (epochs * steps)
                 for optimiser, peak in zip(optimisers, peaks, strict=True):
@@ -210,11 +222,11 @@ class _Training:
     def _labels(self, numbers: Tensor) -> Tensor:
         return self._evaluator.train.small_labels[numbers].to(self._evaluator.device).long()
 
-    def _images(self, pictures: Pictures, numbers: Tensor) -> Tensor:
-        return normalise(pictures.images[numbers].to(self._evaluator.device))
+    def _images(self, images: CachedImages, numbers: Tensor) -> Tensor:
+        return normalise(images.images[numbers].to(self._evaluator.device))
 
-    def _features(self, pictures: Pictures, numbers: Tensor) -> list[Tensor]:
-        taps = pictures.features[self._candidate.encoder]
+    def _features(self, images: CachedImages, numbers: Tensor) -> list[Tensor]:
+        taps = images.features[self._candidate.encoder]
         deepest = max(self._network.decoder.graph.taps)
         return [self._on_device(tap[numbers]) for tap in taps[: deepest + 1]]
 
@@ -223,20 +235,20 @@ class _Training:
         return rows.to(self._evaluator.device).float().permute(0, 3, 1, 2)
 
     def _decode(self, numbers: Tensor) -> Tensor:
-        features = self._features(self._evaluator.validation, numbers)
+        features = self._features(self._evaluator.scored, numbers)
         with self._precision.forward():
             return self._network.decoder(features)
 
-    def _judge(self, network: nn.Module, numbers: Tensor) -> Tensor:
+    def _label(self, network: nn.Module, numbers: Tensor) -> Tensor:
         with self._precision.forward():
-            return network(self._images(self._evaluator.validation, numbers))
+            return network(self._images(self._evaluator.scored, numbers))
 
 
 @contextmanager
-def _timed(split: dict[str, float], phase: str) -> Iterator[None]:
+def _timed(phases: dict[str, float], phase: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    split[phase] = round(split.get(phase, 0.0) + time.perf_counter() - start, 4)
+    phases[phase] = round(phases.get(phase, 0.0) + time.perf_counter() - start, 4)
 
 
 def _out_of_memory(error: BaseException) -> CandidateError:

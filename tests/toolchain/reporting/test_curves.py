@@ -1,12 +1,11 @@
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 
 import pytest
+from made_runs import made_run
 
-from toolchain.reporting.page import Page
-from toolchain.reporting.progress import (
+from toolchain.reporting.curves import (
     LAST,
     TRIALS,
     axes,
@@ -15,8 +14,8 @@ from toolchain.reporting.progress import (
     rewards,
     score_boxes,
 )
+from toolchain.reporting.page import Page
 from toolchain.reporting.series import Series, chosen_costs
-from toolchain.search.run import Run
 
 Make = Callable[..., Series]
 
@@ -37,7 +36,7 @@ def test_rewards_are_the_best_and_the_mean_of_the_last(make_series: Make) -> Non
 def test_a_long_run_is_thinned_and_ends_at_its_last_trial(make_series: Make) -> None:
     one = make_series("a", count=100)
     trials = [replace(one.trials[n % 100], id=n, reward=n / 5000) for n in range(5001)]
-    points = list(rewards(Series("long", Run(Path("long"), {}, trials), 0)))
+    points = list(rewards(Series("long", made_run("long", trials), 0)))
     assert len(points) == 501
     assert points[-1][0] == 5001
     assert points[-1][2] == 1.0
@@ -50,7 +49,7 @@ def test_time_is_in_the_unit_of_the_longest_run(
     make_series: Make, seconds: float, unit: str, end: float
 ) -> None:
     trials = [replace(trial, seconds=seconds) for trial in make_series("a", count=60).trials]
-    long, short = Series("a", Run(Path("a"), {}, trials), 0), make_series("b", count=1, position=1)
+    long, short = Series("a", made_run("a", trials), 0), make_series("b", count=1, position=1)
     trials_axis, axis = axes([short, long])
     assert trials_axis == TRIALS
     figure = hypervolume([long, short], chosen_costs([long, short], None), axis)
@@ -61,7 +60,7 @@ def test_time_is_in_the_unit_of_the_longest_run(
 
 def test_runs_that_took_no_time_are_drawn_over_trials_alone(make_series: Make) -> None:
     trials = [replace(trial, seconds=1e-6) for trial in make_series("a").trials]
-    series = [Series("a", Run(Path("a"), {}, trials), 0)]
+    series = [Series("a", made_run("a", trials), 0)]
     page = Page(series, chosen_costs(series, None)).html()
     assert axes(series) == [TRIALS]
     assert "Hypervolume over trials" in page

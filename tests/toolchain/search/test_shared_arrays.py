@@ -6,16 +6,17 @@ import pytest
 
 from export.errors import UsageError
 from export.files import only_one
-from toolchain.search import shelf
-from toolchain.search.shelf import Shelf, place_shelf
+from toolchain.search import shared_arrays
+from toolchain.search.shared_arrays import SharedArrays, place_arrays
 
 
 def test_another_process_reads_what_was_put_there(tmp_path):
-    filled = Shelf(tmp_path)
+    filled = SharedArrays(tmp_path)
     filled.new("train.images", (3, 2), np.uint8)[:] = 7
     script = (
-        "import sys; from pathlib import Path; from toolchain.search.shelf import Shelf;"
-        "print(Shelf(Path(sys.argv[1])).load()['train.images'].sum())"
+        "import sys; from pathlib import Path;"
+        "from toolchain.search.shared_arrays import SharedArrays;"
+        "print(SharedArrays(Path(sys.argv[1])).load()['train.images'].sum())"
     )
     read = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
@@ -24,39 +25,39 @@ def test_another_process_reads_what_was_put_there(tmp_path):
 
 
 def test_what_a_reader_writes_stays_with_it(tmp_path):
-    Shelf(tmp_path).new("a", (2,), np.uint8)[:] = 1
-    Shelf(tmp_path).load()["a"][:] = 9
-    assert Shelf(tmp_path).load()["a"].tolist() == [1, 1]
+    SharedArrays(tmp_path).new("a", (2,), np.uint8)[:] = 1
+    SharedArrays(tmp_path).load()["a"][:] = 9
+    assert SharedArrays(tmp_path).load()["a"].tolist() == [1, 1]
 
 
 @pytest.fixture
 def memory_disk(tmp_path, monkeypatch):
     folder = tmp_path / "memory"
     folder.mkdir()
-    monkeypatch.setattr(shelf, "MEMORY_DISK", folder)
+    monkeypatch.setattr(shared_arrays, "MEMORY_DISK", folder)
     return folder
 
 
 def test_arrays_are_in_memory_while_they_fit_the_budget_and_gone_afterwards(memory_disk, tmp_path):
-    with place_shelf(1000, tmp_path / "run", budget=1000) as small:
+    with place_arrays(1000, tmp_path / "run", budget=1000) as small:
         assert small.folder.parent == memory_disk
     assert not small.folder.exists()
-    with place_shelf(1001, tmp_path / "run", budget=1000) as large:
+    with place_arrays(1001, tmp_path / "run", budget=1000) as large:
         assert large.folder == tmp_path / "run" / "cache"
     assert not large.folder.exists()
 
 
 def test_too_little_room_is_said_before_it_is_used(memory_disk, tmp_path):
     with pytest.raises(UsageError, match="lower --search-images or --search-size"):
-        place_shelf(10**18, tmp_path / "run")
+        place_arrays(10**18, tmp_path / "run")
 
 
 def test_memory_of_killed_searches_is_freed_and_that_of_running_ones_is_not(memory_disk, tmp_path):
     left = memory_disk / "nastool-left"
     left.mkdir()
-    with place_shelf(1, tmp_path / "run") as used:
+    with place_arrays(1, tmp_path / "run") as used:
         assert not left.exists()
-        with place_shelf(1, tmp_path / "other") as another:
+        with place_arrays(1, tmp_path / "other") as another:
             assert used.folder.exists()
             assert another.folder != used.folder
     assert not list(memory_disk.iterdir())

@@ -25,17 +25,17 @@ CACHE = "cache"
 _PREFIX = "nastool-"
 
 
-class Shelf:
+class SharedArrays:
     """A folder of arrays; a context manager that removes it.
 
     Args:
-        folder: exists, and is empty or holds the arrays of an earlier shelf.
+        folder: exists, and is empty or holds the arrays of an earlier one.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def __enter__(self) -> "Shelf":
+    def __enter__(self) -> "SharedArrays":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,8 +53,8 @@ class Shelf:
         return {path.stem: np.load(path, mmap_mode="c") for path in paths}
 
 
-class _InMemory(Shelf):
-    """A shelf in memory, which later searches remove unless somebody uses it."""
+class _InMemory(SharedArrays):
+    """Arrays in memory, which later searches remove unless somebody uses it."""
 
     def __init__(self, folder: Path):
         super().__init__(folder)
@@ -66,8 +66,8 @@ class _InMemory(Shelf):
         self._use.close()
 
 
-def place_shelf(needed: int, run: Path, budget: int | None = None) -> Shelf:
-    """Make a shelf in memory, or in the run's folder where it does not fit.
+def place_arrays(needed: int, run: Path, budget: int | None = None) -> SharedArrays:
+    """Find room for arrays in memory, or in the run's folder where it does not fit.
 
     Args:
         needed: bytes of all arrays.
@@ -91,7 +91,7 @@ def place_shelf(needed: int, run: Path, budget: int | None = None) -> Shelf:
             f"the search's images and features need {needed / 2**30:.1f} GiB, {folder} has room "
             f"for {room / 2**30:.1f} GiB; lower --search-images or --search-size"
         )
-    return Shelf(folder)
+    return SharedArrays(folder)
 
 
 def _room(folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""The whole objective of a training: the sum of the losses that are switched on."""
+"""The whole loss of a training: the sum of the losses that are switched on."""
 
 from pathlib import Path
 
@@ -10,8 +10,6 @@ from toolchain.networks.segmenter import Segmenter
 from toolchain.training.checkpoints import load_segmenter
 from toolchain.training.device import on_device
 from toolchain.training.losses import (
-    AUXILIARY_WEIGHT,
-    DISTILLATION_WEIGHT,
     AuxiliaryHeads,
     cross_entropy,
     dice_loss,
@@ -19,8 +17,16 @@ from toolchain.training.losses import (
 )
 
 
-class Objective(nn.Module):
+class TrainingLoss(nn.Module):
     """Cross-entropy, and beside it Dice, auxiliary heads and a teacher.
+
+    Args:
+        network: that is trained.
+        class_weights: of the cross-entropies, ``[classes]``.
+        dice_weight: of `dice_loss`.
+        auxiliary_weight: of the loss of the auxiliary heads.
+        distillation_weight: of `distillation_loss`, with a teacher.
+        teacher: see `load_teacher`.
 
     Attributes:
         auxiliary: the auxiliary heads, which are trained with the network and never deployed.
@@ -32,7 +38,10 @@ class Objective(nn.Module):
         self,
         network: Segmenter,
         class_weights: Tensor,
-        dice: float = 0.0,
+        *,
+        dice_weight: float,
+        auxiliary_weight: float,
+        distillation_weight: float,
         teacher: nn.Module | None = None,
     ):
         super().__init__()
@@ -40,7 +49,9 @@ class Objective(nn.Module):
         self.auxiliary = AuxiliaryHeads(
             network.genotype.cells, network.aggregation, network.classes
         )
-        self.dice = dice
+        self._dice_weight = dice_weight
+        self._auxiliary_weight = auxiliary_weight
+        self._distillation_weight = distillation_weight
         # In a tuple, so that the teacher's weights are not among this module's.
         self._teacher = (teacher,)
 
@@ -48,14 +59,16 @@ class Objective(nn.Module):
         """Return the loss of normalised images ``[N, 3, H, W]`` and int64 labels ``[N, H, W]``."""
         logits, merges = network.decoder.forward_with_merges(network.features(images))
         loss = cross_entropy(logits, labels, self.class_weights)
-        loss = loss + AUXILIARY_WEIGHT * self.auxiliary.loss(merges, labels, self.class_weights)
-        if self.dice:
-            loss = loss + self.dice * dice_loss(logits, labels)
+        if self._auxiliary_weight:
+            auxiliary = self.auxiliary.loss(merges, labels, self.class_weights)
+            loss = loss + self._auxiliary_weight * auxiliary
+        if self._dice_weight:
+            loss = loss + self._dice_weight * dice_loss(logits, labels)
         (teacher,) = self._teacher
-        if teacher is not None:
+        if teacher is not None and self._distillation_weight:
             with torch.no_grad():
                 target = teacher(images)
-            loss = loss + DISTILLATION_WEIGHT * distillation_loss(logits, target)
+            loss = loss + self._distillation_weight * distillation_loss(logits, target)
         return loss
 
 

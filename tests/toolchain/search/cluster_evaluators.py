@@ -1,4 +1,4 @@
-"""Judges that Ray's workers import. Nothing here needs torch, which takes seconds to import."""
+"""Evaluators that Ray's workers import. Nothing here needs torch, which takes seconds to import."""
 
 import os
 import time
@@ -6,7 +6,7 @@ import time
 import numpy as np
 from stand_in import score
 
-from toolchain.search.candidate import CandidateError, Evaluation, Failure
+from toolchain.search.trial import CandidateError, Evaluation, Failure
 
 
 def node():
@@ -15,11 +15,11 @@ def node():
     return ray.get_runtime_context().get_node_id()
 
 
-class Judge:
-    """Judges by the stand-in's formula, or fails in the way that is listed for a number.
+class Scorer:
+    """Evaluates by the stand-in's formula, or fails in the way that is listed for a number.
 
-    Who judged a candidate is in a file of its number. Victim: of all workers, the first that gets a
-    candidate of that number or later never ends; the file ``victim`` names its process.
+    Who evaluated a candidate is in a file of its number. Victim: of all workers, the first that
+    gets a candidate of that number or later never ends; the file ``victim`` names its process.
     """
 
     def __init__(self, folder, ways, victim=None, spared_node=None):
@@ -52,7 +52,7 @@ class Judge:
         return True
 
 
-class SlowStart(Judge):
+class SlowStart(Scorer):
     def __init__(self, folder):
         time.sleep(1)
         super().__init__(folder, {1: "exit"})

@@ -1,0 +1,65 @@
+"""Flags that are read off the settings."""
+
+import json
+
+import pytest
+
+from toolchain.cli.pretrain import pretrain
+from toolchain.cli.train import train
+from toolchain.settings.training_settings import TrainingSettings
+
+
+def parameters(command):
+    return {parameter.name: parameter for parameter in command.params}
+
+
+@pytest.mark.parametrize(
+    ("command", "without"), [(train, set()), (pretrain, {"genotype", "with_search_images"})]
+)
+def test_every_setting_of_a_training_is_a_flag(command, without):
+    flags = parameters(command)
+    assert set(TrainingSettings.model_fields) - set(flags) == without
+    for name, field in TrainingSettings.model_fields.items():
+        if name not in without | {"genotype", "encoder", "weights"}:
+            assert f"--{name.replace('_', '-')}" in flags[name].opts
+            assert flags[name].help == field.description
+            assert flags[name].required == field.is_required()
+            assert field.is_required() or flags[name].default == field.default
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--epochs", 0), ("--warm-up", 1), ("--learning-rate", 0), ("--polyak-decay", -0.1),
+     ("--class-limit", 0.5), ("--seed", -1), ("--learning-rate", "nan"), ("--dice-weight", "inf")],
+)  # fmt: skip
+def test_a_bound_is_checked_and_named(cli, tmp_path, flag, value):
+    result = cli(
+        "train", "--data", "synthetic:8", "--genotype", "1 [0,1]", "--output", tmp_path, flag, value
+    )
+    assert result.code == 2
+    assert flag in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_every_setting_is_a_key_of_the_configuration(cli, tmp_path):
+    """What a file says is trained with, and flags win."""
+    values = {
+        "data": "synthetic:8", "encoder": "ghostnet-0.1", "aggregation": 8, "input-size": 32,
+        "batch-size": 3, "learning-rate": 0.001, "encoder-rate": 0.5, "weight-decay": 0.01,
+        "warm-up": 0.2, "gradient-norm": 1.5, "polyak-decay": 0.5, "class-power": 0.25,
+        "class-limit": 2.5, "dice-weight": 0.75, "auxiliary-weight": 0.05, "limit-images": 4,
+        "distillation-weight": 0.1, "augment": False, "with-search-images": True, "seed": 5,
+        "epochs": 9, "workers": 0, "device": "cpu",
+    }  # fmt: skip
+    files = {"weights", "teacher", "genotype", "dataset"}
+    assert {key.replace("-", "_") for key in values} | files == set(TrainingSettings.model_fields)
+    config = tmp_path / "a.toml"
+    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    output = tmp_path / "out"
+    result = cli(
+        "train", "--config", config, "--genotype", "1 [0,1]", "--epochs", 1, "--output", output
+    )
+    assert result.code == 0, result.err
+    written = json.loads((output / "config.json").read_text())
+    for key, value in {**values, "epochs": 1}.items():
+        assert written[key.replace("-", "_")] == value

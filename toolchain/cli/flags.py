@@ -1,0 +1,89 @@
+"""Flags of a command, read off the model of its settings."""
+
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from toolchain.settings.base import Settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def flags(
+    model: type[Settings], *, without: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
+    """Add a flag for every field of a model to a command; its callback gets them by field.
+
+    Args:
+        model: the settings.
+        without: fields that the command settles in another way.
+    """
+
+    def add(function: Function) -> Function:
+        for name, field in reversed(model.model_fields.items()):
+            if name not in without:
+                function = click.option(*_names(model, name, field), **_kind(model, name, field))(
+                    function
+                )
+        return function
+
+    return add
+
+
+def _names(model: type[Settings], name: str, field: FieldInfo) -> list[str]:
+    flag = model.flag(name)
+    # What is off anyway needs no flag that switches it off.
+    both = bool in _kinds(field) and field.default is not False
+    return [f"--{flag}/--no-{flag}" if both else f"--{flag}", name]
+
+
+def _kind(model: type[Settings], name: str, field: FieldInfo) -> dict[str, Any]:
+    required = field.is_required()
+    default = None if required else field.get_default(call_default_factory=True)
+    options: dict[str, Any] = {"help": field.description, "required": required}
+    if not required:
+        options["default"] = list(default) if isinstance(default, tuple) else default
+        options["show_default"] = model.attribute(name, "shown") or default not in (None, (), [])
+    if get_origin(field.annotation) is tuple:
+        options["multiple"] = True
+    if bool in _kinds(field):
+        options["is_flag"] = True
+    else:
+        options["type"] = _type(field)
+    return options
+
+
+def _kinds(field: FieldInfo) -> tuple[Any, ...]:
+    """Return the types that a value may have, None left out: those of a tuple's items."""
+    annotation = field.annotation
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(kind for kind in get_args(annotation) if kind is not type(None))
+    if get_origin(annotation) is tuple:
+        return (get_args(annotation)[0],)
+    return (annotation,)
+
+
+def _type(field: FieldInfo) -> Any:
+    (kind,) = _kinds(field)
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind))
+    if kind is Path:
+        return click.Path(path_type=Path)
+    bounds: dict[str, Any] = {}
+    for bound in field.metadata:
+        for limit, low, open_end in ((Ge, 1, 0), (Gt, 1, 1), (Le, 0, 0), (Lt, 0, 1)):
+            if isinstance(bound, limit):
+                end = "min" if low else "max"
+                bounds[end] = getattr(bound, limit.__name__.lower())
+                bounds[f"{end}_open"] = bool(open_end)
+    if kind is int:
+        return click.IntRange(**bounds) if bounds else int
+    if kind is float:
+        return click.FloatRange(**bounds) if bounds else float
+    assert kind is str
+    return str

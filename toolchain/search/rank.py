@@ -1,0 +1,131 @@
+"""Could a search's scores be trusted? Some of its candidates, trained longer, give the answer."""
+
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from export.errors import UsageError
+from export.files import only_one, read_json, write_json
+from toolchain.genotype import Genotype
+from toolchain.search.correlation import FEWEST, Correlation
+from toolchain.search.feature_cache import SearchImages
+from toolchain.search.launch import open_executor
+from toolchain.search.run import RANKING, Run, reward_of
+from toolchain.search.trial import Candidate, CandidateError, Trial, TrialState
+from toolchain.settings.search_settings import RankSettings
+
+log = logging.getLogger(__name__)
+
+
+def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[str, Any]:
+    """Train some candidates of a run longer, and hold the results against the search's scores.
+
+    They train on images of ``train`` and are scored on ``val``, which the search has not touched,
+    at the size, with the encoders, the teacher and the devices of the search. The document is
+    written to ``rank.json`` in the run's folder after every candidate; ``resume`` goes on from it.
+
+    Returns:
+        ``run``, ``settings``, ``trials`` (``id, chosen, search_score, result, seconds``, and
+        ``rescored`` where it was), ``spearman`` and ``kendall`` (``value, low, high``; None where
+        too few are known), ``seconds``.
+
+    Raises:
+        UsageError: too few candidates have a score; a ranking is there and ``resume`` is off, or
+            it had other settings.
+        DataError: the run, or a file that it names, cannot be used.
+    """
+    start = time.perf_counter()
+    run = Run.load(path)
+    chosen = choose(run.trials, settings.trials, settings.seed)
+    known = _earlier(path / RANKING, settings, resume)
+    search = run.settings
+    longer = search.model_copy(
+        update={
+            "search_images": settings.images,
+            "search_validation": settings.validation,
+            "joint_epochs": settings.epochs,
+            "early_stop": False,
+        }
+    )
+    images = SearchImages.open(search.data, search.dataset, longer, ("train", "val"))
+    rescored = {trial.id: trial.score for trial in run.finalists if trial.search_score is not None}
+    document = {"run": str(path), "settings": settings.model_dump()}
+    rows = [known[trial.id] for trial, _ in chosen if trial.id in known]
+    left = [pair for pair in chosen if pair[0].id not in known]
+    with only_one(path), open_executor(search, longer, images, path) as (_, executor):
+        at_work: dict[int, tuple[Trial, str]] = {}
+        while left or at_work:
+            while left and len(at_work) < executor.capacity:
+                trial, why = left.pop(0)
+                at_work[trial.id] = trial, why
+                genotype = Genotype.parse(trial.genotype)
+                executor.submit(Candidate(trial.id, genotype, trial.encoder))
+            result = executor.next()
+            (trial, why), outcome = at_work.pop(result.number), result.outcome
+            if isinstance(outcome, CandidateError):
+                log.warning("trial %d is left out: %s", trial.id, outcome)
+                continue
+            row = {"id": trial.id, "chosen": why, "search_score": trial.score}
+            if trial.id in rescored:
+                row["rescored"] = rescored[trial.id]
+            row |= {"result": outcome.score, "seconds": round(result.seconds, 1)}
+            rows.append(row)
+            log.info(
+                "trial %d (%s): score of the search %.3f, result %.3f; %d to go",
+                *(trial.id, why, trial.score, outcome.score, len(left) + len(at_work)),
+            )
+            write_json(path / RANKING, document | _agreement(rows))
+    document |= _agreement(rows) | {"seconds": round(time.perf_counter() - start, 1)}
+    write_json(path / RANKING, document)
+    return document
+
+
+def choose(trials: Sequence[Trial], count: int, seed: int) -> list[tuple[Trial, str]]:
+    """Choose the best half by reward, and the other half at random among the others.
+
+    Raises:
+        UsageError: fewer than `FEWEST` have a score.
+    """
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    if len(complete) < FEWEST:
+        raise UsageError(
+            f"the run has {len(complete)} candidates that were trained to the end; an order needs "
+            f"{FEWEST}: continue it with nastool search --resume and more --trials"
+        )
+    ranked = sorted(complete, key=reward_of, reverse=True)
+    best, others = ranked[: (count + 1) // 2], ranked[(count + 1) // 2 :]
+    drawn = random.Random(seed).sample(others, min(count - len(best), len(others)))
+    return [(trial, "best") for trial in best] + [(trial, "random") for trial in drawn]
+
+
+def _earlier(path: Path, settings: RankSettings, resume: bool) -> dict[int, dict[str, Any]]:
+    """Return the rows of an earlier ranking by trial."""
+    if not path.exists():
+        return {}
+    if not resume:
+        raise UsageError(f"{path} holds a ranking; add --resume to go on with it, or remove it")
+    document = read_json(path)
+    before = dict(document["settings"])
+    for name, now in settings.model_dump().items():
+        if name != "trials" and before.get(name) != now:
+            raise UsageError(
+                f"{path}: --{name} was {before.get(name)}, now it is {now}; use the same, or "
+                "remove the file"
+            )
+    return {row["id"]: row for row in document["trials"]}
+
+
+def _agreement(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the rows and their correlations, JSON-ready."""
+    scores, results = ([row[key] for row in rows] for key in ("search_score", "result"))
+    spearman = Correlation.of("spearman", scores, results)
+    kendall = Correlation.of("kendall", scores, results)
+    return {
+        "trials": list(rows),
+        "spearman": spearman and asdict(spearman),
+        "kendall": kendall and asdict(kendall),
+    }

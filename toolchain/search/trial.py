@@ -1,0 +1,151 @@
+"""A candidate on its way: what is to be trained, what came of it, and the record that is kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from export.errors import NastoolError
+from toolchain.genotype import Genotype
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One network to train and score.
+
+    Attributes:
+        number: of its trial.
+        genotype: the decoder.
+        encoder: name of one of the search's encoders.
+        stop_below: a score after stage 0 under which it is not worth going on; None: go on.
+        rescored: train longer, and score on all images that are there for it.
+    """
+
+    number: int
+    genotype: Genotype
+    encoder: str
+    stop_below: float | None = None
+    rescored: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a candidate after its short training.
+
+    Attributes:
+        score: mean F1 of the parts that occur, 0..1; None: it was stopped after stage 0.
+        phases: seconds by phase: ``stage0``, ``stage1``, ``scoring``.
+        stage0_score: the score after stage 0; None where nobody asked for it.
+    """
+
+    score: float | None
+    phases: dict[str, float] = field(default_factory=dict)
+    stage0_score: float | None = None
+
+
+class Failure(StrEnum):
+    """Why a candidate has no score. None of these says anything about the network's worth."""
+
+    OUT_OF_MEMORY = "out of memory"
+    NOT_FINITE = "not finite"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+
+
+class CandidateError(NastoolError):
+    """A candidate could not be evaluated.
+
+    Attributes:
+        kind: what went wrong.
+    """
+
+    def __init__(self, kind: Failure, message: str):
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type, tuple[Failure, str]]:
+        """Pickle as what it was made of: a worker sends it to the search."""
+        return type(self), (self.kind, str(self).removeprefix(f"{self.kind}: "))
+
+
+Evaluator = Callable[[Candidate], Evaluation]
+"""Evaluates a candidate, or raises `CandidateError`; `CandidateEvaluator` is one."""
+
+
+class TrialState(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"  # trained in part: stopped after stage 0, and without a score
+    FAILED = "failed"  # its training ended without a score
+    INFEASIBLE = "infeasible"  # over a budget, or no network; never trained
+    REUSED = "reused"  # an earlier trial computes the same, and its score was copied
+
+    @property
+    def trained(self) -> bool:
+        """Whether a candidate was trained for it, be it in part or in vain."""
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One draw of a search, ended.
+
+    Attributes:
+        id: its number in the run.
+        genotype: published text.
+        canonical: text that equal candidates share.
+        score: mean F1 of the searched parts, 0..1; None unless complete or reused.
+        reward: score after costs.
+        parameters: of the network as it runs, encoder included.
+        flops: likewise, 2 x MAC, at the deployment size.
+        decoder_flops: of the decoder alone.
+        latency_ms: predicted median, by latency table.
+        seconds: spent on the evaluation.
+        phases: seconds by phase.
+        stage0_score: after stage 0, where it could have been stopped.
+        stop_below: it was to be stopped if that score was lower.
+        search_score: of a trial that was scored again after a longer training: the score of the
+            search; ``score`` and ``reward`` are the later ones.
+        failure: kind of failure, see `Failure`.
+        reason: why it failed, was rejected, stopped or reused.
+        order: how many trials had ended before.
+        finished_at: Unix time.
+    """
+
+    id: int
+    genotype: str
+    canonical: str
+    encoder: str
+    state: TrialState
+    score: float | None
+    reward: float | None
+    parameters: int
+    flops: int
+    decoder_flops: int = 0
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+    stage0_score: float | None = None
+    stop_below: float | None = None
+    search_score: float | None = None
+    failure: str | None = None
+    reason: str | None = None
+    order: int = 0
+    finished_at: float | None = None
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """The costs in the form that objectives and budgets read."""
+        latencies = {f"latency:{table}": ms for table, ms in self.latency_ms.items()}
+        counts = ("parameters", "flops", "decoder_flops")
+        return {name: getattr(self, name) for name in counts} | latencies
+
+    @property
+    def computes(self) -> tuple[str, str]:
+        """What is equal for trials that compute the same."""
+        return self.canonical, self.encoder
+
+
+def counts(trials: Sequence[Trial]) -> dict[str, int]:
+    """Count the trials by how they ended."""
+    return {state.value: sum(trial.state is state for trial in trials) for state in TrialState}

@@ -1,0 +1,1 @@
+"""What can be set: a model a command, off which flags, TOML keys and config.json are read."""

@@ -1,0 +1,131 @@
+"""The settings of a search, and of the short training of its candidates."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from toolchain.settings.base import Settings, setting
+from toolchain.settings.training_settings import AUXILIARY_WEIGHT, DISTILLATION_WEIGHT
+
+Algorithm = Literal["ppo", "reinforce", "nsga2", "tpe", "random"]
+
+
+def without_password(url: str) -> str:
+    """Return a database URL without its password."""
+    without = re.sub(r"([^:/@]*):(?!//)[^@]*@", r"\1:***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", without)
+
+
+class EvaluationSettings(Settings):
+    """How much, on what and by what a candidate is trained before it is scored."""
+
+    search_size: int = setting(192, "Pixels that candidates see: whole faces, shrunk.", ge=32)
+    search_images: int = setting(320, "Images to train on, at most.", ge=1)
+    search_validation: int = setting(80, "Images to score on, at most.", ge=1)
+    decoder_epochs: int = setting(2, "Stage 0: passes with the encoder frozen.", ge=0)
+    joint_epochs: int = setting(1, "Stage 1: passes of encoder and decoder.", ge=0)
+    batch_size: int = setting(16, "Images a step.", ge=2)
+    parts: tuple[str, ...] = setting(
+        (), "Class whose F1 counts; all but background if left out.", flag="part"
+    )
+    distillation_weight: float = setting(
+        DISTILLATION_WEIGHT, "Of the difference from the --teacher's outputs.", ge=0
+    )
+    auxiliary_weight: float = setting(AUXILIARY_WEIGHT, "Of heads on the merge cells.", ge=0)
+    presence_weight: float = setting(
+        0.1, "Of an image-level branch beside the encoder: which classes are there?", ge=0
+    )
+    polyak: bool = setting(True, "Score averaged weights.")
+    early_stop: bool = setting(
+        True,
+        "End a candidate after stage 0 when, whatever stage 1 may bring, a cheaper or equal one "
+        "scores more.",
+    )
+    half: bool | None = setting(None, "Train in 16 bits; on CUDA if left out.")
+
+
+class SearchSettings(EvaluationSettings):
+    """Every setting of a search."""
+
+    data: str = setting(help="Folder, or synthetic:COUNT[:SEED].")
+    dataset: str | None = setting(None, "Kind of the data; recognised by its layout when left out.")
+    latency_tables: tuple[Path, ...] = setting(
+        (),
+        "Table of a device; several: latency@NAME (the file's name) tells them apart.",
+        flag="latency-table",
+        known_by_name=True,
+    )
+    objectives: tuple[str, ...] = setting(
+        (),
+        "QUANTITY:TARGET:EXPONENT[:WEIGHT], of params, flops, latency: latency:15ms:-0.6.",
+        flag="objective",
+    )
+    budgets: tuple[str, ...] = setting(
+        (), "Limit that rejects untrained: latency<=20ms.", flag="budget"
+    )
+    combination: Literal["product", "mean"] = setting(
+        "product", "How the factors of several objectives combine."
+    )
+    bonus_limit: float = setting(
+        1.2, "The most that a cost under its target multiplies a score by.", ge=1
+    )
+    trials: int = setting(
+        100, "Candidates to train; rejected and reused ones are not counted.", ge=1, free=True
+    )
+    rescore: int = setting(
+        8,
+        "Train so many of the best again, longer, before best, knee or front are named.",
+        ge=0,
+        free=True,
+    )
+    algorithm: Algorithm = setting("ppo", "Who draws candidates.")
+    branches: int = setting(3, "Of the context cell.", ge=1, le=16)
+    cells: int = setting(3, "Merge cells.", ge=1, le=16)
+    encoders: tuple[str, ...] = setting(
+        ("mobilenetv2",), "Several: the encoder is searched too.", flag="encoder"
+    )
+    weights: tuple[Path, ...] = setting((), "Initial weights, a file for each --encoder.")
+    teacher: Path | None = setting(None, "Checkpoint to imitate.")
+    input_size: int = setting(
+        512,
+        "Pixels of the deployed network's image; costs are of this size.",
+        ge=32,
+        multiple_of=32,
+    )
+    storage: str | None = setting(
+        None,
+        "Database URL of the study; SQLite in the run folder if left out.",
+        compared=without_password,
+    )
+    seed: int = setting(0, "Of draws, initial weights and order.", ge=0)
+    # What follows changes where and how fast a search runs.
+    workers: int = setting(
+        1, "Candidates at work at once; several share a GPU, or the cores.", ge=1, free=True
+    )
+    executor: Literal["local", "ray"] = setting(
+        "local",
+        "Processes of this machine, or of a Ray cluster (its address in RAY_ADDRESS).",
+        free=True,
+    )
+    devices: tuple[str, ...] = setting(
+        ("cpu",), "cpu or cuda:N; several are dealt to the workers.", flag="device", free=True
+    )
+    gpu_share: float = setting(1.0, "GPUs that each worker of Ray takes.", gt=0, free=True)
+    memory_budget: float | None = setting(
+        None,
+        "GiB of memory for images and features; most of what is free if left out. What does not "
+        "fit is mapped from the disk.",
+        ge=0,
+        free=True,
+    )
+    timeout: float | None = setting(None, "Seconds that a candidate may take.", gt=0, free=True)
+
+
+class RankSettings(Settings):
+    """How some candidates of a search are trained again, to see what its scores were worth."""
+
+    trials: int = setting(12, "Candidates: half the best of the run, half at random.", ge=5)
+    epochs: int = setting(5, "Passes of encoder and decoder together.", ge=1)
+    images: int = setting(1000, "To train on at most, of the part train.", ge=2)
+    validation: int = setting(300, "To score on at most, of the part val.", ge=8)
+    seed: int = setting(0, "Of the draw.", ge=0)

@@ -10,12 +10,11 @@ from typing import Any
 
 from export.errors import UsageError
 from export.files import only_one, read_json, write_json
-from toolchain.genotype import Genotype
 from toolchain.search.correlation import FEWEST, Correlation
 from toolchain.search.feature_cache import SearchImages
 from toolchain.search.launch import open_executor
 from toolchain.search.run import RANKING, Run, reward_of
-from toolchain.search.trial import Candidate, CandidateError, Trial, TrialState
+from toolchain.search.trial import CandidateError, Trial, TrialState, candidate
 from toolchain.settings.search_settings import RankSettings
 
 log = logging.getLogger(__name__)
@@ -55,28 +54,20 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
     rescored = {trial.id: trial.score for trial in run.finalists if trial.search_score is not None}
     document = {"run": str(path), "settings": settings.model_dump()}
     rows = [known[trial.id] for trial, _ in chosen if trial.id in known]
-    left = [pair for pair in chosen if pair[0].id not in known]
+    left = {trial.id: (trial, why) for trial, why in chosen if trial.id not in known}
     with only_one(path), open_executor(search, longer, images, path) as (_, executor):
-        at_work: dict[int, tuple[Trial, str]] = {}
-        while left or at_work:
-            while left and len(at_work) < executor.capacity:
-                trial, why = left.pop(0)
-                at_work[trial.id] = trial, why
-                genotype = Genotype.parse(trial.genotype)
-                executor.submit(Candidate(trial.id, genotype, trial.encoder))
-            result = executor.next()
-            (trial, why), outcome = at_work.pop(result.number), result.outcome
+        for result in executor.map(candidate(trial) for trial, _ in left.values()):
+            (trial, why), outcome = left[result.number], result.outcome
             if isinstance(outcome, CandidateError):
                 log.warning("trial %d is left out: %s", trial.id, outcome)
                 continue
             row = {"id": trial.id, "chosen": why, "search_score": trial.score}
             if trial.id in rescored:
                 row["rescored"] = rescored[trial.id]
-            row |= {"result": outcome.score, "seconds": round(result.seconds, 1)}
-            rows.append(row)
+            rows.append(row | {"result": outcome.score, "seconds": round(result.seconds, 1)})
             log.info(
-                "trial %d (%s): score of the search %.3f, result %.3f; %d to go",
-                *(trial.id, why, trial.score, outcome.score, len(left) + len(at_work)),
+                "%d/%d  trial %d (%s): score of the search %.3f, result %.3f",
+                *(len(rows), len(chosen), trial.id, why, trial.score, outcome.score),
             )
             write_json(path / RANKING, document | _agreement(rows))
     document |= _agreement(rows) | {"seconds": round(time.perf_counter() - start, 1)}

@@ -13,7 +13,6 @@ import optuna
 from export.errors import GateError, UsageError
 from toolchain.blueprint import blueprint
 from toolchain.costs import count
-from toolchain.genotype import Genotype
 from toolchain.graph import canonical
 from toolchain.profiling.costing import load_tables
 from toolchain.profiling.table import LatencyTable
@@ -25,7 +24,7 @@ from toolchain.search.run import finalists, read_trial, worth_rescoring
 from toolchain.search.samplers import make_sampler
 from toolchain.search.space import SearchSpace
 from toolchain.search.storage import StudyStorage, storage_url
-from toolchain.search.trial import Candidate, CandidateError, Trial, TrialState
+from toolchain.search.trial import CandidateError, Trial, TrialState, candidate
 from toolchain.settings.search_settings import SearchSettings
 
 log = logging.getLogger(__name__)
@@ -145,7 +144,7 @@ class Search:
 
     def _begin(self, number: int, drawn: optuna.trial.FrozenTrial, executor: Executor) -> None:
         """End a trial without training where that is possible; have it trained elsewhere."""
-        trial, genotype = self._costed(number, drawn)
+        trial = self._costed(number, drawn)
         duplicate = next(
             (n for n, t in self._at_work.items() if t.computes == trial.computes), None
         )
@@ -169,11 +168,10 @@ class Search:
         else:
             self._storage.begin(number)
             self._idle = 0
-            stop_below = None
             if self.settings.early_stop:
-                stop_below = self._pruner.stop_below(trial.costs)
-            self._at_work[number] = replace(trial, stop_below=stop_below)
-            executor.submit(Candidate(number, genotype, trial.encoder, stop_below))
+                trial = replace(trial, stop_below=self._pruner.stop_below(trial.costs))
+            self._at_work[number] = trial
+            executor.submit(candidate(trial))
 
     def _end(self, result: CandidateResult) -> None:
         """Store what an executor reports."""
@@ -225,13 +223,12 @@ class Search:
         # The order is counted: clocks are set back.
         outcome |= {"order": len(self.trials), "finished_at": time.time()}
         trial = replace(trial, state=state, **outcome)
-        values: list[float] | None = None
-        if trial.score is not None:
-            reward = self._reward(trial.score, trial.costs)
+        values = None
+        if (score := trial.score) is not None:
+            reward = self._reward(score, trial.costs)
             trial = replace(trial, reward=reward)
-            goals = self._objectives if self._several else ()
-            costs = [cost_of(trial.costs, goal.quantity, goal.table) for goal in goals]
-            values = [trial.score, *costs] if self._several else [reward]
+            costs = (cost_of(trial.costs, g.quantity, g.table) for g in self._objectives)
+            values = [score, *costs] if self._several else [reward]
         optuna_state = _OPTUNA_STATES[state]
         if values is None and state is TrialState.REUSED:
             optuna_state = optuna.trial.TrialState.PRUNED
@@ -248,11 +245,11 @@ class Search:
             self._known[trial.computes] = trial
             self._pruner.add(trial)
 
-    def _costed(self, number: int, drawn: optuna.trial.FrozenTrial) -> tuple[Trial, Genotype]:
+    def _costed(self, number: int, drawn: optuna.trial.FrozenTrial) -> Trial:
         genotype, encoder = self.space.decode(drawn.params)
         plan = blueprint(genotype, encoder, self.classes, self.settings.input_size, pruned=True)
         costs = count(plan)
-        trial = Trial(
+        return Trial(
             id=number,
             genotype=str(genotype),
             canonical=canonical(genotype),
@@ -267,27 +264,16 @@ class Search:
                 name: round(table.predict(plan).median, 4) for name, table in self._tables.items()
             },
         )
-        return trial, genotype
 
     def _rescore(self, executor: Executor) -> None:
         """Train the best again, longer; what is known already is not trained again."""
         known = self._storage.rescored()
-        left = [
-            trial
-            for trial in worth_rescoring(self.trials, self.settings.rescore)
-            if trial.id not in known
-        ]
+        best = worth_rescoring(self.trials, self.settings.rescore)
+        left = {trial.id: trial for trial in best if trial.id not in known}
         if left:
             log.info("scoring %d of the best again after a longer training", len(left))
-        at_work: dict[int, Trial] = {}
-        while left or at_work:
-            while left and len(at_work) < executor.capacity:
-                trial = left.pop(0)
-                at_work[trial.id] = trial
-                genotype = Genotype.parse(trial.genotype)
-                executor.submit(Candidate(trial.id, genotype, trial.encoder, rescored=True))
-            result = executor.next()
-            trial, outcome = at_work.pop(result.number), result.outcome
+        for result in executor.map(candidate(trial, rescored=True) for trial in left.values()):
+            trial, outcome = left[result.number], result.outcome
             if isinstance(outcome, CandidateError) or outcome.score is None:
                 log.warning("trial %d keeps its score of the search: %s", trial.id, outcome)
                 continue

@@ -146,6 +146,12 @@ class Trial:
         return self.canonical, self.encoder
 
 
+def candidate(trial: Trial, *, rescored: bool = False) -> Candidate:
+    """Make the candidate of a trial, to be trained as the search trains or ``rescored``."""
+    genotype = Genotype.parse(trial.genotype)
+    return Candidate(trial.id, genotype, trial.encoder, trial.stop_below, rescored)
+
+
 def counts(trials: Sequence[Trial]) -> dict[str, int]:
     """Count the trials by how they ended."""
     return {state.value: sum(trial.state is state for trial in trials) for state in TrialState}

@@ -4,7 +4,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from toolchain.search.trial import Candidate, CandidateError, Evaluation, Evaluator, Failure
@@ -49,6 +49,16 @@ class Executor(ABC):
     @abstractmethod
     def next(self) -> CandidateResult:
         """Wait for the next candidate that ends, in whatever way."""
+
+    def map(self, candidates: Iterable[Candidate]) -> Iterator[CandidateResult]:
+        """Evaluate candidates, as many at once as there is room for; yield each as it ends."""
+        waiting, at_work = deque(candidates), 0
+        while waiting or at_work:
+            while waiting and at_work < self.capacity:
+                self.submit(waiting.popleft())
+                at_work += 1
+            yield self.next()
+            at_work -= 1
 
     def close(self) -> None:  # noqa: B027 - most executors have workers to end, one has none
         """End all workers; candidates at work are lost."""

@@ -1,0 +1,101 @@
+"""Who may import whom, read off the source."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("toolchain", "export", "demo")
+
+
+def modules():
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+@cache
+def imports(name):
+    """Return the modules of ours that a module imports, anywhere in it, types' alone left out."""
+    tree = ast.parse(MODULES[name].read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= parts if parts <= MODULES.keys() else parts | {node.module}
+    return {target for target in found if target in MODULES and target != name}
+
+
+def test_every_module_is_read():
+    assert "toolchain.search.study" in MODULES
+    assert "toolchain.search.storage" in imports("toolchain.search.study")
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [("export", ("toolchain", "demo")), ("demo", ("toolchain",)), ("toolchain", ("demo",))],
+)
+def test_layers(package, forbidden):
+    wrong = [
+        (name, target)
+        for name in MODULES
+        if name.partition(".")[0] == package
+        for target in imports(name)
+        if target.partition(".")[0] in forbidden
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        # A genotype is data: nothing it is made of knows of training or searching.
+        ("toolchain.networks", ("search", "training", "profiling", "datasets", "reporting", "cli")),
+        ("toolchain.datasets", ("search", "training", "profiling", "reporting", "cli", "networks")),
+        ("toolchain.settings", ("search", "training", "profiling", "reporting", "cli", "networks")),
+        ("toolchain.training", ("reporting", "cli")),
+        ("toolchain.search", ("reporting", "cli")),
+        ("toolchain.reporting", ("cli", "training")),
+    ],
+)
+def test_folders_of_the_toolchain(folder, forbidden):
+    names = [f"toolchain.{name}" for name in forbidden]
+    wrong = [
+        (name, target)
+        for name in MODULES
+        if name.startswith(folder)
+        for target in imports(name)
+        if any(target == other or target.startswith(f"{other}.") for other in names)
+    ]
+    assert wrong == []
+
+
+def test_no_module_imports_itself_by_a_detour():
+    circles = []
+
+    def visit(name, path):
+        if name in path:
+            circles.append([*path[path.index(name) :], name])
+            return
+        if name not in done:
+            for target in sorted(imports(name)):
+                visit(target, [*path, name])
+            done.add(name)
+
+    done = set()
+    for name in MODULES:
+        visit(name, [])
+    assert circles == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
@@ -93,6 +94,14 @@ class Start:
         if self.inherited is None:
             return None
         return SeenImages.of(self.images).union([self.inherited])
+
+    def digests(self) -> dict[str, str]:
+        """Return digests of the images, by a name for messages."""
+        named = {"train on": self.images, "choose by": self.choosing}
+        return {
+            f"--data (images to {use})": sha256(SeenImages.of(images).encode().encode()).hexdigest()
+            for use, images in named.items()
+        }
 
 
 def _seen_by(files: Iterable[Path]) -> SeenImages | None:

@@ -68,8 +68,12 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
             training of other settings.
     """
     output = Path(output)
-    record = claim(settings, output, resume)
-    trainer = Trainer(settings)
+    claim(settings, output, resume)
+    start = Start.of(settings)
+    record = Record(output, settings, start.digests())
+    if (output / "last.pt").exists():
+        record.check()
+    trainer = Trainer(settings, start)
     record.write()
     log.info("training %s on %s", settings.genotype, settings.encoder)
     if (output / "last.pt").exists():
@@ -85,11 +89,8 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
     )
 
 
-def claim(settings: TrainingSettings, output: Path, resume: bool) -> Record:
+def claim(settings: TrainingSettings, output: Path, resume: bool) -> None:
     """Check that a folder is free for a training, or holds one that may be resumed.
-
-    Returns:
-        What will be its ``config.json``; nothing is written yet.
 
     Raises:
         UsageError: ``output`` holds a training and ``resume`` is False.
@@ -101,8 +102,7 @@ def claim(settings: TrainingSettings, output: Path, resume: bool) -> Record:
             raise UsageError(
                 f"{output} holds a training; continue it with --resume or choose another --output"
             )
-        record.check()
-    return record
+        record.check(partly=True)
 
 
 def cosine_with_warm_up(step: int, steps: int, warm_up: int) -> float:
@@ -126,10 +126,9 @@ class Trainer:
         choosing: samples by which the best epoch is chosen.
     """
 
-    def __init__(self, settings: TrainingSettings):
+    def __init__(self, settings: TrainingSettings, start: Start):
         self.settings = settings
         self.history: list[dict[str, Any]] = []
-        start = Start.of(settings)
         if start.origin:
             log.info("start: %s", start.origin)
         self.device, self.parts = start.device, start.parts

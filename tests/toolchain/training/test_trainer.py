@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from export.errors import DataError, UsageError
+from toolchain.datasets import open_dataset
 from toolchain.datasets.seen import SeenImages
-from toolchain.datasets.splits import open_part
+from toolchain.datasets.splits import open_part, part_of
+from toolchain.datasets.writing import write_folder
 from toolchain.training import trainer as module
 from toolchain.training.checkpoints import load_segmenter, read_checkpoint
 from toolchain.training.start import Start
@@ -167,9 +169,7 @@ def test_resuming_knows_its_files_by_content(trained, tmp_path, configure):
     assert str(moved) in (output / "config.json").read_text()
     (output / "config.json").write_text(recorded)
     moved.write_bytes(best + b"more")
-    with pytest.raises(
-        DataError, match=r"config\.json: --weights .*e\.pt was there, and is missing"
-    ):
+    with pytest.raises(DataError, match=r"config\.json: --weights .*moved\.pt is new; bring back"):
         train(configure(epochs=1, **files | {"weights": moved}), output, resume=True)
     moved.rename(tmp_path / "e.pt")
     with pytest.raises(
@@ -182,6 +182,21 @@ def test_resuming_knows_its_files_by_content(trained, tmp_path, configure):
         train(configure(epochs=1, **files), output, resume=True)
     with pytest.raises(DataError, match=r"--teacher was .*t\.pt, now it is None; use the same"):
         train(configure(epochs=1, weights=files["weights"]), output, resume=True)
+
+
+def test_a_training_whose_images_changed_is_not_resumed(tmp_path, configure):
+    data = tmp_path / "data"
+    write_folder([(None, open_dataset("synthetic:30"))], data)
+    settings = configure(data=str(data), epochs=1)
+    train(settings, tmp_path / "out")
+    train(settings, tmp_path / "out", resume=True)
+    names = [path.stem for path in (data / "images").iterdir()]
+    trained = next(name for name in names if part_of(name, own_val=False) == "train")
+    other = next(name for name in names if name != trained)
+    for kind in ("images", "masks"):
+        (data / kind / f"{trained}.png").write_bytes((data / kind / f"{other}.png").read_bytes())
+    with pytest.raises(DataError, match=r"--data \(images to train on\) has changed since"):
+        train(settings, tmp_path / "out", resume=True)
 
 
 def test_a_teacher_and_a_start_take_part(trained, tmp_path, configure):

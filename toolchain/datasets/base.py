@@ -74,7 +74,7 @@ class FaceDataset(ABC):
         """Return the file of sample ``index``'s image; None where it is drawn, not read."""
 
     def fingerprint(self, index: int) -> int:
-        """Return 32 bits that tell the image of sample ``index`` from others, wherever it lies.
+        """Return 48 bits that tell the image of sample ``index`` from others, wherever it lies.
 
         Of a file they follow from its size, beginning and end; of a drawn image from its name.
 
@@ -82,7 +82,7 @@ class FaceDataset(ABC):
             DataError: the file cannot be read.
         """
         path = self.image_path(index)
-        bits = blake2b(digest_size=4)
+        bits = blake2b(digest_size=6)
         if path is None:
             bits.update(self.names[index].encode())
             return int.from_bytes(bits.digest(), "little")

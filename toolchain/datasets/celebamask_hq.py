@@ -10,14 +10,14 @@ import numpy as np
 
 from export.errors import DataError
 from toolchain.datasets.base import FaceDataset, Sample, Split
-from toolchain.datasets.labels import CELEBAMASK_HQ
-from toolchain.datasets.pictures import (
+from toolchain.datasets.image_files import (
     describe_size,
     list_images,
     read_grey,
     read_image,
     read_lines,
 )
+from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.datasets.registry import register
 
 IMAGES, MASKS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"

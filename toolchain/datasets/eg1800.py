@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from toolchain.datasets.base import FaceDataset, Sample, Split
-from toolchain.datasets.labels import EG1800
-from toolchain.datasets.pictures import (
+from toolchain.datasets.image_files import (
     check_labels,
     check_size,
     find,
@@ -21,6 +20,7 @@ from toolchain.datasets.pictures import (
     read_lines,
     require_split,
 )
+from toolchain.datasets.labels import EG1800
 from toolchain.datasets.registry import register
 
 LISTS: dict[Split, str] = {"train": "eg1800_train.txt", "test": "eg1800_test.txt"}

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from toolchain.datasets.base import FaceDataset, Sample, Split
-from toolchain.datasets.labels import CELEBAMASK_HQ, read_label_set
-from toolchain.datasets.pictures import (
+from toolchain.datasets.image_files import (
     check_labels,
     check_size,
     find,
@@ -13,6 +12,7 @@ from toolchain.datasets.pictures import (
     read_mask,
     require_split,
 )
+from toolchain.datasets.labels import CELEBAMASK_HQ, read_label_set
 from toolchain.datasets.registry import register
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

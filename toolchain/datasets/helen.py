@@ -10,8 +10,7 @@ import numpy as np
 
 from export.errors import DataError
 from toolchain.datasets.base import FaceDataset, Sample, Split
-from toolchain.datasets.labels import HELEN
-from toolchain.datasets.pictures import (
+from toolchain.datasets.image_files import (
     check_size,
     find,
     list_images,
@@ -20,6 +19,7 @@ from toolchain.datasets.pictures import (
     read_lines,
     require_split,
 )
+from toolchain.datasets.labels import HELEN
 from toolchain.datasets.registry import register
 
 LISTS: dict[Split, str] = {"train": "exemplars.txt", "val": "tuning.txt", "test": "testing.txt"}

@@ -95,6 +95,7 @@ def endings(series: Sequence[Series]) -> str:
             ("Run", "text"),
             *((name, "") for name in ("Trained in full", "Seconds each, mean")),
             *((name, "") for name in ("Stopped early", "Seconds each, mean")),
+            *((name, "") for name in ("Scored again", "Seconds each, mean")),
             *((name, "") for name in ("Failed", "Over budget, untrained", "Reused")),
             ("Trained an hour", ""),
         )
@@ -114,6 +115,7 @@ def _ending(one: Series) -> str:
     cells = [
         *_seconds(of_state[TrialState.COMPLETE]),
         *_seconds(of_state[TrialState.PRUNED]),
+        *_seconds([trial for trial in one.run.finalists if trial.search_score is not None]),
         failures or "0",
         f"{len(of_state[TrialState.INFEASIBLE]):,}",
         f"{len(of_state[TrialState.REUSED]):,}",

@@ -147,7 +147,7 @@ class Page:
     @property
     def _reward_warning(self) -> str:
         """Say that rewards do not compare, where runs weigh costs differently."""
-        names = ("objectives", "combination", "parts", "file")
+        names = ("objectives", "combination", "bonus_limit", "parts", "file")
         goals = {str([one.run.document.get(name) for name in names]) for one in self._scored}
         return "Rewards of runs with other objectives do not compare. " if len(goals) > 1 else ""
 

@@ -60,8 +60,14 @@ class Cost:
 
     def of(self, trial: Trial) -> float | None:
         """Return the shown value, or None where it was not measured."""
+        if self == SLOWEST:
+            return max(trial.latency_ms.values(), default=None)
         stored = trial.costs.get(f"latency:{self.table}" if self.table else self.kind.lower())
         return stored / self.scale if stored else None
+
+
+SLOWEST = Cost("latency", "latency", "ms", 1, 1)
+"""What latency means where there are several tables."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,8 @@ class Series:
 
     @property
     def best_score(self) -> float | None:
-        """The highest score, if there is any."""
-        return max((trial.score or 0.0 for trial in self.scored), default=None)
+        """The highest score of the finalists, if there is any."""
+        return max((trial.score or 0.0 for trial in self.run.finalists), default=None)
 
     @property
     def timed(self) -> bool:
@@ -157,7 +163,7 @@ def chosen_costs(series: Sequence[Series], names: Sequence[str] | None) -> list[
             tables that all runs have, else parameters and FLOPs.
 
     Raises:
-        UsageError: an objective is unknown, not all runs have it, or it names several tables.
+        UsageError: an objective is unknown, or not all runs have it.
     """
     scored = [one for one in series if one.scored]
     common = [cost for cost in all_costs(scored) if all(cost in one.costs for one in scored)]
@@ -166,7 +172,9 @@ def chosen_costs(series: Sequence[Series], names: Sequence[str] | None) -> list[
     found = []
     for name in names:
         matches = [c for c in common if name in (c.objective, c.kind.lower())]
-        if len(matches) != 1 and name != "score":
+        if len(matches) > 1:
+            matches = [SLOWEST]
+        if not matches and name != "score":
             known = ", ".join(objectives(common))
             raise UsageError(f"objective {name!r} is none of those that every run has: {known}")
         found += matches

@@ -8,7 +8,8 @@ from typing import Any
 from toolchain.reporting.logs import UNKNOWN_ENCODER
 from toolchain.reporting.markup import genotype_line, section, swatch
 from toolchain.reporting.series import Cost, Series, all_costs
-from toolchain.search.trial import Trial
+from toolchain.search.trial import Trial, TrialState
+from toolchain.settings.search_settings import without_password
 
 BEST = 20
 
@@ -20,7 +21,9 @@ def best_genotypes(series: Sequence[Series], costs: Sequence[Cost]) -> str:
     for one in series:
         front = {trial.id for trial in one.front(costs)}
         again = {trial.id: trial for trial in one.run.finalists}
-        everything = [again.get(trial.id, trial) for trial in one.scored]
+        everything = [
+            again.get(trial.id, trial) for trial in one.scored if trial.state is TrialState.COMPLETE
+        ]
         ranked = sorted(everything, key=lambda trial: -(trial.score or 0))
         chosen += [
             (one, trial, trial.id in front)
@@ -106,4 +109,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+            text = value if isinstance(value, str) else json.dumps(value)
+            yield f"{prefix}{key}", without_password(text) if key == "storage" else text

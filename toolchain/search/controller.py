@@ -77,6 +77,10 @@ class Controller(nn.Module):
         return torch.stack(probabilities).sum(0), torch.stack(entropies).mean(0)
 
 
+LEAST_SPREAD = 0.01
+"""Of rewards: smaller differences are of no account."""
+
+
 @dataclass(frozen=True)
 class PolicySettings:
     """How the policy learns.
@@ -156,7 +160,8 @@ class PolicyGradient:
         decay = self.settings.baseline_decay
         if self._baseline is None or self._scale is None:
             self._baseline, self._scale = mean, spread
-        advantages = (rewards - self._baseline) / max(self._scale, 1e-6)
+        # A batch of equal rewards (all over a budget, say) must not blow up the next one.
+        advantages = (rewards - self._baseline) / max(self._scale, spread, LEAST_SPREAD)
         self._baseline = decay * self._baseline + (1 - decay) * mean
         self._scale = decay * self._scale + (1 - decay) * spread
         return advantages

@@ -37,8 +37,6 @@ from toolchain.training.precision import MixedPrecision
 
 GRADIENT_NORM = 3.0
 WEIGHT_DECAY = 1e-5
-LONGER = 3
-"""A candidate that is scored again is trained for so many times as many epochs."""
 _NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
@@ -192,7 +190,7 @@ class _Training:
         Polynomial decay of power 0.9 (Chen et al., "DeepLab", 2017).
         """
         count, size = len(self._evaluator.train.images), self._settings.batch_size
-        epochs *= LONGER if self._candidate.rescored else 1
+        epochs *= self._candidate.effort
         steps = max(1, count // size)
         peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         for epoch in range(epochs):

@@ -27,6 +27,7 @@ from toolchain.networks.encoders import describe_encoder
 from toolchain.networks.encoders.modules import Encoder
 from toolchain.networks.segmenter import build_segmenter
 from toolchain.search.shared_arrays import Array, SharedArrays
+from toolchain.search.trial import LONGER
 from toolchain.settings.base import array_digest
 from toolchain.settings.search_settings import EvaluationSettings
 from toolchain.training.device import on_device, torch_device
@@ -38,8 +39,6 @@ from toolchain.training.training_loss import load_teacher
 LABEL_STRIDE = 4
 FEWEST_SCORED = 8
 ROLES = ("train", "score")
-RESCORING = 3
-"""A candidate that is scored again is scored on so many times as many images, where there are."""
 _COMMON = "common.pickle"
 
 
@@ -144,7 +143,13 @@ class SearchImages:
 
     @classmethod
     def open(
-        cls, data: str, kind: str | None, settings: EvaluationSettings, parts: tuple[Part, Part]
+        cls,
+        data: str,
+        kind: str | None,
+        settings: EvaluationSettings,
+        parts: tuple[Part, Part],
+        *,
+        again: bool,
     ) -> "SearchImages":
         """Open two parts of a dataset.
 
@@ -153,6 +158,7 @@ class SearchImages:
             kind: of the dataset; recognised when None.
             settings: how many images are wanted at most.
             parts: to train on and to score on.
+            again: take further images, for scoring again.
 
         Raises:
             DataError: a part has too few images, fewer than a batch or than `FEWEST_SCORED`.
@@ -160,7 +166,7 @@ class SearchImages:
         train = open_part(data, parts[0], kind, least=settings.batch_size)
         score = open_part(data, parts[1], kind, least=FEWEST_SCORED)
         few = first(score, settings.search_validation)
-        many = first(score, RESCORING * settings.search_validation)
+        many = first(score, settings.search_validation * (LONGER if again else 1))
         names = list(score.names)
         order = [names.index(name) for name in few.names]
         order += [i for i, name in enumerate(names) if name in {*many.names} - {*few.names}]

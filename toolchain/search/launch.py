@@ -15,9 +15,10 @@ import torch
 from export.errors import DataError, UsageError
 from export.files import only_one
 from toolchain.datasets.seen import SeenImages
+from toolchain.datasets.splits import Part
 from toolchain.search.evaluator import CandidateEvaluator, part_numbers
 from toolchain.search.executors import Executor
-from toolchain.search.executors.base import Start
+from toolchain.search.executors.base import StartEvaluator
 from toolchain.search.feature_cache import FeatureCache, SearchImages, fill_cache
 from toolchain.search.pareto import default_objectives, pareto_front
 from toolchain.search.progress import Progress
@@ -88,11 +89,12 @@ def run_search(
         GateError: no candidate fits the budgets, or one after the other fails.
     """
     start = time.perf_counter()
+    parts: tuple[Part, Part] = ("search-train", "search-score")
     images = SearchImages.open(
-        settings.data, settings.dataset, settings, ("search-train", "search-score")
+        settings.data, settings.dataset, settings, parts, again=settings.rescore > 0
     )
     search = Search(settings, path, len(images.train.label_set.classes))
-    # Everything that can be refused is, before the folder is touched and the images are read.
+    # Nearly everything that can be refused is, before the images are read.
     check_free(settings, path, resume)
     with ExitStack() as stack:
         stack.enter_context(only_one(path))
@@ -249,7 +251,7 @@ def _executor(
 
     threads = max(1, torch.get_num_threads() // workers)
     devices = settings.devices
-    starts: Sequence[Start] = [
+    starts: Sequence[StartEvaluator] = [
         partial(
             _open_evaluator,
             shared.folder,

@@ -109,6 +109,11 @@ class Objective:
             raise UsageError(f"objective {text!r}: the exponent is below 0, the weight above 0")
         return cls(quantity, table, target, exponent, weight)
 
+    @property
+    def cost(self) -> str:
+        """The name of its cost, as fronts know it."""
+        return f"{self.quantity}@{self.table}" if self.table else self.quantity
+
     def factor(self, costs: Costs) -> float:
         """Return (cost / target) ^ exponent. Source: Tan et al., "MnasNet", CVPR 2019, eq. 2."""
         return (max(cost_of(costs, self.quantity, self.table), 1e-9) / self.target) ** self.exponent

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.errors import UsageError
-from toolchain.search.objectives import QUANTITIES, Costs, cost_of
+from toolchain.search.objectives import QUANTITIES, Costs, Objective, cost_of
 from toolchain.search.trial import Trial
 
 
@@ -36,6 +36,12 @@ def front_costs(tables: Sequence[str]) -> list[str]:
     if len(tables) == 1:
         return ["latency"]
     return [f"latency@{table}" for table in tables] or ["params", "flops"]
+
+
+def search_costs(tables: Sequence[str], objectives: Sequence[str]) -> list[str]:
+    """Name all costs that a search with these tables and objectives cares for."""
+    wanted = [Objective.parse(text).cost for text in objectives]
+    return list(dict.fromkeys([*front_costs(tables), *wanted]))
 
 
 def default_objectives(trials: Sequence[Trial]) -> list[str]:

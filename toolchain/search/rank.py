@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import UsageError
-from export.files import only_one, read_json, write_json
+from export.files import only_one, write_json
 from toolchain.search.correlation import FEWEST, Correlation
 from toolchain.search.feature_cache import SearchImages
 from toolchain.search.launch import open_executor
-from toolchain.search.run import RANKING, Run, reward_of
-from toolchain.search.trial import CandidateError, Trial, TrialState, candidate
+from toolchain.search.run import RANKING, Run, read_ranking, reward_of
+from toolchain.search.trial import CandidateError, Trial, TrialState, candidate_of
+from toolchain.settings.base import FILE_NAME, check_files
 from toolchain.settings.search_settings import RankSettings
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,13 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
     """
     start = time.perf_counter()
     run = Run.load(path)
-    chosen = choose(run.trials, settings.trials, settings.seed)
-    known = _earlier(path / RANKING, settings, resume)
     search = run.settings
+    assert search, "a run folder has settings"
+    chosen = choose(run.trials, settings.trials, settings.seed)
+    known = _earlier(path, settings, resume)
+    check_files(path / FILE_NAME, search, ["weights", "teacher"])
+    # The limit of a short training is not that of a long one.
+    search = search.model_copy(update={"timeout": None})
     longer = search.model_copy(
         update={
             "search_images": settings.images,
@@ -50,13 +55,13 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
             "early_stop": False,
         }
     )
-    images = SearchImages.open(search.data, search.dataset, longer, ("train", "val"))
+    images = SearchImages.open(search.data, search.dataset, longer, ("train", "val"), again=False)
     rescored = {trial.id: trial.score for trial in run.finalists if trial.search_score is not None}
     document = {"run": str(path), "settings": settings.model_dump()}
-    rows = [known[trial.id] for trial, _ in chosen if trial.id in known]
+    rows = list(known.values())
     left = {trial.id: (trial, why) for trial, why in chosen if trial.id not in known}
     with only_one(path), open_executor(search, longer, images, path) as (_, executor):
-        for result in executor.map(candidate(trial) for trial, _ in left.values()):
+        for result in executor.map(candidate_of(trial) for trial, _ in left.values()):
             (trial, why), outcome = left[result.number], result.outcome
             if isinstance(outcome, CandidateError):
                 log.warning("trial %d is left out: %s", trial.id, outcome)
@@ -67,7 +72,7 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
             rows.append(row | {"result": outcome.score, "seconds": round(result.seconds, 1)})
             log.info(
                 "%d/%d  trial %d (%s): score of the search %.3f, result %.3f",
-                *(len(rows), len(chosen), trial.id, why, trial.score, outcome.score),
+                *(len(rows), len(known) + len(left), trial.id, why, trial.score, outcome.score),
             )
             write_json(path / RANKING, document | _agreement(rows))
     document |= _agreement(rows) | {"seconds": round(time.perf_counter() - start, 1)}
@@ -95,18 +100,14 @@ def choose(trials: Sequence[Trial], count: int, seed: int) -> list[tuple[Trial, 
 
 def _earlier(path: Path, settings: RankSettings, resume: bool) -> dict[int, dict[str, Any]]:
     """Return the rows of an earlier ranking by trial."""
-    if not path.exists():
+    document = read_ranking(path)
+    if document is None:
         return {}
+    file = path / RANKING
     if not resume:
-        raise UsageError(f"{path} holds a ranking; add --resume to go on with it, or remove it")
-    document = read_json(path)
-    before = dict(document["settings"])
-    for name, now in settings.model_dump().items():
-        if name != "trials" and before.get(name) != now:
-            raise UsageError(
-                f"{path}: --{name} was {before.get(name)}, now it is {now}; use the same, or "
-                "remove the file"
-            )
+        raise UsageError(f"{file} holds a ranking; add --resume to go on with it, or remove it")
+    if difference := settings.difference(document["settings"]):
+        raise UsageError(f"{file}: {difference}; use the same settings, or remove the file")
     return {row["id"]: row for row in document["trials"]}
 
 

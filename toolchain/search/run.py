@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from export.errors import DataError, UsageError
 from export.files import read_json
-from toolchain.search.pareto import default_objectives, knee, pareto_front
+from toolchain.search.pareto import default_objectives, knee, pareto_front, search_costs
 from toolchain.search.storage import CANDIDATE, read_study, storage_url
 from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.base import FILE_NAME, read_record
@@ -29,6 +29,7 @@ class Run:
         trials: in the order of their numbers, with the scores of the search.
         finalists: the trials that it ends in; see `finalists`.
         ranking: what `nastool rank` has found, if it has.
+        settings: of the search; None: it is a published log.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Run:
     trials: list[Trial]
     finalists: list[Trial]
     ranking: Mapping[str, Any] | None = None
+    settings: SearchSettings | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -47,25 +49,18 @@ class Run:
         path = Path(path)
         if not (path / FILE_NAME).is_file():
             raise DataError(path, f"is not a run folder (it has no {FILE_NAME})")
-        document, _ = read_record(path / FILE_NAME)
-        trials, rescored = read_study(storage_url(path, document.get("storage")))
-        records = [read_trial(trial) for trial in trials]
-        ranking = read_json(path / RANKING) if (path / RANKING).is_file() else None
-        return cls(path, document, records, finalists(records, rescored), ranking)
-
-    @property
-    def settings(self) -> SearchSettings:
-        """The settings of the search.
-
-        Raises:
-            DataError: the file does not hold those of a search.
-        """
+        document, _ = read_record(path / FILE_NAME, SearchSettings)
         try:
-            return SearchSettings(**self.document)
-        except (ValidationError, TypeError):
+            settings = SearchSettings(**document)
+        except ValidationError as error:
+            field = ".".join(map(str, error.errors()[0]["loc"]))
             raise DataError(
-                self.path / FILE_NAME, "does not hold the settings of a search"
+                path / FILE_NAME, f"{field}: {error.errors()[0]['msg']}; search into a new folder"
             ) from None
+        stored, rescored = read_study(storage_url(path, settings.storage))
+        trials = [read_trial(trial) for trial in stored]
+        ends = finalists(trials, rescored, worth_rescoring(trials, settings))
+        return cls(path, document, trials, ends, read_ranking(path), settings)
 
 
 def read_trial(stored: FrozenTrial) -> Trial:
@@ -74,39 +69,64 @@ def read_trial(stored: FrozenTrial) -> Trial:
     return Trial(**known | {"state": TrialState(known["state"])})
 
 
-def finalists(trials: Sequence[Trial], rescored: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
+def finalists(
+    trials: Sequence[Trial], rescored: Mapping[int, Mapping[str, Any]], chosen: Sequence[Trial]
+) -> list[Trial]:
     """Return the trials that best, knee and front are chosen among.
 
-    Those that were scored again after a longer training, with that score and its reward: a score of
-    the search is that of a lucky one among many. Where there are none, all that have a score.
+    Those that were scored again after a longer training, with that score, its reward and seconds: a
+    score of the search is that of a lucky one among many. All that have a score of the search,
+    where nothing was to be scored again, or not everything has been so far.
+
+    Args:
+        trials: of the search.
+        rescored: what longer trainings gave, by trial: ``score`` (None: it failed), ``reward``,
+            ``seconds``.
+        chosen: the trials to be scored again; see `worth_rescoring`.
     """
-    scored = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     again = [
-        replace(
-            trial,
-            search_score=trial.score,
-            score=rescored[trial.id]["score"],
-            reward=rescored[trial.id]["reward"],
-        )
-        for trial in scored
-        if trial.id in rescored
+        replace(trial, search_score=trial.score, **rescored[trial.id])
+        for trial in chosen
+        if trial.id in rescored and rescored[trial.id]["score"] is not None
     ]
-    return again or scored
+    if again and all(trial.id in rescored for trial in chosen):
+        return again
+    return [trial for trial in trials if trial.state is TrialState.COMPLETE]
 
 
-def worth_rescoring(trials: Sequence[Trial], count: int) -> list[Trial]:
+def worth_rescoring(trials: Sequence[Trial], settings: SearchSettings) -> list[Trial]:
     """Choose the candidates to score again: the front, what is a front without it, and so on.
 
-    Within one front the highest reward comes first.
+    Fronts are of the score and all costs that the search cares for, so that the highest reward is
+    on the first one; within a front the highest reward comes first.
     """
+    tables = [path.stem for path in settings.latency_tables]
+    objectives = ["score", *search_costs(tables, settings.objectives)]
     left = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     chosen: list[Trial] = []
-    while left and len(chosen) < count:
-        front = pareto_front(left, default_objectives(left))
+    while left and len(chosen) < settings.rescore:
+        front = pareto_front(left, objectives)
         chosen += sorted(front, key=reward_of, reverse=True)
         taken = {trial.id for trial in front}
         left = [trial for trial in left if trial.id not in taken]
-    return chosen[:count]
+    return chosen[: settings.rescore]
+
+
+def read_ranking(path: Path) -> dict[str, Any] | None:
+    """Read what `nastool rank` has found of the run in a folder; None: nothing.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not (file := path / RANKING).is_file():
+        return None
+    document = read_json(file)
+    rows = document.get("trials") if isinstance(document, dict) else None
+    keys = {"id", "search_score", "result"}
+    whole = isinstance(rows, list) and all(isinstance(r, dict) and keys <= r.keys() for r in rows)
+    if not whole or not isinstance(document.get("settings"), dict):
+        raise DataError(file, "is no ranking; remove it and run nastool rank again")
+    return document
 
 
 def pick(path: str | Path, which: str) -> list[Trial]:
@@ -115,7 +135,7 @@ def pick(path: str | Path, which: str) -> list[Trial]:
     Args:
         path: the run folder.
         which: "best" (highest reward), "knee" or "pareto" (of the front of score and costs) of the
-            `finalists`, or a trial's number.
+            `finalists`, or the number of a trial that has a score.
 
     Raises:
         UsageError: there is no such candidate.
@@ -130,12 +150,11 @@ def pick(path: str | Path, which: str) -> list[Trial]:
         return [knee(pareto_front(run.finalists, objectives), objectives)]
     if which == "pareto":
         return pareto_front(run.finalists, objectives)
-    for trial in run.trials:
-        if str(trial.id) == which and trial.state is not TrialState.INFEASIBLE:
+    for trial in [*run.finalists, *run.trials]:
+        if str(trial.id) == which and trial.score is not None:
             return [trial]
     raise UsageError(
-        f"--pick is best, knee, pareto or the number of a trial that is no infeasible one, "
-        f"not {which!r}"
+        f"--pick is best, knee, pareto or the number of a trial with a score, not {which!r}"
     )
 
 

@@ -18,13 +18,13 @@ from toolchain.profiling.costing import load_tables
 from toolchain.profiling.table import LatencyTable
 from toolchain.search.executors import CandidateResult, Executor
 from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward, cost_of
-from toolchain.search.pareto import front_costs
+from toolchain.search.pareto import search_costs
 from toolchain.search.pruner import Pruner
 from toolchain.search.run import finalists, read_trial, worth_rescoring
 from toolchain.search.samplers import make_sampler
 from toolchain.search.space import SearchSpace
 from toolchain.search.storage import StudyStorage, storage_url
-from toolchain.search.trial import CandidateError, Trial, TrialState, candidate
+from toolchain.search.trial import CandidateError, Trial, TrialState, candidate_of
 from toolchain.settings.search_settings import SearchSettings
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,7 @@ class Search:
         self._sampler = make_sampler(settings.algorithm, self.space, settings.seed)
         # NSGA-II weighs nothing: it gets score and costs themselves. The others get the reward.
         self._several = settings.algorithm == "nsga2" and bool(self._objectives)
-        wanted = [f"{goal.quantity}@{goal.table or ''}".rstrip("@") for goal in self._objectives]
-        self._pruner = Pruner(list(dict.fromkeys([*front_costs(list(self._tables)), *wanted])))
+        self._pruner = Pruner(search_costs(list(self._tables), settings.objectives))
         self._known: dict[tuple[str, str], Trial] = {}
         # Drawn trials that are being trained, and those that wait for one of them that computes
         # the same, each as far as it is known.
@@ -124,7 +123,7 @@ class Search:
                 break
             self._end(executor.next())
         if self._idle >= MAX_IDLE:
-            self._explain_end()
+            self._say_why_it_ends()
 
     def _begin_next(self, executor: Executor) -> bool:
         """Begin with a trial, perhaps end it at once; say whether there was one to begin with."""
@@ -145,10 +144,7 @@ class Search:
     def _begin(self, number: int, drawn: optuna.trial.FrozenTrial, executor: Executor) -> None:
         """End a trial without training where that is possible; have it trained elsewhere."""
         trial = self._costed(number, drawn)
-        duplicate = next(
-            (n for n, t in self._at_work.items() if t.computes == trial.computes), None
-        )
-        self._idle += 1
+        same = (n for n, other in self._at_work.items() if other.computes == trial.computes)
         if not trial.flops:
             reason = "its context cell ignores the image"
             self._store(trial, TrialState.INFEASIBLE, reason=reason, excess=1.0)
@@ -158,20 +154,18 @@ class Search:
             self._store(trial, TrialState.INFEASIBLE, reason=reason, excess=excess)
         elif earlier := self._known.get(trial.computes):
             self._reuse(trial, earlier)
-        elif duplicate is not None:
+        elif (duplicate := next(same, None)) is not None:
             self._storage.begin(number)
             self._drawn[number] = drawn
             self._waiting.setdefault(duplicate, []).append(number)
-        elif self._enough:
-            # It waited for a trial that failed, and its turn is not to come.
-            self._store(trial, TrialState.REUSED, reason="computes the same as a trial that failed")
-        else:
+            self._idle += 1
+        elif not self._enough:  # if it is, a search for more comes back to this trial
             self._storage.begin(number)
             self._idle = 0
             if self.settings.early_stop:
                 trial = replace(trial, stop_below=self._pruner.stop_below(trial.costs))
             self._at_work[number] = trial
-            executor.submit(candidate(trial))
+            executor.submit(candidate_of(trial))
 
     def _end(self, result: CandidateResult) -> None:
         """Store what an executor reports."""
@@ -241,6 +235,7 @@ class Search:
     def _remember(self, trial: Trial) -> None:
         self.trials.append(trial)
         self._trained += trial.state.trained
+        self._idle = 0 if trial.state.trained else self._idle + 1
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             self._known[trial.computes] = trial
             self._pruner.add(trial)
@@ -268,21 +263,22 @@ class Search:
     def _rescore(self, executor: Executor) -> None:
         """Train the best again, longer; what is known already is not trained again."""
         known = self._storage.rescored()
-        best = worth_rescoring(self.trials, self.settings.rescore)
-        left = {trial.id: trial for trial in best if trial.id not in known}
+        chosen = worth_rescoring(self.trials, self.settings)
+        left = {trial.id: trial for trial in chosen if trial.id not in known}
         if left:
             log.info("scoring %d of the best again after a longer training", len(left))
-        for result in executor.map(candidate(trial, rescored=True) for trial in left.values()):
+        for result in executor.map(candidate_of(t, rescored=True) for t in left.values()):
             trial, outcome = left[result.number], result.outcome
-            if isinstance(outcome, CandidateError) or outcome.score is None:
-                log.warning("trial %d keeps its score of the search: %s", trial.id, outcome)
-                continue
-            reward = self._reward(outcome.score, trial.costs)
+            score = None if isinstance(outcome, CandidateError) else outcome.score
+            reward = None if score is None else self._reward(score, trial.costs)
             seconds = round(result.seconds, 4)
-            known[trial.id] = {"score": outcome.score, "reward": reward, "seconds": seconds}
+            known[trial.id] = {"score": score, "reward": reward, "seconds": seconds}
             self._storage.rescore(trial.id, known[trial.id])
-            log.info("trial %d: score %.3f, was %.3f", trial.id, outcome.score, trial.score)
-        self.finalists = finalists(self.trials, known)
+            if score is None:
+                log.warning("trial %d is out: its longer training failed (%s)", trial.id, outcome)
+            else:
+                log.info("trial %d: score %.3f, was %.3f", trial.id, score, trial.score)
+        self.finalists = finalists(self.trials, known, chosen)
 
     def _check_costs_known(self) -> None:
         """Fail now, not after the first candidate, where an objective names an unknown table."""
@@ -302,20 +298,16 @@ class Search:
                 f"{self.trials[-1].reason}"
             )
 
-    def _explain_end(self) -> None:
-        """Say why no more candidates are trained than there are."""
+    def _say_why_it_ends(self) -> None:
+        """Say why fewer candidates are trained than were wanted."""
         last = [trial.state for trial in self.trials[-MAX_IDLE:]]
         rejected = last.count(TrialState.INFEASIBLE)
-        if 2 * rejected > len(last):
+        why = f"of the last {len(last)} draws {rejected} were over budget and none was new"
+        if not any(trial.state is TrialState.COMPLETE for trial in self.trials):
             raise GateError(
-                f"of the last {len(last)} draws {rejected} were over budget and none was new; "
-                "raise the --budget, or choose a smaller --encoder or fewer --cells"
+                f"{why}; raise the --budget, or choose a smaller --encoder or fewer --cells"
             )
-        log.warning(
-            "the last %d draws were known already: the search ends before its %d trials",
-            len(last),
-            self.settings.trials,
-        )
+        log.warning("%s: the search ends before its %d trials", why, self.settings.trials)
 
 
 def _named_tables(settings: SearchSettings, classes: int) -> dict[str, LatencyTable]:

@@ -7,6 +7,10 @@ from enum import StrEnum
 from export.errors import NastoolError
 from toolchain.genotype import Genotype
 
+LONGER = 3
+"""A candidate that is scored again is trained for so many times as many epochs, and scored on so
+many times as many images, where there are."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -25,6 +29,11 @@ class Candidate:
     encoder: str
     stop_below: float | None = None
     rescored: bool = False
+
+    @property
+    def effort(self) -> int:
+        """How many times as much time as usual its training may take."""
+        return LONGER if self.rescored else 1
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ class Trial:
         return self.canonical, self.encoder
 
 
-def candidate(trial: Trial, *, rescored: bool = False) -> Candidate:
+def candidate_of(trial: Trial, *, rescored: bool = False) -> Candidate:
     """Make the candidate of a trial, to be trained as the search trains or ``rescored``."""
     genotype = Genotype.parse(trial.genotype)
     return Candidate(trial.id, genotype, trial.encoder, trial.stop_below, rescored)

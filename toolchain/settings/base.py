@@ -7,9 +7,9 @@ model; `toolchain.cli.flags` makes the flags.
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from export.errors import DataError, UsageError
 from export.files import read_json, write_json
@@ -17,7 +17,7 @@ from export.files import read_json, write_json
 FILE_NAME = "config.json"
 FORMAT_VERSION = 2
 """Of the file. Version 1 was of runs whose images for training and judging overlapped."""
-_RECORD = ("format_version", "contents")
+_RECORD = ("format_version", "command", "contents")
 
 
 def setting(
@@ -54,11 +54,38 @@ def setting(
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
+def _located(data: str) -> str:
+    """Make the folder of a dataset absolute; drawn faces have none."""
+    return data if data.startswith("synthetic:") else str(Path(data).absolute())
+
+
+# Free, since the images themselves are compared.
+Data = Annotated[
+    str, AfterValidator(_located), setting(help="Folder, or synthetic:COUNT[:SEED].", free=True)
+]
+"""The setting of where images are from."""
+
+
 class Settings(BaseModel):
-    """Base of the settings of a command; frozen."""
+    """Base of the settings of a command; frozen.
+
+    Paths are made absolute: what is resumed or read later may be so from another folder.
+
+    Attributes:
+        command: what the settings are of.
+    """
+
+    command: ClassVar[str] = ""
 
     # pydantic counts nan and inf among numbers; no setting does.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _absolute(cls, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(cls._absolute, value))
+        return value.absolute() if isinstance(value, Path) else value
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -89,16 +116,43 @@ class Settings(BaseModel):
         return cls.attribute(name, "flag") or name.replace("_", "-")
 
     @classmethod
-    def prefix(cls, name: str, file: Path) -> str:
-        """Return what of a file's name counts beside its contents; usually nothing."""
-        return f"{file.stem} " if cls.attribute(name, "known_by_name") else ""
+    def file_settings(cls) -> list[str]:
+        """Return the settings that name files."""
+        return [name for name, field in cls.model_fields.items() if "Path" in str(field.annotation)]
 
     def files(self) -> dict[str, tuple[Path, ...]]:
-        """Return the files that settings name, by setting."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        listed = {n: v if isinstance(v, tuple) else (v,) for n, v in values.items()}
-        found = {n: tuple(f for f in files if isinstance(f, Path)) for n, files in listed.items()}
-        return {name: files for name, files in found.items() if files}
+        """Return the files that settings name, by setting; those without are left out."""
+        values = {name: getattr(self, name) for name in self.file_settings()}
+        listed = {n: v if isinstance(v, tuple) else (v,) for n, v in values.items() if v}
+        return {name: files for name, files in listed.items() if files}
+
+    def digest(self, name: str, file: Path) -> str:
+        """Return the digest of what counts of a file of a setting: its contents, perhaps its name.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        known_by = f"{file.stem} " if self.attribute(name, "known_by_name") else ""
+        return known_by + file_digest(file)
+
+    def digests(self) -> dict[str, str]:
+        """Return the digests of all files, by flag and path; raises what `digest` raises."""
+        return {
+            f"--{self.flag(name)} {file}": self.digest(name, file)
+            for name, files in self.files().items()
+            for file in files
+        }
+
+    def difference(self, earlier: Mapping[str, Any]) -> str | None:
+        """Say which setting was another one before; files count by their contents, elsewhere."""
+        compared = set(type(self).model_fields) - set(self.files())
+        for name, now in self.model_dump(mode="json").items():
+            before = earlier.get(name)
+            if shorten := self.attribute(name, "compared"):
+                before, now = (text and shorten(text) for text in (before, now))
+            if name in compared and not self.attribute(name, "free") and before != now:
+                return f"--{self.flag(name)} was {before}, now it is {now}"
+        return None
 
 
 class Record:
@@ -107,26 +161,22 @@ class Record:
     Args:
         folder: of the run.
         settings: of the command.
-        contents: digests of further inputs, by a name that a message can show.
+        contents: digests of further inputs, by a name that a message can show and that begins with
+            a flag.
     """
 
     def __init__(self, folder: Path, settings: Settings, contents: Mapping[str, str] = {}):
         self.path, self._settings = folder / FILE_NAME, settings
-        files = {
-            f"--{settings.flag(name)} {file}": settings.prefix(name, file) + file_digest(file)
-            for name, files in settings.files().items()
-            for file in files
-        }
-        self._contents = files | dict(contents)
+        self._contents = settings.digests() | dict(contents)
 
     def write(self) -> None:
         """Write the record, over an earlier one."""
+        own = (FORMAT_VERSION, type(self._settings).command, self._contents)
         document = self._settings.model_dump(mode="json")
-        own = dict(zip(_RECORD, (FORMAT_VERSION, self._contents), strict=True))
-        write_json(self.path, own | document)
+        write_json(self.path, dict(zip(_RECORD, own, strict=True)) | document)
 
     def check(self, *, partly: bool = False) -> None:
-        """Check that an earlier record is of the same settings and contents.
+        """Check that an earlier record is of the same command, settings and contents.
 
         Args:
             partly: the digests of further inputs are not known yet.
@@ -134,21 +184,14 @@ class Record:
         Raises:
             DataError: it is not; names the setting, or the file that has changed.
         """
-        settings, contents = read_record(self.path)
-        by_content = set(self._settings.files())
-        for name, now in self._settings.model_dump(mode="json").items():
-            before = settings.get(name)
-            free = self._settings.attribute(name, "free")
-            if compared := self._settings.attribute(name, "compared"):
-                before, now = (text and compared(text) for text in (before, now))
-            if not free and name not in by_content and before != now:
-                flag = self._settings.flag(name)
-                raise DataError(
-                    self.path, f"--{flag} was {before}, now it is {now}; use the same settings"
-                )
+        settings, contents = read_record(self.path, type(self._settings))
+        if difference := self._settings.difference(settings):
+            raise DataError(self.path, f"{difference}; use the same settings")
+        if partly:
+            files = {f"--{self._settings.flag(name)}" for name in self._settings.file_settings()}
+            contents = {name: d for name, d in contents.items() if _what(name) in files}
         earlier, later = _by_content(contents), _by_content(self._contents)
-        names = self._contents.keys() if partly else contents.keys() | self._contents.keys()
-        for name in sorted(names):
+        for name in sorted(contents.keys() | self._contents.keys()):
             before, now = contents.get(name), self._contents.get(name)
             # A file may have moved, and several of one flag may come in another order.
             known = now is None or (_what(name), now) in earlier
@@ -167,20 +210,45 @@ class Record:
             )
 
 
+def check_files(path: Path, settings: Settings, names: Iterable[str]) -> None:
+    """Check that files of some settings hold what they held when a record was written.
+
+    Args:
+        path: of the record.
+        settings: that were read from it.
+        names: of the settings.
+
+    Raises:
+        DataError: a file is gone or has changed; it is named.
+    """
+    _, contents = read_record(path, type(settings))
+    files = settings.files()
+    for name in names:
+        for file in files.get(name, ()):
+            if not file.is_file():
+                raise DataError(file, f"is gone, and {path} needs it (--{settings.flag(name)})")
+            if settings.digest(name, file) not in contents.values():
+                raise DataError(file, f"has changed since {path} was written; bring it back")
+
+
 def _by_content(contents: Mapping[str, str]) -> set[tuple[str, str]]:
     return {(_what(name), digest) for name, digest in contents.items()}
 
 
 def _what(name: str) -> str:
-    """Return the flag in the name of an input, or what else it begins with."""
+    """Return the flag that the name of an input begins with."""
     return name.partition(" ")[0]
 
 
-def read_record(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read_record(path: Path, kind: type[Settings]) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a record: the settings and the digests of contents.
 
+    Args:
+        path: the file.
+        kind: of settings that it must hold.
+
     Raises:
-        DataError: it cannot be read, or is of another version.
+        DataError: it cannot be read, or is of another version or command.
     """
     document = read_json(path)
     if not isinstance(document, dict):
@@ -191,8 +259,11 @@ def read_record(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             f"was written by {'an earlier' if version is None else 'another'} nastool, whose "
             "figures do not compare with this one's; begin in a new folder",
         )
-    settings = {name: value for name, value in document.items() if name not in _RECORD}
-    return settings, dict(document["contents"])
+    if (command := document.get("command")) != kind.command:
+        raise DataError(path, f"is of nastool {command}, not {kind.command}; take another folder")
+    if not isinstance(contents := document.get("contents"), dict):
+        raise DataError(path, "has no field 'contents'; begin in a new folder")
+    return {name: value for name, value in document.items() if name not in _RECORD}, contents
 
 
 def file_digest(path: Path) -> str:

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from toolchain.settings.base import Settings, setting
+from toolchain.settings.base import Data, Settings, setting
 from toolchain.settings.training_settings import AUXILIARY_WEIGHT, DISTILLATION_WEIGHT
 
 Algorithm = Literal["ppo", "reinforce", "nsga2", "tpe", "random"]
@@ -20,7 +20,7 @@ class EvaluationSettings(Settings):
     """How much, on what and by what a candidate is trained before it is scored."""
 
     search_size: int = setting(192, "Pixels that candidates see: whole faces, shrunk.", ge=32)
-    search_images: int = setting(320, "Images to train on, at most.", ge=1)
+    search_images: int = setting(320, "Images to train on, at most.", ge=2)
     search_validation: int = setting(80, "Images to score on, at most.", ge=1)
     decoder_epochs: int = setting(2, "Stage 0: passes with the encoder frozen.", ge=0)
     joint_epochs: int = setting(1, "Stage 1: passes of encoder and decoder.", ge=0)
@@ -47,7 +47,8 @@ class EvaluationSettings(Settings):
 class SearchSettings(EvaluationSettings):
     """Every setting of a search."""
 
-    data: str = setting(help="Folder, or synthetic:COUNT[:SEED].")
+    command: ClassVar[str] = "search"
+    data: Data
     dataset: str | None = setting(None, "Kind of the data; recognised by its layout when left out.")
     latency_tables: tuple[Path, ...] = setting(
         (),
@@ -124,7 +125,10 @@ class SearchSettings(EvaluationSettings):
 class RankSettings(Settings):
     """How some candidates of a search are trained again, to see what its scores were worth."""
 
-    trials: int = setting(12, "Candidates: half the best of the run, half at random.", ge=5)
+    command: ClassVar[str] = "rank"
+    trials: int = setting(
+        12, "Candidates: half the best of the run, half at random.", ge=5, free=True
+    )
     epochs: int = setting(5, "Passes of encoder and decoder together.", ge=1)
     images: int = setting(1000, "To train on at most, of the part train.", ge=2)
     validation: int = setting(300, "To score on at most, of the part val.", ge=8)

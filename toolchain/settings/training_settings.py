@@ -1,8 +1,9 @@
 """The settings of one network's training."""
 
 from pathlib import Path
+from typing import ClassVar
 
-from toolchain.settings.base import Settings, setting
+from toolchain.settings.base import Data, Settings, setting
 
 AUXILIARY_WEIGHT = 0.15
 DISTILLATION_WEIGHT = 0.3
@@ -11,7 +12,8 @@ DISTILLATION_WEIGHT = 0.3
 class TrainingSettings(Settings):
     """Everything that decides the outcome of a training, and where it runs."""
 
-    data: str = setting(help="Folder, or synthetic:COUNT[:SEED].")
+    command: ClassVar[str] = "train"
+    data: Data
     dataset: str | None = setting(None, "Kind of the data; recognised by its layout when left out.")
     genotype: str = setting(help="Architecture: published text, loose text or .json file.")
     encoder: str = setting("mobilenetv2", "Its name; see nastool encoders.")
@@ -19,7 +21,7 @@ class TrainingSettings(Settings):
     weights: Path | None = setting(None, "Start from this checkpoint or encoder file.")
     teacher: Path | None = setting(None, "Checkpoint whose outputs are learned beside the labels.")
     with_search_images: bool = setting(
-        False, "Train on the images of search's candidates too; no search may follow."
+        False, "Train on the images of a search's candidates too, when no search is to follow."
     )
     limit_images: int | None = setting(None, "Train on this many, chosen by name.", ge=2)
     epochs: int = setting(30, "Passes over the training images.", ge=1)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.errors import DataError, UsageError
+from export.errors import UsageError
 from toolchain.genotype import Genotype
-from toolchain.settings.base import FILE_NAME, file_digest, read_record
+from toolchain.settings.base import FILE_NAME, check_files
 from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.initialisation import match_weights
 from toolchain.training.start import Start
@@ -107,18 +107,17 @@ def _picked(output: Path, run: Path, pick: str, encoder: str | None) -> list[_Ar
 
 
 def _weights_of(run: Path, encoders: Sequence[str]) -> dict[str, Path]:
-    """Return the weights that a search began with, by encoder; nothing where it had none."""
+    """Return the weights that a search began with, by encoder; nothing where it had none.
+
+    Raises:
+        DataError: they have changed since, or are gone.
+        UsageError: it had some, but none for an encoder.
+    """
     from toolchain.search.run import Run
 
     settings = Run.load(run).settings
-    _, contents = read_record(run / FILE_NAME)
-    for file in settings.weights:
-        gone = not file.is_file()
-        if gone or file_digest(file) not in contents.values():
-            change = "does not exist" if gone else "has changed"
-            raise DataError(
-                file, f"{change} since the search in {run} used it; give --weights FILE"
-            )
+    assert settings, "a run folder has settings"
+    check_files(run / FILE_NAME, settings, ["weights"])
     found = match_weights(settings.encoders, settings.weights)
     for encoder in encoders:
         if found and encoder not in found:

@@ -18,7 +18,7 @@ from export.errors import UsageError
 from export.files import write_text
 from export.onnx import normalise
 from toolchain.datasets.augmentation import augment
-from toolchain.settings.base import Record
+from toolchain.settings.base import Record, read_record
 from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save_checkpoint
 from toolchain.training.device import on_device
@@ -103,6 +103,9 @@ def claim(settings: TrainingSettings, output: Path, resume: bool) -> None:
                 f"{output} holds a training; continue it with --resume or choose another --output"
             )
         record.check(partly=True)
+    elif record.path.exists():
+        # A training that was stopped in its first epoch may begin anew; a search is not replaced.
+        read_record(record.path, TrainingSettings)
 
 
 def cosine_with_warm_up(step: int, steps: int, warm_up: int) -> float:

@@ -92,12 +92,29 @@ def test_ranking_a_run(cli, run_folder):
     other = cli("rank", run_folder, "--trials", 5, "--epochs", 2, "--resume")
     assert (other.code, "--epochs was 1, now it is 2" in other.err) == (2, True)
     # What is known is not trained again.
-    resumed = cli("rank", run_folder, "--epochs", 1, "--images", 16, "--trials", 5, "--resume")
+    resumed = cli("rank", run_folder, "--epochs", 1, "--images", 16, "--trials", 6, "--resume")
     assert resumed.code == 0
     assert "Spearman" in resumed.out or "for a correlation" in resumed.out
+    after = json.loads((run_folder / "rank.json").read_text())["trials"]
+    assert [row for row in document["trials"] if row not in after] == []
+    assert len(after) in (6, 7)
     page = run_folder / "report.html"
     assert cli("report", run_folder, "--output", page).code == 0
     assert "Score after a longer training" in page.read_text()
+
+
+def test_a_run_is_read_from_another_folder(cli, run_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli("pareto", run_folder).code == 0
+
+
+def test_a_training_does_not_replace_a_search(cli, run_folder):
+    result = cli(
+        *("train", "--data", "synthetic:60", "--run", run_folder, "--pick", "best"),
+        *("--output", run_folder, "--epochs", 1),
+    )
+    assert (result.code, "is of nastool search, not train" in result.err) == (2, True)
+    assert Run.load(run_folder).trials
 
 
 def test_ranking_a_run_without_enough_candidates(cli, tmp_path):

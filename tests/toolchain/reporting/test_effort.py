@@ -68,5 +68,5 @@ def test_endings_are_counted(make_series: Make) -> None:
     ]
     table = effort.endings([Series("<b>", made_run("b", trials), 0)])
     cells = re.findall("<td>(.*?)</td>", table)
-    assert cells == ["2", "30.0", "1", "12.0", "2 timeout, 1 no kind", "1", "1", "300"]
+    assert cells == ["2", "30.0", "1", "12.0", "0", "–", "2 timeout, 1 no kind", "1", "1", "300"]
     assert "<b>" not in table

@@ -67,7 +67,7 @@ def test_each_figure_has_its_place(page: str) -> None:
 
 def test_the_table_has_the_best_and_the_front(two: list[Series], page: str) -> None:
     table = re.findall(r'id="genotypes">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)[0]
-    best = sorted(two[0].scored, key=lambda trial: -(trial.score or 0))[:20]
+    best = sorted(two[0].run.finalists, key=lambda trial: -(trial.score or 0))[:20]
     front = two[0].front(chosen_costs(two, None))
     for trial in [*best, *front]:
         assert f'data-copy="{trial.genotype}"' in table

@@ -14,7 +14,7 @@ from toolchain.reporting.series import (
     history,
     references,
 )
-from toolchain.search.pareto import default_objectives, pareto_front
+from toolchain.search.pareto import cost_values, default_objectives, pareto_front
 
 Make = Callable[..., Series]
 
@@ -58,9 +58,14 @@ def test_objectives_that_not_all_runs_have(make_series: Make, objective: str) ->
         chosen_costs([both, plain], ["score", objective])
 
 
-def test_latency_of_several_tables_needs_a_name(make_series: Make) -> None:
-    with pytest.raises(UsageError, match=r"'latency' .* latency@phone, latency@desktop"):
-        chosen_costs([make_series("a", tables=["phone", "desktop"])], ["score", "latency"])
+def test_latency_of_several_tables_is_that_of_the_slowest(make_series: Make) -> None:
+    """As in objectives, budgets and ``nastool pareto``."""
+    series = make_series("a", tables=["phone", "desktop"])
+    costs = chosen_costs([series], ["score", "latency"])
+    assert names(costs) == ["latency"]
+    for trial in series.scored:
+        assert costs[0].of(trial) == cost_values(trial.costs, ["latency"])[0]
+    assert series.front(costs) == pareto_front(series.run.finalists, ["score", "latency"])
 
 
 def test_hypervolume_is_the_covered_share_of_the_box(make_series: Make) -> None:

@@ -58,7 +58,9 @@ def cache(prepare):
 def test_images_are_of_the_parts_and_those_of_fewer_are_among_those_of_more():
     parts = ("search-train", "search-score")
     few, many = (
-        SearchImages.open("synthetic:600", None, changed(SMALL, search_validation=n), parts)
+        SearchImages.open(
+            "synthetic:600", None, changed(SMALL, search_validation=n), parts, again=True
+        )
         for n in (8, 14)
     )
     assert len(few.train) == 16
@@ -67,6 +69,8 @@ def test_images_are_of_the_parts_and_those_of_fewer_are_among_those_of_more():
     assert set(few.score.names[:8]) <= set(many.score.names[:14])
     assert set(few.score.names) <= set(many.score.names)
     assert len(set(few.score.names)) == 24
+    plain = SearchImages.open("synthetic:600", None, SMALL, parts, again=False)
+    assert len(plain.score) == plain.scored == 6
 
 
 @pytest.mark.parametrize("role", ["train", "score"])
@@ -98,11 +102,14 @@ def test_a_cache_survives_pickling_with_its_files_gone(prepare):
     assert scores[0] == scores[1]
 
 
-def test_digests_tell_other_images_and_labels(prepare, images, faces):
-    same, again = prepare().digests(), prepare().digests()
-    assert same == again
-    other = SearchImages(faces.subset(range(1, 17)), images.score, 6)
-    assert other.train.names != images.train.names
+def test_digests_tell_other_images_and_labels(prepare):
+    first, cache = prepare().digests(), prepare()
+    assert first == cache.digests()
+    cache.arrays["train.labels"][3, 0, 0] += 1
+    changed_one = cache.digests()
+    assert [name for name in first if first[name] != changed_one[name]] == [
+        "--data (images to train on)"
+    ]
 
 
 def test_a_candidate_is_evaluated_the_same_way_twice_whatever_came_before(cache):

@@ -62,7 +62,7 @@ def test_a_failure_has_a_kind_and_the_next_candidate_a_worker(way, kind, message
         assert outcome.outcome.kind is kind
         assert str(outcome.outcome).startswith(message)
         submit(executor, 2)
-        assert executor.next().result.score == 0.02
+        assert executor.next().outcome.score == 0.02
 
 
 def test_candidates_are_at_work_together_and_one_dies_alone():
@@ -73,7 +73,7 @@ def test_candidates_are_at_work_together_and_one_dies_alone():
         assert outcomes[1].kind is Failure.CRASH
         assert outcomes[2].score == 0.02
         submit(executor, 3, 4)
-        workers = {executor.next().result.split["stage0"] for _ in range(2)}
+        workers = {executor.next().outcome.phases["stage0"] for _ in range(2)}
         assert len(workers) == 2
         assert os.getpid() not in workers
 

@@ -51,23 +51,30 @@ def test_the_probability_is_that_of_the_policy_that_drew(tmp_path, monkeypatch):
 
 
 def test_ppo_holds_the_new_policy_against_the_one_that_drew():
-    """A draw that was likelier then than now by more than the clip teaches nothing good."""
-    settings = PolicySettings(batch=2, entropy=0.0, epochs=1)
+    """A ratio beyond the clip has no gradient: such a draw was learned from already."""
+    settings = PolicySettings(batch=2, entropy=0.0, epochs=1, clip=0.2)
 
-    def change(shift):
+    def gradients(shift):
         policy = PolicyGradient([4, 4], settings)
-        before = torch.cat([p.detach().flatten() for p in policy.controller.parameters()])
-        now = -2 * math.log(4)
-        policy.learn([0, 1], 1.0, now + shift)
-        policy.learn([2, 3], 0.0, now + shift)
-        after = torch.cat([p.detach().flatten() for p in policy.controller.parameters()])
-        return float((after - before).abs().max())
+        drawn = -2 * math.log(4) - shift
+        policy.learn([0, 1], 1.0, drawn)
+        # Its ratio is 1: it lowers the probability of a bad draw.
+        policy.learn([2, 3], 0.0, -2 * math.log(4))
+        return torch.stack([head.bias.grad for head in policy.controller.heads])
 
-    assert change(0.0) > 0
-    # Ratio 3 for both: the gain of the good one is clipped, that of the bad one is not.
-    policy_gain, clipped = change(0.0), change(-math.log(3))
-    assert clipped > 0
-    assert policy_gain != clipped
+    fresh, far = gradients(0.0), gradients(math.log(3))
+    # A falling loss raises the good draw: the gradient of its logit is negative.
+    assert fresh[0, 0] < fresh[0, 1] < fresh[0, 2]
+    # Three times as likely as when it was drawn: only the bad draw still teaches.
+    assert far[0, 0] == pytest.approx(float(far[0, 1]), abs=1e-6)
+    assert far[0, 2] > far[0, 1]
+
+
+def test_a_batch_of_equal_rewards_does_not_blow_up_the_next():
+    policy = PolicyGradient([4, 4])
+    same = policy._advantages(torch.full((10,), -1.0))
+    assert same.abs().max() == 0
+    assert policy._advantages(torch.linspace(0.3, 0.6, 10)).abs().max() < 20
 
 
 def test_draws_over_a_budget_teach_the_controller(tmp_path):

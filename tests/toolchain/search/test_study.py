@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from toolchain.search.study import Search
 from toolchain.search.trial import CandidateError, Evaluation, Failure, TrialState, counts
 from toolchain.settings.base import Record
 from toolchain.settings.search_settings import SearchSettings
+from toolchain.settings.training_settings import TrainingSettings
 
 CLASSES = 19
 
@@ -105,7 +107,7 @@ class Anything:
 
 def test_a_budget_that_nothing_meets_ends_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "MAX_IDLE", 30)
-    with pytest.raises(GateError, match="30 were over budget and none was new"):
+    with pytest.raises(GateError, match="draws 30 were over budget and none was new"):
         run(tmp_path, budgets=("params<=1K",))
 
 
@@ -294,18 +296,22 @@ def test_only_candidates_that_are_beaten_at_their_cost_are_stopped(stopped_run):
             )
 
 
+def with_luck(candidate):
+    """Evaluate; a longer training brings every score down to half."""
+    score = evaluate(candidate).score
+    return Evaluation(score * 0.5 if candidate.rescored else score)
+
+
 def test_the_best_are_scored_again_and_the_front_is_theirs(tmp_path):
     trained = []
 
-    def with_luck(candidate):
-        score = evaluate(candidate).score
-        if candidate.rescored:
-            trained.append(candidate.number)
-            return Evaluation(score * 0.5)
-        return Evaluation(score)
+    def counting(candidate):
+        trained.extend([candidate.number] * candidate.rescored)
+        return with_luck(candidate)
 
-    trials = run(tmp_path, with_luck, trials=30, rescore=5, algorithm="random")
-    chosen = worth_rescoring(trials, 5)
+    settings = {"trials": 30, "algorithm": "random"}
+    trials = run(tmp_path, counting, rescore=5, **settings)
+    chosen = worth_rescoring(trials, settings_of(rescore=5))
     assert sorted(trained) == sorted(t.id for t in chosen)
     again = Run.load(tmp_path)
     assert again.trials == trials
@@ -315,23 +321,101 @@ def test_the_best_are_scored_again_and_the_front_is_theirs(tmp_path):
     for which in ("best", "knee", "pareto"):
         assert {t.id for t in pick(tmp_path, which)} <= set(trained)
     # What is known is not trained again, by a resumed search that wants more.
-    more = run(tmp_path, with_luck, trials=30, rescore=8, algorithm="random")
+    more = run(tmp_path, counting, rescore=8, **settings)
     assert essence(more) == essence(trials)
     assert len(trained) == len(set(trained)) == 8
+    # A search without it does not rest on what an earlier one has left.
+    run(tmp_path, counting, rescore=0, **settings)
+    assert len(Run.load(tmp_path).finalists) == 30
 
 
-def test_every_candidate_on_the_front_is_scored_again_first(tmp_path):
+def test_a_search_that_was_stopped_while_it_scored_again_has_the_front_of_all(tmp_path):
+    def stopped(candidate):
+        if candidate.rescored and len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.extend([candidate] * candidate.rescored)
+        return with_luck(candidate)
+
+    seen = []
+    settings = {"trials": 12, "rescore": 5, "algorithm": "random"}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stopped, **settings)
+    assert all(t.search_score is None for t in Run.load(tmp_path).finalists)
+    run(tmp_path, with_luck, **settings)
+    whole = run(tmp_path / "whole", with_luck, **settings)
+    ends, expected = Run.load(tmp_path).finalists, Run.load(tmp_path / "whole").finalists
+    assert essence(ends) == essence(expected)
+    assert len(expected) == 5
+    assert len(whole) >= 12
+
+
+def test_one_whose_longer_training_fails_is_out(tmp_path):
+    def failing(candidate):
+        if candidate.rescored and candidate.number == best:
+            raise CandidateError(Failure.OUT_OF_MEMORY, "no room")
+        return with_luck(candidate)
+
+    settings = {"trials": 20, "rescore": 4, "algorithm": "random"}
+    best = worth_rescoring(run(tmp_path / "first", **settings), settings_of(rescore=4))[0].id
+    run(tmp_path / "second", failing, **settings)
+    ends = {t.id for t in Run.load(tmp_path / "second").finalists}
+    assert len(ends) == 3
+    assert best not in ends
+
+
+def test_the_front_and_the_highest_reward_are_scored_again_first(tmp_path):
     trials = run(tmp_path, trials=30, algorithm="random")
     front = pareto_front(trials, ["score", "params", "flops"])
-    chosen = worth_rescoring(trials, len(front))
+    chosen = worth_rescoring(trials, settings_of(rescore=len(front)))
     assert {t.id for t in chosen} == {t.id for t in front}
+    # With a latency table too the cost that weighs counts, though the front shows latency alone.
+    objectives = {"objectives": ("params:0.05M:-0.9",)}
+    trials = run(tmp_path / "params", trials=30, algorithm="random", **objectives)
+    latencies = [replace(t, latency_ms={"t": float(t.id)}) for t in trials]
+    table = {"latency_tables": ("t.json",), **objectives}
+    [first] = worth_rescoring(latencies, settings_of(rescore=1, **table))
+    highest = max(t.reward for t in trials if t.reward)
+    assert first.reward == highest
+
+
+def test_lower_trials_leave_what_was_interrupted_for_later(tmp_path):
+    def interrupted(candidate):
+        if candidate.number >= 6:
+            raise KeyboardInterrupt
+        return evaluate(candidate)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, interrupted, trials=15, algorithm="random")
+    fewer = run(tmp_path, trials=3, algorithm="random")
+    assert all(t.state is not TrialState.REUSED or t.score for t in fewer)
+    resumed = run(tmp_path, trials=15, algorithm="random")
+    assert essence(resumed) == essence(run(tmp_path / "whole", trials=15, algorithm="random"))
+
+
+def test_a_search_that_has_used_up_its_space_is_not_begun_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "MAX_IDLE", 60)
+    settings = {"trials": 10_000, "branches": 1, "cells": 1, "algorithm": "random"}
+    first = run(tmp_path, **settings)
+    assert essence(run(tmp_path, **settings)) == essence(first)
+
+
+def test_trials_without_a_score_are_not_picked(stopped_run, tmp_path):
+    number = next(t.id for t in stopped_run if t.state is TrialState.PRUNED)
+    with pytest.raises(UsageError, match="the number of a trial with a score"):
+        pick(tmp_path, str(number))
+
+
+def test_a_run_folder_is_not_one_of_a_training(tmp_path):
+    Record(tmp_path, TrainingSettings.of(data="synthetic:9", genotype="1 [0,3]")).write()
+    with pytest.raises(DataError, match=r"config\.json: is of nastool train, not search"):
+        Run.load(tmp_path)
 
 
 def test_a_space_that_is_used_up_ends_the_search_with_a_word(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(study, "MAX_IDLE", 200)
     trials = run(tmp_path, trials=10_000, branches=1, cells=1, algorithm="random")
     assert counts(trials)["complete"] > 20
-    assert "were known already: the search ends before its 10000 trials" in caplog.text
+    assert "none was new: the search ends before its 10000 trials" in caplog.text
 
 
 def test_the_bonus_for_being_cheap_is_bounded_and_the_floor_is_the_decoders(tmp_path):

@@ -46,7 +46,7 @@ def test_a_record_holds_every_setting_and_what_the_files_held(tmp_path, files):
     document = json.loads((tmp_path / "config.json").read_text())
     assert document["format_version"] == 2
     assert set(Sample.model_fields) < set(document)
-    settings, contents = read_record(tmp_path / "config.json")
+    settings, contents = read_record(tmp_path / "config.json", Sample)
     assert Sample(**settings) == Sample.of(data="d", weights=(files["c.pt"],), epochs=5)
     assert contents["images"] == "abc"
     assert [len(digest) for name, digest in contents.items() if "c.pt" in name] == [64]

@@ -11,7 +11,7 @@ from toolchain.search.trial import Candidate, CandidateError, Evaluation, Evalua
 
 log = logging.getLogger(__name__)
 
-Start = Callable[[], Evaluator]
+StartEvaluator = Callable[[], Evaluator]
 """Makes the evaluator inside a worker; it must survive pickling."""
 
 

@@ -11,7 +11,7 @@ from export.errors import UnavailableError
 from toolchain.search.executors.base import (
     CandidateResult,
     Executor,
-    Start,
+    StartEvaluator,
     attempt,
     unexpected,
 )
@@ -26,13 +26,13 @@ class LocalExecutor(Executor):
 
     Args:
         starts: make the evaluator of each worker.
-        timeout: seconds that a candidate may take; None: for ever.
+        timeout: seconds that a candidate may take, of the usual effort; None: for ever.
 
     Raises:
         UnavailableError: a worker cannot start.
     """
 
-    def __init__(self, starts: Sequence[Start], timeout: float | None = None):
+    def __init__(self, starts: Sequence[StartEvaluator], timeout: float | None = None):
         self.capacity, self._timeout = len(starts), timeout
         self._workers: list[_Worker] = []
         try:
@@ -51,13 +51,18 @@ class LocalExecutor(Executor):
     def next(self) -> CandidateResult:
         """See `Executor`."""
         busy = {worker.connection: worker for worker in self._workers if worker.candidate}
-        oldest = min(busy.values(), key=lambda worker: worker.begun)
-        left = self._timeout and max(oldest.begun + self._timeout - time.monotonic(), 0)
+        first = min(busy.values(), key=self._deadline)
+        left = self._timeout and max(self._deadline(first) - time.monotonic(), 0)
         # A process that dies closes its end of the connection, which counts as something to read.
         for connection in wait(list(busy), left):
             assert isinstance(connection, Connection)
             return busy[connection].outcome()
-        return oldest.fail(Failure.TIMEOUT, f"took more than {self._timeout:g} s")
+        limit = self._deadline(first) - first.begun
+        return first.fail(Failure.TIMEOUT, f"took more than {limit:g} s")
+
+    def _deadline(self, worker: "_Worker") -> float:
+        assert worker.candidate
+        return worker.begun + (self._timeout or 0) * worker.candidate.effort
 
     def close(self) -> None:
         """See `Executor`."""
@@ -73,7 +78,7 @@ class _Worker:
         begun: when, on the monotonic clock.
     """
 
-    def __init__(self, start: Start):
+    def __init__(self, start: StartEvaluator):
         self._start = start
         self._launch()
 
@@ -142,7 +147,7 @@ class _Worker:
         return f"its process ended with code {code}"
 
 
-def _work(connection: Connection, start: Start) -> None:
+def _work(connection: Connection, start: StartEvaluator) -> None:
     """Evaluate what comes in until the connection ends; the main function of a worker."""
     # Ctrl-C goes to every process of a terminal; the search decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,13 +9,15 @@ from export.errors import UnavailableError
 from toolchain.search.executors.base import (
     CandidateResult,
     Executor,
-    Start,
+    StartEvaluator,
     attempt,
     unexpected,
 )
 from toolchain.search.trial import Candidate, CandidateError, Failure
 
 log = logging.getLogger(__name__)
+PATIENCE = 30
+"""Seconds between two words about a worker that does not start."""
 
 
 class RayExecutor(Executor):
@@ -28,7 +30,7 @@ class RayExecutor(Executor):
         start: makes the evaluator of a worker. What it holds is stored once on each machine, and
             its arrays are shared by the workers there.
         workers: number of actors.
-        timeout: seconds that a candidate may take; None: for ever.
+        timeout: seconds that a candidate may take, of the usual effort; None: for ever.
         cpus: CPU cores that a worker takes.
         gpus: GPUs that a worker takes; a fraction puts several workers on one.
 
@@ -39,7 +41,7 @@ class RayExecutor(Executor):
 
     def __init__(
         self,
-        start: Start,
+        start: StartEvaluator,
         workers: int = 1,
         timeout: float | None = None,
         cpus: float = 1,
@@ -94,6 +96,13 @@ class RayExecutor(Executor):
         return _Worker(actor, actor.start.remote(self._start))
 
     def _check_started(self, worker: "_Worker") -> None:
+        while not self._ray.wait([worker.started], timeout=PATIENCE)[0]:
+            free = self._ray.available_resources()
+            log.warning(
+                "waiting for room on the Ray cluster: a worker needs %s, free are %s",
+                ", ".join(f"{need:g} {kind}" for kind, need in self._needs.items() if need),
+                ", ".join(f"{free.get(kind, 0):g} {kind}" for kind in self._needs),
+            )
         try:
             problem = self._ray.get(worker.started)
         except self._ray.exceptions.RayError as error:
@@ -111,12 +120,17 @@ class RayExecutor(Executor):
     def next(self) -> CandidateResult:
         """See `Executor`."""
         outcomes = {worker.outcome: worker for worker in self._busy}
-        oldest = min(self._busy, key=lambda worker: worker.begun)
-        left = self._timeout and max(oldest.begun + self._timeout - time.monotonic(), 0)
+        first = min(self._busy, key=self._deadline)
+        left = self._timeout and max(self._deadline(first) - time.monotonic(), 0)
         ready, _ = self._ray.wait(list(outcomes), num_returns=1, timeout=left)
         if ready:
             return self._outcome(outcomes[ready[0]])
-        return self._fail(oldest, Failure.TIMEOUT, f"took more than {self._timeout:g} s")
+        limit = self._deadline(first) - first.begun
+        return self._fail(first, Failure.TIMEOUT, f"took more than {limit:g} s")
+
+    def _deadline(self, worker: "_Worker") -> float:
+        assert worker.candidate
+        return worker.begun + (self._timeout or 0) * worker.candidate.effort
 
     def _outcome(self, worker: "_Worker") -> CandidateResult:
         try:
@@ -185,7 +199,7 @@ class _Worker:
 class _Actor:
     """Evaluates candidates in a process of Ray's."""
 
-    def start(self, start: Start) -> str:
+    def start(self, start: StartEvaluator) -> str:
         """Make the evaluator; return what hinders it, if anything."""
         try:
             self._evaluate = start()

@@ -210,13 +210,16 @@ class Record:
             )
 
 
-def check_files(path: Path, settings: Settings, names: Iterable[str]) -> None:
+def check_files(
+    path: Path, settings: Settings, names: Iterable[str], remedy: str = "bring it back"
+) -> None:
     """Check that files of some settings hold what they held when a record was written.
 
     Args:
         path: of the record.
         settings: that were read from it.
         names: of the settings.
+        remedy: what to do.
 
     Raises:
         DataError: a file is gone or has changed; it is named.
@@ -226,9 +229,9 @@ def check_files(path: Path, settings: Settings, names: Iterable[str]) -> None:
     for name in names:
         for file in files.get(name, ()):
             if not file.is_file():
-                raise DataError(file, f"is gone, and {path} needs it (--{settings.flag(name)})")
+                raise DataError(file, f"is gone, and {path} names it; {remedy}")
             if settings.digest(name, file) not in contents.values():
-                raise DataError(file, f"has changed since {path} was written; bring it back")
+                raise DataError(file, f"has changed since {path} was written; {remedy}")
 
 
 def _by_content(contents: Mapping[str, str]) -> set[tuple[str, str]]:

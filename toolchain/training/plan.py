@@ -117,7 +117,7 @@ def _weights_of(run: Path, encoders: Sequence[str]) -> dict[str, Path]:
 
     settings = Run.load(run).settings
     assert settings, "a run folder has settings"
-    check_files(run / FILE_NAME, settings, ["weights"])
+    check_files(run / FILE_NAME, settings, ["weights"], "bring it back, or give --weights FILE")
     found = match_weights(settings.encoders, settings.weights)
     for encoder in encoders:
         if found and encoder not in found:

@@ -1,9 +1,10 @@
 """From one command to the next: which images each of them really reads."""
 
 import pytest
+import torch
 
 from toolchain.datasets.seen import SeenImages
-from toolchain.datasets.splits import open_part
+from toolchain.datasets.splits import PARTS, open_part
 from toolchain.training.checkpoints import read_checkpoint
 
 DATA = "synthetic:60"
@@ -95,3 +96,37 @@ def test_figures_do_not_depend_on_where_the_images_lie(cli, tmp_path):
 def test_pretraining_takes_no_images_of_a_search(cli, tmp_path):
     result = cli("pretrain", *SMALL, "--with-search-images", "--output", tmp_path)
     assert (result.code, "No such option '--with-search-images'" in result.err) == (2, True)
+
+
+def test_a_search_and_its_ranking_touch_their_own_images_only(cli, tmp_path, images):
+    data = "synthetic:160"
+    parts = {part: set(open_part(data, part).names) for part in PARTS if part != "test"}
+    searched = cli(
+        *("search", "--data", data, "--encoder", "ghostnet-0.1", "--run", tmp_path / "run"),
+        *("--branches", 1, "--cells", 1, "--trials", 5, "--rescore", 2, "--batch-size", 8),
+        *("--search-size", 32, "--decoder-epochs", 1, "--joint-epochs", 0),
+    )
+    assert searched.code == 0, searched.err
+    assert images() == parts["search-train"] | parts["search-score"]
+    ranked = cli("rank", tmp_path / "run", "--trials", 5, "--epochs", 1, "--images", 16)
+    assert ranked.code == 0, ranked.err
+    read = images()
+    assert parts["val"] <= read <= parts["val"] | parts["train"]
+    assert len(read - parts["val"]) == 16
+
+
+def test_a_search_refuses_weights_that_know_the_images_to_score_on(cli, tmp_path):
+    data = "synthetic:160"
+    arguments = ("--encoder", "ghostnet-0.1", "--input-size", 64, "--epochs", 1)
+    trained = cli("pretrain", "--data", data, *arguments, "--output", tmp_path / "a", "--json")
+    best = trained.document["checkpoint"]
+    document = torch.load(best, weights_only=True)
+    document["seen"] = SeenImages.of(open_part(data, "search-score")).encode()
+    torch.save(document, tmp_path / "leaky.pt")
+    result = cli(
+        *("search", "--data", data, "--encoder", "ghostnet-0.1", "--run", tmp_path / "run"),
+        *("--trials", 1, "--batch-size", 8, "--weights", tmp_path / "leaky.pt"),
+    )
+    count = len(open_part(data, "search-score"))
+    assert result.code == 2
+    assert f"leaky.pt: was trained on {count} of the {count} images that candidates" in result.err

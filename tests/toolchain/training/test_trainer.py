@@ -169,7 +169,7 @@ def test_resuming_knows_its_files_by_content(trained, tmp_path, configure):
     assert str(moved) in (output / "config.json").read_text()
     (output / "config.json").write_text(recorded)
     moved.write_bytes(best + b"more")
-    with pytest.raises(DataError, match=r"config\.json: --weights .*moved\.pt is new; bring back"):
+    with pytest.raises(DataError, match=r"config\.json: --weights .*e\.pt was there, and is"):
         train(configure(epochs=1, **files | {"weights": moved}), output, resume=True)
     moved.rename(tmp_path / "e.pt")
     with pytest.raises(

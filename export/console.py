@@ -162,7 +162,10 @@ def _read_config(ctx: click.Context, option: click.Parameter, path: Path | None)
         raise DataError(path, f"is not TOML ({error})") from None
     # Keys are the flags' long names without the dashes ("latency-table"), as users know them.
     names = {
-        flag.removeprefix("--").replace("-", "_"): parameter.name
+        flag.removeprefix("--").replace("-", "_"): (
+            parameter.name,
+            flag in parameter.secondary_opts,
+        )
         for parameter in ctx.command.params
         for flag in [*parameter.opts, *parameter.secondary_opts]
         if flag.startswith("--") and parameter.name
@@ -172,5 +175,9 @@ def _read_config(ctx: click.Context, option: click.Parameter, path: Path | None)
         normal = key.replace("-", "_")
         if normal not in names:
             raise UsageError(f"{path}: {key!r} is not a flag of {ctx.command_path}")
-        defaults[names[normal]] = value
+        name, off = names[normal]
+        if off and not isinstance(value, bool):
+            raise UsageError(f"{path}: {key!r} is true or false, not {value!r}")
+        # "no-augment = true" switches augment off.
+        defaults[name] = not value if off else value
     ctx.default_map = {**(ctx.default_map or {}), **defaults}

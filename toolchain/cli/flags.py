@@ -25,11 +25,14 @@ def flags(
     """
 
     def add(function: Function) -> Function:
-        for name, field in reversed(model.model_fields.items()):
+        # Decorators are read from below; what a model adds to its base comes first.
+        added = [name for name in model.model_fields if name in model.__annotations__]
+        inherited = [name for name in model.model_fields if name not in added]
+        for name in reversed([*added, *inherited]):
             if name not in without:
-                function = click.option(*_names(model, name, field), **_kind(model, name, field))(
-                    function
-                )
+                field = model.model_fields[name]
+                option = click.option(*_names(model, name, field), **_kind(model, name, field))
+                function = option(function)
         return function
 
     return add
@@ -48,7 +51,7 @@ def _kind(model: type[Settings], name: str, field: FieldInfo) -> dict[str, Any]:
     options: dict[str, Any] = {"help": field.description, "required": required}
     if not required:
         options["default"] = list(default) if isinstance(default, tuple) else default
-        options["show_default"] = model.attribute(name, "shown") or default not in (None, (), [])
+        options["show_default"] = default not in (None, (), [])
     if get_origin(field.annotation) is tuple:
         options["multiple"] = True
     if bool in _kinds(field):

@@ -26,7 +26,6 @@ def setting(
     *,
     flag: str | None = None,
     free: bool = False,
-    shown: str | None = None,
     compared: Callable[[str], str] | None = None,
     known_by_name: bool = False,
     **bounds: Any,
@@ -39,7 +38,6 @@ def setting(
         flag: its flag without the dashes; None: the field's name. Of a tuple the flag is given once
             for each value, so its name is the singular.
         free: it may change when what it set up is resumed.
-        shown: what ``--help`` shows in place of the default.
         compared: makes of its text what must stay the same when what it set up is resumed.
         known_by_name: of files: their names matter beside their contents.
         bounds: of pydantic: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``.
@@ -47,7 +45,6 @@ def setting(
     extra: Any = {
         "flag": flag,
         "free": free,
-        "shown": shown,
         "compared": compared,
         "known_by_name": known_by_name,
     }

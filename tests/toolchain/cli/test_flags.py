@@ -63,3 +63,26 @@ def test_every_setting_is_a_key_of_the_configuration(cli, tmp_path):
     written = json.loads((output / "config.json").read_text())
     for key, value in {**values, "epochs": 1}.items():
         assert written[key.replace("-", "_")] == value
+
+
+@pytest.mark.parametrize(
+    ("line", "augment"),
+    [("augment = false", False), ("no-augment = true", False), ("no-augment = false", True)],
+)
+def test_what_switches_off_switches_off_in_a_file_too(cli, tmp_path, line, augment):
+    (tmp_path / "c.toml").write_text(line)
+    arguments = ("--data", "synthetic:40", "--encoder", "ghostnet-0.1", "--input-size", 32)
+    result = cli(
+        *("train", "--config", tmp_path / "c.toml", *arguments, "--genotype", "1 [0,1]"),
+        *("--epochs", 1, "--output", tmp_path / "out"),
+    )
+    assert result.code == 0, result.err
+    saved = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert saved["augment"] is augment
+
+
+def test_what_switches_off_is_true_or_false_in_a_file(cli, tmp_path):
+    (tmp_path / "c.toml").write_text('no-augment = "yes"')
+    arguments = ("--data", "synthetic:40", "--genotype", "1 [0,1]", "--output", tmp_path / "out")
+    result = cli("train", "--config", tmp_path / "c.toml", *arguments)
+    assert (result.code, "'no-augment' is true or false, not 'yes'" in result.err) == (2, True)

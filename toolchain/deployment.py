@@ -32,7 +32,7 @@ from toolchain.exported import Deployment, ExportedFile
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import Segmenter
 from toolchain.profiling.face import face_maps
-from toolchain.quality import Quality, choose_int8, judge
+from toolchain.quality import Quality, choose_int8, measure_quality
 from toolchain.training.checkpoints import CheckpointInfo, load_segmenter
 from toolchain.training.evaluation import count_seen
 
@@ -205,7 +205,7 @@ def deploy(
     qualities: Sequence[Quality | None] = [None] * len(checked)
     if data is not None:
         gates = [(path, losses[p], how) for path, p, how in checked]
-        qualities = judge(deployable, gates, judged, size, min_f1)
+        qualities = measure_quality(deployable, gates, judged, size, min_f1)
     files = [
         ExportedFile(
             path,

@@ -67,7 +67,7 @@ class Quality:
         }
 
 
-def judge(
+def measure_quality(
     network: nn.Module,
     files: Iterable[tuple[Path, float, dict[str, Any]]],
     dataset: FaceDataset,

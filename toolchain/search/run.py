@@ -10,7 +10,13 @@ from pydantic import ValidationError
 
 from export.errors import DataError, UsageError
 from export.files import read_json
-from toolchain.search.pareto import default_objectives, knee, pareto_front, search_costs
+from toolchain.search.pareto import (
+    cost_values,
+    default_objectives,
+    knee,
+    pareto_front,
+    search_costs,
+)
 from toolchain.search.storage import CANDIDATE, read_study, storage_url
 from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.base import FILE_NAME, read_record
@@ -98,18 +104,33 @@ def worth_rescoring(trials: Sequence[Trial], settings: SearchSettings) -> list[T
     """Choose the candidates to score again: the front, what is a front without it, and so on.
 
     Fronts are of the score and all costs that the search cares for, so that the highest reward is
-    on the first one; within a front the highest reward comes first.
+    on the first one. A front that is longer than what is left of ``rescore`` is thinned evenly.
     """
     tables = [path.stem for path in settings.latency_tables]
-    objectives = ["score", *search_costs(tables, settings.objectives)]
+    costs = search_costs(tables, settings.objectives)
     left = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     chosen: list[Trial] = []
     while left and len(chosen) < settings.rescore:
-        front = pareto_front(left, objectives)
-        chosen += sorted(front, key=reward_of, reverse=True)
+        front = pareto_front(left, ["score", *costs])
         taken = {trial.id for trial in front}
         left = [trial for trial in left if trial.id not in taken]
-    return chosen[: settings.rescore]
+        front.sort(key=lambda trial: cost_values(trial.costs, costs))
+        chosen += thinned(front, settings.rescore - len(chosen))
+    return chosen
+
+
+def thinned(front: Sequence[Trial], count: int) -> list[Trial]:
+    """Return ``count`` trials of a front, in its order: both ends and the highest reward first."""
+    last = len(front) - 1
+    if count > last:
+        return list(front)
+    best = max(range(len(front)), key=lambda place: reward_of(front[place]))
+    kept = [round(step * last / max(1, count - 1)) for step in range(count)]
+    # The highest reward takes the place of its neighbour; of an end only where no other is kept.
+    inner = range(1, count - 1) or range(count)
+    if best not in kept:
+        kept[min(inner, key=lambda step: abs(kept[step] - best))] = best
+    return [front[place] for place in sorted(kept)]
 
 
 def read_ranking(path: Path) -> dict[str, Any] | None:

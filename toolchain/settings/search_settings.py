@@ -74,7 +74,7 @@ class SearchSettings(EvaluationSettings):
         100, "Candidates to train; rejected and reused ones are not counted.", ge=1, free=True
     )
     rescore: int = setting(
-        8,
+        10,
         "Train so many of the best again, longer, before best, knee or front are named.",
         ge=0,
         free=True,

@@ -1,4 +1,4 @@
-"""An evaluator of the stand-in's score that takes a moment and stops what is hopeless.
+"""An evaluator of the stand-in's score that takes a moment and stops where it is told to.
 
 Apart from the tests: workers import it, and torch, which it does not need, would take seconds.
 """

@@ -42,5 +42,5 @@ def score(genotype):
 
 
 def evaluate(candidate: Candidate) -> Evaluation:
-    """Judge as `CandidateEvaluator` does."""
+    """Evaluate as `CandidateEvaluator` does."""
     return Evaluation(score(candidate.genotype))

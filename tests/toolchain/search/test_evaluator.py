@@ -175,7 +175,7 @@ def test_the_score_after_stage_0_is_that_of_a_search_without_stage_1(cache):
     assert both.score != both.stage0_score
 
 
-def test_a_hopeless_candidate_is_stopped_after_stage_0(cache):
+def test_a_candidate_is_stopped_after_stage_0(cache):
     evaluate = CandidateEvaluator(cache, SMALL)
     whole = evaluate(CANDIDATE)
     stopped = evaluate(replace(CANDIDATE, stop_below=whole.stage0_score + 1e-6))

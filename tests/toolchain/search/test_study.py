@@ -10,7 +10,7 @@ from toolchain.graph import canonical
 from toolchain.search import study
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.pareto import hypervolume, knee, non_dominated, pareto_front
-from toolchain.search.run import Run, pick, worth_rescoring
+from toolchain.search.run import Run, pick, thinned, worth_rescoring
 from toolchain.search.samplers import ALGORITHMS
 from toolchain.search.study import Search
 from toolchain.search.trial import CandidateError, Evaluation, Failure, TrialState, counts
@@ -323,7 +323,8 @@ def test_the_best_are_scored_again_and_the_front_is_theirs(tmp_path):
     # What is known is not trained again, by a resumed search that wants more.
     more = run(tmp_path, counting, rescore=8, **settings)
     assert essence(more) == essence(trials)
-    assert len(trained) == len(set(trained)) == 8
+    assert len(trained) == len(set(trained))
+    assert len(Run.load(tmp_path).finalists) == 8
     # A search without it does not rest on what an earlier one has left.
     run(tmp_path, counting, rescore=0, **settings)
     assert len(Run.load(tmp_path).finalists) == 30
@@ -376,6 +377,17 @@ def test_the_front_and_the_highest_reward_are_scored_again_first(tmp_path):
     [first] = worth_rescoring(latencies, settings_of(rescore=1, **table))
     highest = max(t.reward for t in trials if t.reward)
     assert first.reward == highest
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_a_long_front_is_thinned_to_both_ends_and_the_highest_reward(tmp_path, count):
+    one = run(tmp_path, trials=1, algorithm="random")[0]
+    front = [replace(one, id=n, reward=1.0 if n == 4 else 0.1) for n in range(8)]
+    kept = [trial.id for trial in thinned(front, count)]
+    assert len(kept) == len(set(kept)) == count
+    assert kept == sorted(kept)
+    assert 4 in kept
+    assert count < 3 or {0, 7} < set(kept)
 
 
 def test_lower_trials_leave_what_was_interrupted_for_later(tmp_path):

@@ -70,7 +70,7 @@ class Progress:
             f"{self._trained}/{self._wanted}  best {self._best:.3f}  front {len(self._front)}  "
             f"stopped {self._counts[TrialState.PRUNED]}  failed {self._counts[TrialState.FAILED]}  "
             f"over budget {self._counts[TrialState.INFEASIBLE]}  "
-            f"reused {self._counts[TrialState.REUSED]}  {each:.1f} s each, {_duration(left)} left"
+            f"reused {self._counts[TrialState.REUSED]}  {each:.1f} s each, {duration(left)} left"
         )
 
     def _draw(self, trial: Trial) -> None:
@@ -102,7 +102,8 @@ def _result(trial: Trial) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write a time in minutes, or hours where it is long."""
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
 
 

@@ -13,6 +13,7 @@ from export.files import only_one, write_json
 from toolchain.search.correlation import FEWEST, Correlation
 from toolchain.search.feature_cache import SearchImages
 from toolchain.search.launch import open_executor
+from toolchain.search.progress import duration
 from toolchain.search.run import RANKING, Run, read_ranking, reward_of
 from toolchain.search.trial import CandidateError, Trial, TrialState, candidate_of
 from toolchain.settings.base import FILE_NAME, check_files
@@ -61,7 +62,9 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
     rows = list(known.values())
     left = {trial.id: (trial, why) for trial, why in chosen if trial.id not in known}
     with only_one(path), open_executor(search, longer, images, path) as (_, executor):
-        for result in executor.map(candidate_of(trial) for trial, _ in left.values()):
+        began = time.perf_counter()
+        candidates = (candidate_of(trial) for trial, _ in left.values())
+        for done, result in enumerate(executor.map(candidates), 1):
             (trial, why), outcome = left[result.number], result.outcome
             if isinstance(outcome, CandidateError):
                 log.warning("trial %d is left out: %s", trial.id, outcome)
@@ -70,9 +73,11 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
             if trial.id in rescored:
                 row["rescored"] = rescored[trial.id]
             rows.append(row | {"result": outcome.score, "seconds": round(result.seconds, 1)})
+            rest = (time.perf_counter() - began) / done * (len(left) - done)
             log.info(
-                "%d/%d  trial %d (%s): score of the search %.3f, result %.3f",
+                "%d/%d  trial %d (%s): score of the search %.3f, result %.3f, %s left",
                 *(len(rows), len(known) + len(left), trial.id, why, trial.score, outcome.score),
+                duration(rest),
             )
             write_json(path / RANKING, document | _agreement(rows))
     document |= _agreement(rows) | {"seconds": round(time.perf_counter() - start, 1)}

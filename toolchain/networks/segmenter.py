@@ -13,6 +13,7 @@ from toolchain.genotype import Genotype
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.encoders import build_encoder
 from toolchain.networks.encoders.modules import Encoder
+from toolchain.networks.torch_file import read_torch
 from toolchain.networks.units import ConvolutionUnit, fold_batch_norms
 
 
@@ -116,13 +117,7 @@ def load_encoder_weights(encoder: Encoder, path: str | Path) -> None:
     Raises:
         DataError: the file cannot be read or belongs to another encoder.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(path, "does not exist; --weights takes a file of encoder weights") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(path, f"is not a file of weights ({reason})") from None
+    state = read_torch(path)
     if not isinstance(state, dict):
         raise DataError(path, "is not a file of weights (it holds no dictionary)")
     try:

@@ -14,6 +14,7 @@ from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.seen import SeenImages
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import Segmenter, build_segmenter
+from toolchain.networks.torch_file import read_torch
 
 FORMAT = "nastool checkpoint"
 FORMAT_VERSION = 2
@@ -106,7 +107,7 @@ def is_checkpoint(path: str | Path) -> bool:
     Raises:
         DataError: it is missing or not a file of torch.
     """
-    return _is_checkpoint(_read(path))
+    return _is_checkpoint(read_torch(path))
 
 
 def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
@@ -115,7 +116,7 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
     Raises:
         DataError: the file is missing, broken, of a newer format or no checkpoint.
     """
-    document = _read(path)
+    document = read_torch(path)
     if not _is_checkpoint(document):
         raise DataError(path, "is not a checkpoint of nastool train or pretrain")
     if document["format_version"] > FORMAT_VERSION:
@@ -151,16 +152,6 @@ def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:
 
 def _is_checkpoint(document: Any) -> bool:
     return isinstance(document, dict) and document.get("format") == FORMAT
-
-
-def _read(path: str | Path) -> Any:
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(path, "does not exist" if not path.exists() else "is not a file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its unpickler met
-        raise DataError(path, f"is not a torch file, or is truncated ({_line(error)})") from None
 
 
 def _line(error: Exception) -> str:

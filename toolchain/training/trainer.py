@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from export.console import track
 from export.errors import UsageError
-from export.files import write_text
+from export.files import only_one, write_text
 from export.onnx import normalise
 from toolchain.datasets.augmentation import augment
 from toolchain.settings.base import Record, read_record
@@ -63,26 +63,28 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
     Nothing is written when the settings or their files cannot be used.
 
     Raises:
-        UsageError: ``output`` holds another training, or the loss stopped being a number.
+        UsageError: ``output`` holds another training, one is at work there, or the loss stopped
+            being a number.
         DataError: the data, weights, teacher or checkpoint cannot be used, or ``output`` holds a
             training of other settings.
     """
     output = Path(output)
-    claim(settings, output, resume)
-    start = Start.of(settings)
-    record = Record(output, settings, start.digests())
-    if (output / "last.pt").exists():
-        record.check()
-    trainer = Trainer(settings, start)
-    record.write()
-    log.info("training %s on %s", settings.genotype, settings.encoder)
-    if (output / "last.pt").exists():
-        trainer.restore(output / "last.pt")
-        log.info("continuing after epoch %d", len(trainer.history))
-    while len(trainer.history) < settings.epochs:
-        trainer.run_epoch()
-        trainer.save(output)
-        log.info(trainer.epoch_line())
+    with only_one(output):
+        claim(settings, output, resume)
+        start = Start.of(settings)
+        record = Record(output, settings, start.digests())
+        if (output / "last.pt").exists():
+            record.check()
+        trainer = Trainer(settings, start)
+        record.write()
+        log.info("training %s on %s", settings.genotype, settings.encoder)
+        if (output / "last.pt").exists():
+            trainer.restore(output / "last.pt")
+            log.info("continuing after epoch %d", len(trainer.history))
+        while len(trainer.history) < settings.epochs:
+            trainer.run_epoch()
+            trainer.save(output)
+            log.info(trainer.epoch_line())
     best = trainer.best
     return TrainingResult(
         output / "best.pt", len(trainer.history), trainer.seconds, best["metrics"]

@@ -283,7 +283,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"w\.pth: does not fit the encoder ghostnet-0\.25"):
         load_encoder_weights(build_encoder("ghostnet-0.25"), tmp_path / "w.pth")
     (tmp_path / "broken.pth").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"broken\.pth: is not a file of weights"):
+    with pytest.raises(DataError, match=r"broken\.pth: is not a torch file"):
         load_encoder_weights(build_encoder("mobilenetv2"), tmp_path / "broken.pth")
     with pytest.raises(DataError, match=r"none\.pth: does not exist"):
         load_encoder_weights(build_encoder("mobilenetv2"), tmp_path / "none.pth")

@@ -96,3 +96,22 @@ def test_code_in_a_file_is_not_run(tmp_path):
     torch.save(print, tmp_path / "a.pt")
     with pytest.raises(DataError, match="not a torch file"):
         read_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_flipped_bit_is_never_a_slightly_other_network(tmp_path, info, network):
+    """Wherever it is: an error, or (between the entries of the archive) the very same weights."""
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, info, network.state_dict())
+    whole = path.read_bytes()
+    own = network.state_dict()
+    refused = []
+    for place in range(100, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            loaded, _ = load_segmenter(path)
+        except DataError as error:
+            refused.append(str(error))
+        else:
+            assert all(torch.equal(value, own[name]) for name, value in loaded.state_dict().items())
+    assert len(refused) > 40
+    assert all("\n" not in message for message in refused)

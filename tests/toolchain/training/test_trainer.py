@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from export.errors import DataError, UsageError
+from export.files import only_one
 from toolchain.datasets import open_dataset
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import open_part, part_of
@@ -44,7 +45,7 @@ def trained(tmp_path_factory, configure):
 
 def test_a_training_leaves_what_it_promises(trained):
     folder, result = trained
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir() if path.name != ".lock"}
     epochs = {f"epoch-{number:03d}.pt" for number in (1, 2, 3)}
     assert names == epochs | {"best.pt", "last.pt", "metrics.jsonl", "config.json"}
     records = without_time(folder / "metrics.jsonl")
@@ -182,6 +183,13 @@ def test_resuming_knows_its_files_by_content(trained, tmp_path, configure):
         train(configure(epochs=1, **files), output, resume=True)
     with pytest.raises(DataError, match=r"--teacher was .*t\.pt, now it is None; use the same"):
         train(configure(epochs=1, weights=files["weights"]), output, resume=True)
+
+
+def test_two_trainings_do_not_mix_their_files(tmp_path, configure):
+    with only_one(tmp_path / "out"), pytest.raises(UsageError, match="another process is at work"):
+        train(configure(epochs=1), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert train(configure(epochs=1), tmp_path / "out").epochs == 1
 
 
 def test_a_training_whose_images_changed_is_not_resumed(tmp_path, configure):

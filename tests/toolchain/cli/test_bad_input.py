@@ -27,7 +27,7 @@ def files(tmp_path_factory) -> Path:
         (root / "halves" / kind).mkdir(parents=True)
         for number in range(40):
             (root / "halves" / kind / f"{number}.png").write_bytes(b"not a picture")
-    record = {"format_version": 2, "contents": {}, "storage": None}
+    record = {"format_version": 2, "command": "search", "contents": {}, "data": "synthetic:9"}
     for name, document in (("run", record), ("old", {"storage": None})):
         (root / name).mkdir()
         (root / name / "config.json").write_text(json.dumps(document))

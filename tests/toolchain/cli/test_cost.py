@@ -76,7 +76,10 @@ def test_another_encoder_and_size(cli):
         ([GENOTYPE, "--encoder", "vgg"], "no encoder is named 'vgg'"),
         ([GENOTYPE, "--latency-table", "{tmp}/none.json"], "none.json: cannot be read"),
         ([GENOTYPE, "--latency-table", "{tmp}/cut.json"], "cut.json: is not JSON"),
-        ([GENOTYPE, "--latency-table", "{tmp}/table.json", "--classes", "11"], "is for 19 classes"),
+        (
+            [GENOTYPE, "--latency-table", "{tmp}/table.json", "--classes", "11"],
+            "classes is 19, not 11",
+        ),
         ([GENOTYPE, "--latency-table", "{tmp}/far.json"], "far.json: device_name is Abacus"),
         (
             [GENOTYPE, "--latency-table", "{tmp}/table.json", "--encoder", "ghostnet-0.1"],

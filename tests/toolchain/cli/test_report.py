@@ -7,10 +7,11 @@ from typing import Any
 import optuna
 import pytest
 
-from export.files import write_json
 from toolchain.genotype import Genotype
-from toolchain.search.run import CONFIGURATION, TrialRecord, TrialState
 from toolchain.search.storage import DATABASE, STUDY
+from toolchain.search.trial import Trial, TrialState
+from toolchain.settings.base import Record
+from toolchain.settings.search_settings import SearchSettings
 
 Cli = Callable[..., Any]
 
@@ -33,29 +34,22 @@ def log(tmp_path: Path) -> Path:
 
 def make_run(folder: Path, states: list[TrialState]) -> Path:
     folder.mkdir()
-    write_json(folder / CONFIGURATION, {"storage": None, "algorithm": "random"})
+    Record(folder, SearchSettings(data="synthetic:100", algorithm="random")).write()
     study = optuna.create_study(
         study_name=STUDY, storage=f"sqlite:///{folder / DATABASE}", direction="maximize"
     )
     generator = random.Random(4)
     for number, state in enumerate(states):
         score = 0.3 + 0.01 * number if state == TrialState.COMPLETE else None
-        record = TrialRecord(
-            number,
-            str(Genotype.sample(generator)),
-            "",
-            "mobilenetv2",
-            state,
-            score,
-            score,
-            10**6 + number,
-            10**9,
-            {"phone": 20.0 + number},
-            1.5,
+        trial = Trial(
+            *(number, str(Genotype.sample(generator)), "", "mobilenetv2", state, score, score),
+            parameters=10**6 + number,
+            flops=10**9,
+            latency_ms={"phone": 20.0 + number},
+            seconds=1.5,
         )
-        facts = {k: v for k, v in asdict(record).items() if k not in ("id", "finished_at")}
         study.add_trial(
-            optuna.trial.create_trial(value=score or 0.0, user_attrs={"candidate": facts})
+            optuna.trial.create_trial(value=score or 0.0, user_attrs={"candidate": asdict(trial)})
         )
     return folder
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from export.console import Outcome, command, lines
-from toolchain.cli.training import scores_table, split_options
+from toolchain.cli.training import images_named, scores_table, split_options
 
 
 @command("evaluate")
@@ -38,7 +38,7 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
     document = evaluation.evaluate(model, data, **settings)
     mean = document["mean_f1"]
     failure = f"mean F1 {mean:.4f} is below {min_f1:g}" if min_f1 and mean < min_f1 else None
-    parts = [scores_table({f"{document['images']} images of {document['split']}": document})]
+    parts = [scores_table({images_named(document["images"], document["split"]): document})]
     if seen := document["seen_in_training"]:
         parts.append(f"{seen} of them were seen in training")
     return Outcome(document, lines(*parts), failure)

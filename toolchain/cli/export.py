@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from export.console import Outcome, command, lines, table
-from toolchain.cli.training import split_options
+from toolchain.cli.training import images_named, split_options
 
 if TYPE_CHECKING:
     from export.tail_choice import TailChoice
@@ -182,7 +182,7 @@ def export(
     if result.split is not None:
         parts.append(_classes(result))
         seen = f", {n} of them seen in training" if (n := result.seen_in_training) else ""
-        parts.append(f"F1 on {result.files[0].parity.images} images of {result.split}{seen}")
+        parts.append(f"F1 on {images_named(result.files[0].parity.images, result.split)}{seen}")
     verdict = [] if result.failure else ["PASSED"]
     return Outcome(result.document(), lines(*parts, *verdict), result.failure)
 

@@ -43,6 +43,11 @@ def split_options(function: Function) -> Function:
     return function
 
 
+def images_named(count: int, split: str) -> str:
+    """Say of how many images of which part figures are."""
+    return f"all {count} images" if split == "all" else f"{count} images of {split}"
+
+
 def scores_table(summaries: Mapping[str, Mapping[str, Any]]) -> Any:
     """Make a table of `ConfusionMatrix.summary` documents, a column for each, by name."""
     documents = list(summaries.values())

@@ -1,6 +1,7 @@
 """What the controller learns from, and with which probabilities."""
 
 import math
+from typing import get_args
 
 import optuna
 import pytest
@@ -10,10 +11,11 @@ from test_study import CLASSES, settings_of
 
 from toolchain.search.controller import PolicyGradient, PolicySettings
 from toolchain.search.executors import InlineExecutor
-from toolchain.search.samplers import LOG_PROBABILITY, lesson
+from toolchain.search.samplers import ALGORITHMS, LOG_PROBABILITY, lesson
 from toolchain.search.storage import storage_url
 from toolchain.search.study import Search
 from toolchain.search.trial import TrialState
+from toolchain.settings.search_settings import Algorithm
 
 
 def run(path, capacity=1, evaluate=evaluate, **settings):
@@ -116,3 +118,7 @@ def test_nobody_draws_with_anothers_chance():
     assert [first.draw(n) for n in range(9)] == [first.draw(n) for n in range(9)]
     assert [first.draw(n)[0] for n in range(9)] != [second.draw(n)[0] for n in range(9)]
     assert first.draw(3, temperature=50.0)[1] == pytest.approx(-3 * math.log(5), abs=1e-4)
+
+
+def test_every_algorithm_can_be_asked_for():
+    assert set(get_args(Algorithm)) == set(ALGORITHMS)

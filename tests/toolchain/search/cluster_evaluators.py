@@ -54,7 +54,7 @@ class Scorer:
 
 class SlowStart(Scorer):
     def __init__(self, folder):
-        time.sleep(1)
+        time.sleep(3)
         super().__init__(folder, {1: "exit"})
 
 

@@ -64,14 +64,14 @@ FAILURES = {
     "memory": (Failure.OUT_OF_MEMORY, "out of memory: no room"),
     "bug": (Failure.CRASH, "crash: ValueError: a bug"),
     "exit": (Failure.CRASH, "crash: its worker was lost: The actor is dead because its worker"),
-    "slow": (Failure.TIMEOUT, "timeout: took more than 0.5 s"),
+    "slow": (Failure.TIMEOUT, "timeout: took more than 2 s"),
 }
 
 
 @pytest.mark.parametrize("way", FAILURES)
 def test_a_failure_has_a_kind_and_the_next_candidate_a_worker(cluster, tmp_path, way):
     kind, message = FAILURES[way]
-    with RayExecutor(partial(Scorer, tmp_path, {1: way}), timeout=0.5) as executor:
+    with RayExecutor(partial(Scorer, tmp_path, {1: way}), timeout=2) as executor:
         submit(executor, 1)
         outcome = executor.next()
         assert isinstance(outcome.outcome, CandidateError)
@@ -142,7 +142,7 @@ def test_a_lost_machine_costs_one_candidate(cluster, tmp_path):
 
 def test_the_time_of_a_candidate_begins_when_its_worker_has_started(cluster, tmp_path):
     start = partial(SlowStart, tmp_path)
-    with RayExecutor(start, timeout=0.5) as executor:
+    with RayExecutor(start, timeout=2) as executor:
         submit(executor, 1)
         assert executor.next().outcome.kind is Failure.CRASH
         submit(executor, 2)

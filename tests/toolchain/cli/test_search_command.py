@@ -1,7 +1,9 @@
 import json
 
 import pytest
+from PIL import Image
 
+from toolchain.datasets import open_dataset, resize_sample
 from toolchain.search.run import Run
 
 SEARCH = [
@@ -63,7 +65,12 @@ def test_the_front_is_of_those_that_were_scored_again(cli, run_folder):
 
 def test_a_search_whose_files_changed_is_not_resumed(cli, tmp_path):
     images = tmp_path / "faces"
-    assert cli("faces", "--data", "synthetic:160", "--output", images).code == 0
+    for kind in ("images", "masks"):
+        (images / kind).mkdir(parents=True)
+    for sample in open_dataset("synthetic:160"):
+        small = resize_sample(sample, 64)
+        Image.fromarray(small.image).save(images / "images" / f"{sample.name}.png")
+        Image.fromarray(small.labels).save(images / "masks" / f"{sample.name}.png")
     search = [str(images) if value == "synthetic:160" else value for value in SEARCH]
     assert cli(*search, "--run", tmp_path / "run", "--trials", 1).code == 0
     masks = sorted((images / "masks").iterdir())

@@ -114,8 +114,8 @@ def deploy(
         tail: see `export.tail`; `FASTEST` measures which.
         target: what int8 is for; see `export.quantisation.RECIPES`.
         calibration: data that int8 takes its ranges from, and chooses its float parts by: its part
-            for calibration, filled up with training images, never images that the files are judged
-            on.
+            for calibration, filled up with training images, never images of ``data`` that the
+            files are judged on.
         data: labelled data for the comparison and the F1; None compares on synthetic faces and
             measures no F1.
         split: which images of ``data``, see `open_for_figures`.
@@ -152,8 +152,7 @@ def deploy(
     else:
         judged, split = open_for_figures(data, split)
         judged = first(judged, images)
-        known = None if info.seen is None else SeenImages.decode(info.seen)
-        seen = count_seen(data, known, judged, split, force)
+        seen = count_seen(data, info.seen_images, judged, split, force)
     calibrating = None
     if "int8" in precisions:
         not_these = SeenImages() if data is None else SeenImages.of(judged)

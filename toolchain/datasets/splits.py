@@ -51,7 +51,7 @@ def open_part(spec: str, part: Part, kind: str | None = None, least: int = 1) ->
     source = open_dataset(spec, kind=kind)
     if part in source.splits and part != "train":
         chosen = open_dataset(spec, part, kind)
-        return _require(chosen, spec, part, least, len(chosen))
+        return _require(chosen, spec, part, least, len(chosen), 100)
     if part == "test":
         raise DataError(
             spec, "has no test images of its own; --split val takes those that are held out"
@@ -59,7 +59,9 @@ def open_part(spec: str, part: Part, kind: str | None = None, least: int = 1) ->
     own_val = "val" in source.splits
     training = open_dataset(spec, "train", kind) if source.splits else source
     mine = [i for i, name in enumerate(training.names) if part_of(name, own_val=own_val) == part]
-    return _require(training.subset(mine), spec, part, least, len(training))
+    cut = {name: share for name, share in PERCENT.items() if not (own_val and name == "val")}
+    percent = cut.get(part, 100 - sum(cut.values()))
+    return _require(training.subset(mine), spec, part, least, len(training), percent)
 
 
 def open_for_figures(
@@ -149,12 +151,13 @@ def _hash(name: str, purpose: bytes = b"part") -> int:
     return int.from_bytes(blake2b(stem, digest_size=8, person=purpose).digest(), "big")
 
 
-def _require(dataset: FaceDataset, spec: str, part: Part, least: int, source: int) -> FaceDataset:
+def _require(
+    dataset: FaceDataset, spec: str, part: Part, least: int, source: int, percent: int
+) -> FaceDataset:
     if len(dataset) >= least:
         return dataset
-    percent = PERCENT.get(part, 100 - sum(PERCENT.values()))
     # By chance a part gets fewer than its share: two standard deviations are room enough.
-    wanted = ceil((least + 2 * least**0.5 + 1) * 100 / percent)
+    wanted = least if percent == 100 else ceil((least + 2 * least**0.5 + 1) * 100 / percent)
     raise DataError(
         spec,
         f"has {source} images, of which {len(dataset)} are in its part {part}; {least} are needed "

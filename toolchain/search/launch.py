@@ -14,7 +14,6 @@ import torch
 
 from export.errors import DataError, UsageError
 from export.files import only_one
-from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import Part
 from toolchain.search.evaluator import CandidateEvaluator, part_numbers
 from toolchain.search.executors import Executor
@@ -164,10 +163,10 @@ def _check_unseen(images: SearchImages, files: Sequence[Path]) -> None:
     for file in files:
         if not is_checkpoint(file):
             continue
-        info, _ = read_checkpoint(file)
-        if info.seen is None:
+        seen = read_checkpoint(file)[0].seen_images
+        if seen is None:
             log.warning("%s does not say which images it was trained on", file)
-        elif count := SeenImages.decode(info.seen).count(images.score):
+        elif count := seen.count(images.score):
             raise DataError(
                 file,
                 f"was trained on {count} of the {len(images.score)} images that candidates are "

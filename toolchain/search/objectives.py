@@ -112,7 +112,8 @@ class Objective:
     @property
     def cost(self) -> str:
         """The name of its cost, as fronts know it."""
-        return f"{self.quantity}@{self.table}" if self.table else self.quantity
+        name = "params" if self.quantity == "parameters" else self.quantity
+        return f"{name}@{self.table}" if self.table else name
 
     def factor(self, costs: Costs) -> float:
         """Return (cost / target) ^ exponent. Source: Tan et al., "MnasNet", CVPR 2019, eq. 2."""

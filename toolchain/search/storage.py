@@ -90,8 +90,12 @@ class StudyStorage:
         Raises:
             DataError: somebody else writes to the study.
         """
-        if number not in self._stored:
-            self._store(number)
+        if number in self._stored:
+            return
+        trial = self._memory.get_trial(self._remembered[number])
+        place = self._stored[number] = self._database.create_new_trial(self._id, trial)
+        if self._database.get_trial_id_from_study_id_trial_number(self._id, number) != place:
+            raise DataError(self._file, "another search writes to this study; give each its own")
 
     def finish(
         self,
@@ -116,15 +120,20 @@ class StudyStorage:
         Raises:
             DataError: somebody else writes to the study.
         """
-        # What has ended is whole: the attributes come first.
-        self._end(
-            self._memory, self._remembered[number], candidate, state, values, expected, excess
-        )
+        places: list[tuple[optuna.storages.BaseStorage, int]]
+        places = [(self._memory, self._remembered[number])]
         if number in self._stored:
-            place = self._stored[number]
-            self._end(self._database, place, candidate, state, values, expected, excess)
-        else:
-            self._store(number)
+            places.append((self._database, self._stored[number]))
+        for storage, place in places:
+            # What has ended is whole: the attributes come first.
+            storage.set_trial_user_attr(place, CANDIDATE, dict(candidate))
+            if expected is not None:
+                storage.set_trial_intermediate_value(place, 0, expected)
+            if excess is not None:
+                for key, value in _constraint(excess).items():
+                    storage.set_trial_system_attr(place, key, value)
+            storage.set_trial_state_values(place, state, values)
+        self.begin(number)  # what was ended at once is stored in one piece
         return self._memory.get_trial(self._remembered[number])
 
     def rescored(self) -> dict[int, dict[str, Any]]:
@@ -135,32 +144,12 @@ class StudyStorage:
         """Note what a longer training of a finished trial gave."""
         self._database.set_study_user_attr(self._id, f"{RESCORED}{number}", dict(outcome))
 
-    def _end(
-        self,
-        storage: optuna.storages.BaseStorage,
-        place: int,
-        candidate: Mapping[str, Any],
-        state: TrialState,
-        values: Sequence[float] | None,
-        expected: float | None,
-        excess: float | None,
-    ) -> None:
-        storage.set_trial_user_attr(place, CANDIDATE, dict(candidate))
-        if expected is not None:
-            storage.set_trial_intermediate_value(place, 0, expected)
-        if excess is not None:
-            constrained = optuna.trial.create_trial(value=0.0)
-            constrained.set_constraint("budget", excess)
-            for key, value in constrained.system_attrs.items():
-                storage.set_trial_system_attr(place, key, value)
-        storage.set_trial_state_values(place, state, values)
 
-    def _store(self, number: int) -> None:
-        """Copy a trial from the memory to the database."""
-        trial = self._memory.get_trial(self._remembered[number])
-        place = self._stored[number] = self._database.create_new_trial(self._id, trial)
-        if self._database.get_trial_id_from_study_id_trial_number(self._id, number) != place:
-            raise DataError(self._file, "another search writes to this study; give each its own")
+def _constraint(excess: float) -> dict[str, Any]:
+    """Return the attributes by which Optuna knows a constraint; over 0 it is not met."""
+    trial = optuna.trial.create_trial(value=0.0)
+    trial.set_constraint("budget", excess)
+    return trial.system_attrs
 
 
 def ended(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

@@ -53,6 +53,11 @@ class CheckpointInfo:
         if self.seen is not None:
             SeenImages.decode(self.seen)
 
+    @property
+    def seen_images(self) -> SeenImages | None:
+        """The images that ``seen`` tells of."""
+        return None if self.seen is None else SeenImages.decode(self.seen)
+
     def build(self) -> Segmenter:
         """Build the network, untrained."""
         return build_segmenter(
@@ -119,13 +124,15 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
     document = read_torch(path)
     if not _is_checkpoint(document):
         raise DataError(path, "is not a checkpoint of nastool train or pretrain")
-    if document["format_version"] > FORMAT_VERSION:
+    version = document.get("format_version")
+    if not isinstance(version, int):
+        raise DataError(path, "is a damaged checkpoint (no format_version); write it again")
+    if version > FORMAT_VERSION:
         raise DataError(
             path,
-            f"has format_version {document['format_version']}; this nastool reads up to "
-            f"{FORMAT_VERSION}: update it",
+            f"has format_version {version}; this nastool reads up to {FORMAT_VERSION}: update it",
         )
-    if document["format_version"] == 1:
+    if version == 1:
         document["seen"] = None
     try:
         fields = {item.name: document[item.name] for item in dataclasses.fields(CheckpointInfo)}

@@ -166,8 +166,8 @@ def open_model(path: str | Path, device: str = "cpu", **options: Any) -> Model:
         network, info = load_segmenter(path)
         place = torch_device(device)
         predict = network_predictor(on_device(network.deployable(info.input_size), place), place)
-        seen = None if info.seen is None else SeenImages.decode(info.seen)
-        return Model(predict, info.input_size, info.label_set.classes, batch_size=8, seen=seen)
+        classes = info.label_set.classes
+        return Model(predict, info.input_size, classes, batch_size=8, seen=info.seen_images)
     session = open_session(path, device=device, **options)
     metadata = ModelMetadata.read(session.metadata, path)
     batch = session.inputs[0].shape[0]

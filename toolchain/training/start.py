@@ -110,8 +110,8 @@ def _seen_by(files: Iterable[Path]) -> SeenImages | None:
     for file in files:
         # Encoders from elsewhere were trained on data from elsewhere.
         if is_checkpoint(file):
-            text = read_checkpoint(file)[0].seen
-            if text is None:
+            known = read_checkpoint(file)[0].seen_images
+            if known is None:
                 return None
-            seen = seen.union([SeenImages.decode(text)])
+            seen = seen.union([known])
     return seen

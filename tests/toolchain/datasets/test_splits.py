@@ -200,3 +200,15 @@ def test_calibration_leaves_out_what_is_judged(tmp_path):
     assert len(left) == len(open_calibration(spec, 10**6)) - 100
     with pytest.raises(DataError, match="no images for calibration that are not judged too"):
         open_calibration(spec, 10, SeenImages.of(open_dataset(spec)).prints)
+
+
+def test_a_folder_of_its_own_needs_no_more_images_than_are_wanted(tmp_path):
+    for part, count in (("train", 3), ("val", 2)):
+        for kind in ("images", "masks"):
+            (tmp_path / part / kind).mkdir(parents=True)
+            for number in range(count):
+                (tmp_path / part / kind / f"{number}.png").touch()
+    with pytest.raises(
+        DataError, match="2 are in its part val; 8 are needed there: about 8 images"
+    ):
+        open_part(str(tmp_path), "val", least=8)

@@ -115,3 +115,10 @@ def test_a_flipped_bit_is_never_a_slightly_other_network(tmp_path, info, network
             assert all(torch.equal(value, own[name]) for name, value in loaded.state_dict().items())
     assert len(refused) > 40
     assert all("\n" not in message for message in refused)
+
+
+def test_a_checkpoint_without_its_version_is_damaged(tmp_path, info, network):
+    save_checkpoint(tmp_path / "a.pt", info, network.state_dict())
+    rewrite(tmp_path / "a.pt", format_version=None)
+    with pytest.raises(DataError, match=r"a\.pt: is a damaged checkpoint \(no format_version\)"):
+        read_checkpoint(tmp_path / "a.pt")

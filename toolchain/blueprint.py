@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from toolchain.genotype import TAPS, Genotype
+from toolchain.architecture import Architecture
+from toolchain.genotype import TAPS
 from toolchain.graph import CellGraph, graphs
 from toolchain.networks.encoders import describe_encoder
 
@@ -90,9 +91,12 @@ def _counts(unit: Unit) -> tuple[int, int]:
     pixels = unit.size[0] * unit.size[1]
     if unit.encoder:
         encoder, stage = describe_encoder(unit.encoder), int(unit.kind[-1]) - 1
-        # The size of the image: the first stage reads it, a later one reads stride 2 << stage.
-        scale = 1 if stage == 0 else 2 << stage
-        image = unit.size[0] * scale, unit.size[1] * scale
+        # Of the image at the working size. A later stage reads its stride 2 << stage; the first
+        # one reads the input, which is larger where its result is not of stride 4.
+        size, scale = unit.size, 1 if stage == 0 else 2 << stage
+        if stage == 0 and unit.to != tuple(-(-side // 4) for side in unit.size):
+            size, scale = unit.to, 4
+        image = size[0] * scale, size[1] * scale
         return encoder.stage_parameters[stage], encoder.stage_flops(*image)[stage]
     if unit.kind == "constant":
         return unit.outputs, 0
@@ -120,7 +124,8 @@ class Blueprint:
     """The units of a network, the encoder's apart.
 
     Attributes:
-        encoder: stages of the encoder, with the conversion of the image in the first.
+        encoder: stages of the encoder; the first converts the image and, where the working size is
+            smaller, averages it down.
         decoder: from the adapt convolutions to the logits.
         labels: logits to labels; has no parameters.
     """
@@ -148,8 +153,7 @@ def _unit(
 
 
 def blueprint(
-    genotype: Genotype,
-    encoder: str = "mobilenetv2",
+    architecture: Architecture,
     classes: int = 19,
     input_size: int | tuple[int, int] = 512,
     aggregation: int = AGGREGATION,
@@ -159,17 +163,20 @@ def blueprint(
     """List the units of a network.
 
     Args:
-        genotype: the decoder.
-        encoder: name of the encoder.
+        architecture: the network.
         classes: number of classes.
         input_size: side of the square image, or (height, width), in pixels.
         aggregation: channels of the decoder.
         pruned: leave out what the running network does not compute.
+
+    Raises:
+        UsageError: the working size does not fit the input size, or there is no such encoder.
     """
     image = (input_size, input_size) if isinstance(input_size, int) else input_size
-    cell, decoder = graphs(genotype)
-    sizes = [(-(-image[0] // (4 << tap)), -(-image[1] // (4 << tap))) for tap in range(TAPS)]
-    channels = describe_encoder(encoder).taps
+    height, width = architecture.working_image(image)
+    cell, decoder = graphs(architecture.genotype)
+    sizes = [(-(-height // (4 << tap)), -(-width // (4 << tap))) for tap in range(TAPS)]
+    channels = describe_encoder(architecture.encoder).taps
     # A decoder whose cell ignores its input ignores the image.
     taps = () if pruned and cell.is_constant else decoder.taps if pruned else range(TAPS)
     deepest = max(taps) + 1 if taps else 0
@@ -181,7 +188,7 @@ def blueprint(
             channels[s],
             image if s == 0 else sizes[s - 1],
             sizes[s],
-            encoder,
+            architecture.encoder,
         )
         for s in range(deepest)
     ]

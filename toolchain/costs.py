@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from toolchain.architecture import Architecture
 from toolchain.blueprint import AGGREGATION, Blueprint, blueprint
-from toolchain.genotype import Genotype
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Costs:
 
 
 def network_costs(
-    genotype: Genotype,
-    encoder: str = "mobilenetv2",
+    architecture: Architecture,
     classes: int = 19,
     input_size: int | tuple[int, int] = 512,
     aggregation: int = AGGREGATION,
@@ -42,7 +41,7 @@ def network_costs(
     pruned: bool = False,
 ) -> Costs:
     """Count parameters and FLOPs; the arguments are those of `blueprint`."""
-    return count(blueprint(genotype, encoder, classes, input_size, aggregation, pruned=pruned))
+    return count(blueprint(architecture, classes, input_size, aggregation, pruned=pruned))
 
 
 def count(plan: Blueprint) -> Costs:

@@ -22,6 +22,7 @@ from export.runtimes.base import Array
 from export.tail_choice import TailChoice, fastest_tail
 from export.tensorrt_engine import build_engine
 from export.tensorrt_library import load_tensorrt
+from toolchain.architecture import Architecture
 from toolchain.blueprint import AGGREGATION, blueprint
 from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.datasets.base import resize_sample
@@ -269,7 +270,7 @@ def face_photo(size: int) -> Array:
 
 def choose_tail(network: Segmenter, size: int) -> TailChoice:
     """Time the tails on this CPU, on logits that show a face at the network's resolution."""
-    plan = blueprint(network.genotype, network.encoder_name, network.classes, size)
+    plan = blueprint(Architecture(network.genotype, network.encoder_name), network.classes, size)
     (labels,) = plan.labels
     return fastest_tail(face_maps(network.classes, labels.size), size, size)
 

@@ -12,6 +12,7 @@ from export.metadata import ModelMetadata
 from export.node_profile import NodeProfile, profile_nodes
 from export.precision import precision_of
 from export.runtimes import open_session
+from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.part_names import part_label
 from toolchain.profiling.face import face_image
@@ -108,7 +109,8 @@ def _expect(path: Path, table: LatencyTable, in_use: dict[str, str]) -> Expected
             note=f"{path}: leaves {', '.join(metadata.float_parts)} in float, the table's networks "
             "nothing"
         )
-    prediction = table.predict(table.plan(Genotype.parse(metadata.genotype), metadata.encoder))
+    architecture = Architecture(Genotype.parse(metadata.genotype), metadata.encoder)
+    prediction = table.predict(table.plan(architecture))
     return Expected(
         round(prediction.median, 4), (round(prediction.low, 4), round(prediction.high, 4))
     )

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
 from export.errors import DataError
+from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.profiling.advice import is_sound
 from toolchain.profiling.networks import random_genotypes
@@ -233,7 +234,9 @@ def _ratios(a: Grid, b: Grid) -> dict[str, dict[str, float]]:
 
 
 def _predict(table: LatencyTable, encoder: str, genotypes: Sequence[Genotype]) -> list[float]:
-    return [table.predict(table.plan(genotype, encoder)).median for genotype in genotypes]
+    return [
+        table.predict(table.plan(Architecture(genotype, encoder))).median for genotype in genotypes
+    ]
 
 
 def _shared_units(a: Sequence[UnitCost], b: Sequence[UnitCost]) -> list[UnitRatio]:

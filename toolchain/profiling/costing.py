@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import DataError, UsageError
+from toolchain.architecture import Architecture
 from toolchain.blueprint import blueprint
 from toolchain.costs import Costs, count
 from toolchain.genotype import Genotype
@@ -97,8 +98,9 @@ def cost_documents(
     tables = tables or {}
     documents = []
     for genotype in genotypes:
-        written = blueprint(genotype, encoder, classes, input_size)
-        pruned = blueprint(genotype, encoder, classes, input_size, pruned=True)
+        architecture = Architecture(genotype, encoder)
+        written = blueprint(architecture, classes, input_size)
+        pruned = blueprint(architecture, classes, input_size, pruned=True)
         documents.append(
             {
                 "genotype": str(genotype),

@@ -22,6 +22,7 @@ from export.metadata import Precision
 from export.quantisation import Target
 from export.runtimes import get_runtime
 from export.tail_choice import fastest_tail
+from toolchain.architecture import Architecture
 from toolchain.blueprint import AGGREGATION
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
@@ -179,7 +180,9 @@ def profile_device(
 
     if fitted:
         samples = [
-            Measured(str(network[0]), network[1], table.plan(*network), latency(network))
+            Measured(
+                str(network[0]), network[1], table.plan(Architecture(*network)), latency(network)
+            )
             for network in fitted
         ]
         units = {unit for sample in samples for unit in sample.plan.units}
@@ -338,7 +341,9 @@ def _entries(
 def _certificate(
     table: LatencyTable, networks: Sequence[Network], measured: Sequence[float], seed: int
 ) -> Certificate:
-    predictions = [table.predict(table.plan(genotype, encoder)) for genotype, encoder in networks]
+    predictions = [
+        table.predict(table.plan(Architecture(genotype, encoder))) for genotype, encoder in networks
+    ]
     cases = [
         Case(
             genotype=str(genotype),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import UsageError
+from toolchain.architecture import Architecture
 from toolchain.blueprint import Blueprint, Unit
 from toolchain.genotype import OPERATIONS, Genotype
 from toolchain.networks.encoders import describe_encoder
@@ -202,7 +203,7 @@ def shares_of(table: LatencyTable, encoder: str, genotypes: Iterable[Genotype]) 
     """
     totals, parts = [], []
     for genotype in genotypes:
-        plan = table.plan(genotype, encoder)
+        plan = table.plan(Architecture(genotype, encoder))
         total = table.predict(plan).median
         rows = [corrected_ms(table, units) for units in (plan.encoder, plan.decoder, plan.labels)]
         totals.append(total)

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from export.errors import DataError
 from export.files import read_json, write_text
 from export.metadata import Precision
+from toolchain.architecture import Architecture
 from toolchain.blueprint import Blueprint, Unit, blueprint
-from toolchain.genotype import Genotype
 from toolchain.profiling.certificate import Certificate
 from toolchain.profiling.correction import Correction, kind_of
 
@@ -220,12 +220,10 @@ class LatencyTable(BaseModel):
                     "or use --force",
                 )
 
-    def plan(self, genotype: Genotype, encoder: str) -> Blueprint:
+    def plan(self, architecture: Architecture) -> Blueprint:
         """Return the pruned blueprint of a network at this table's size and classes."""
         made = self.provenance
-        return blueprint(
-            genotype, encoder, made.classes, made.input_size, made.aggregation, pruned=True
-        )
+        return blueprint(architecture, made.classes, made.input_size, made.aggregation, pruned=True)
 
     def predict(self, plan: Blueprint) -> Prediction:
         """Predict the latency of a network.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export.files import write_text
+from toolchain.architecture import Architecture
 from toolchain.genotype import OPERATIONS, Genotype
 from toolchain.profiling.advice import advise
 from toolchain.profiling.certificate import Case
@@ -92,7 +93,8 @@ def _error(reading: Reading, figures: Figures) -> str:
         else f"{networks} random networks that no fit has seen."
     )
     predictions = [
-        table.predict(table.plan(Genotype.parse(case.genotype), case.encoder)) for case in cases
+        table.predict(table.plan(Architecture(Genotype.parse(case.genotype), case.encoder)))
+        for case in cases
     ]
     against = table_figures.predicted_against_measured(cases, predictions)
     distribution = table_figures.error_distribution(cases)

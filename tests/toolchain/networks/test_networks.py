@@ -15,6 +15,7 @@ import literal
 
 from export.errors import DataError
 from tests.toolchain.settled_norms import settle_norms
+from toolchain.architecture import Architecture
 from toolchain.costs import network_costs
 from toolchain.genotype import TAPS, Connection, Entry, Genotype
 from toolchain.graph import canonical, cell_graph
@@ -178,7 +179,7 @@ def test_different_families(one, other):
 def test_counts_are_those_of_the_torch_modules(encoder):
     for genotype in samples(3, 5):
         network = build_segmenter(genotype, encoder, classes=7, aggregation=16)
-        costs = network_costs(genotype, encoder, classes=7, aggregation=16)
+        costs = network_costs(Architecture(genotype, encoder), classes=7, aggregation=16)
         count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
         assert count(network.encoder) == costs.parameters.encoder
         assert count(network.decoder) == costs.parameters.decoder
@@ -197,7 +198,10 @@ def test_flops_are_those_that_torch_counts(encoder):
     counter = FlopCounterMode(display=False)
     with counter:
         network(torch.zeros(1, 3, 64, 64))
-    assert counter.get_total_flops() == network_costs(genotype, encoder, input_size=64).flops.total
+    assert (
+        counter.get_total_flops()
+        == network_costs(Architecture(genotype, encoder), input_size=64).flops.total
+    )
 
 
 @pytest.mark.parametrize("encoder", encoder_names())
@@ -218,7 +222,7 @@ def test_the_deployable_form_computes_the_same_with_fewer_parts(genotype):
     scale = float(expected.abs().max()) + 1
     torch.testing.assert_close(small(images), expected, rtol=0, atol=2e-5 * scale)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in small.modules())
-    pruned = network_costs(genotype, "ghostnet-0.1", 5, 64, 8, pruned=True)
+    pruned = network_costs(Architecture(genotype, "ghostnet-0.1"), 5, 64, 8, pruned=True)
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
@@ -236,7 +240,7 @@ def test_a_cell_that_ignores_its_input_becomes_constant_logits(text):
     small = network.deployable(64)
     torch.testing.assert_close(small(images), network(images), rtol=1e-4, atol=1e-4)
     assert not list(small.parameters())
-    assert network_costs(genotype, "ghostnet-0.1", pruned=True).flops.total == 0
+    assert network_costs(Architecture(genotype, "ghostnet-0.1"), pruned=True).flops.total == 0
 
 
 def test_unused_taps_are_trained_away_not_into():

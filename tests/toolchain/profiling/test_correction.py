@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 
+from toolchain.architecture import Architecture
 from toolchain.blueprint import blueprint
 from toolchain.genotype import Genotype
 from toolchain.profiling.correction import Measured, fit_correction, kind_of
@@ -16,7 +17,7 @@ def latencies_of(plans):
 
 def networks(count: int, noise: float, seed: int = 0):
     generator, noises = random.Random(seed), np.random.default_rng(seed)
-    plans = [blueprint(Genotype.sample(generator), pruned=True) for _ in range(count)]
+    plans = [blueprint(Architecture(Genotype.sample(generator)), pruned=True) for _ in range(count)]
     latencies = latencies_of(plans)
     measured = []
     for plan in plans:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from export.runtimes import open_session
+from toolchain.architecture import Architecture
 from toolchain.blueprint import Unit, blueprint
 from toolchain.genotype import Genotype
 from toolchain.networks.encoders import encoder_names
@@ -23,7 +24,7 @@ def test_every_unit_of_any_genotype_and_encoder_is_measured():
     for number in range(600):
         genotype = Genotype.sample(generator, generator.randint(1, 5), generator.randint(1, 5))
         encoder = encoder_names()[number % len(encoder_names())]
-        plan = blueprint(genotype, encoder, pruned=True)
+        plan = blueprint(Architecture(genotype, encoder), pruned=True)
         wide = {u for u in plan.units if u.kind == "head" and u.inputs > HEADS * u.outputs}
         assert set(plan.units) - known - wide == set()
 

@@ -2,6 +2,7 @@ import pytest
 
 from export.errors import UsageError
 from tests.toolchain.profiling.made_tables import made_table
+from toolchain.architecture import Architecture
 from toolchain.blueprint import Unit
 from toolchain.genotype import Genotype
 from toolchain.profiling.entries import recipes
@@ -79,7 +80,7 @@ def test_the_slowest_come_first(reading):
 
 def test_shares_of_one_network():
     table = made_table()
-    plan = table.plan(GENOTYPE, "mobilenetv2")
+    plan = table.plan(Architecture(GENOTYPE, "mobilenetv2"))
     encoder = 2.0 * len(plan.encoder)
     decoder = sum(table.entries[unit.name].latency_ms for unit in plan.decoder)
     total = encoder + decoder + 3.0 + 0.5

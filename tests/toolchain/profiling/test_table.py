@@ -7,6 +7,7 @@ import pytest
 
 from export.errors import DataError
 from tests.toolchain.profiling.made_tables import made_table
+from toolchain.architecture import Architecture
 from toolchain.blueprint import Unit, blueprint
 from toolchain.genotype import Genotype
 from toolchain.profiling.table import LatencyTable, table_schema
@@ -30,7 +31,7 @@ def edited(path: Path, change) -> Path:
 
 def test_prediction_is_the_corrected_sum():
     table = made_table()
-    plan = table.plan(GENOTYPE, "mobilenetv2")
+    plan = table.plan(Architecture(GENOTYPE, "mobilenetv2"))
     stages, others = len(plan.encoder), [*plan.decoder, *plan.labels]
     wanted = 0.5 + 2.0 * stages + sum(table.entries[unit.name].latency_ms for unit in others)
     found = table.predict(plan)
@@ -42,7 +43,7 @@ def test_prediction_is_the_corrected_sum():
 
 def test_a_network_that_ignores_its_image_costs_its_labels_only():
     table = made_table()
-    found = table.predict(table.plan(Genotype.parse("10 [0,1]"), "mobilenetv2"))
+    found = table.predict(table.plan(Architecture(Genotype.parse("10 [0,1]"), "mobilenetv2")))
     entry = table.entries[Unit("constant", 19, 19, (128, 128), (128, 128)).name]
     assert found.median == pytest.approx(0.5 + entry.latency_ms)
 
@@ -54,12 +55,20 @@ def test_wide_heads_are_extrapolated_and_flagged():
         table.entries[name] = table.entries[name].model_copy(update={"latency_ms": ms})
     five = Genotype.parse("1 [0,1] [0,1] [0,1] [0,1] [0,1] [0,1]")
     four = Genotype.parse("1 [0,1] [0,1] [0,1] [0,1]")
-    wide = table.predict(table.plan(five, "mobilenetv2"))
-    narrow = table.predict(table.plan(four, "mobilenetv2"))
+    wide = table.predict(table.plan(Architecture(five, "mobilenetv2")))
+    narrow = table.predict(table.plan(Architecture(four, "mobilenetv2")))
     assert wide.extrapolated == ("head 288>48 128x128",)
     assert narrow.extrapolated == ()
-    merges = [unit for unit in table.plan(five, "mobilenetv2").decoder if unit.kind != "head"]
-    fewer = [unit for unit in table.plan(four, "mobilenetv2").decoder if unit.kind != "head"]
+    merges = [
+        unit
+        for unit in table.plan(Architecture(five, "mobilenetv2")).decoder
+        if unit.kind != "head"
+    ]
+    fewer = [
+        unit
+        for unit in table.plan(Architecture(four, "mobilenetv2")).decoder
+        if unit.kind != "head"
+    ]
     added = sum(table.entries[unit.name].latency_ms for unit in merges) - sum(
         table.entries[unit.name].latency_ms for unit in fewer
     )
@@ -69,7 +78,7 @@ def test_wide_heads_are_extrapolated_and_flagged():
 
 def test_a_missing_entry_is_an_error_that_says_what_to_run():
     table = made_table()
-    plan = blueprint(GENOTYPE, "ghostnet-0.25", pruned=True)
+    plan = blueprint(Architecture(GENOTYPE, "ghostnet-0.25"), pruned=True)
     with pytest.raises(DataError, match=r"no entry 'ghostnet-0\.25/stage1.*profile-device --enc"):
         table.predict(plan)
 
@@ -77,7 +86,7 @@ def test_a_missing_entry_is_an_error_that_says_what_to_run():
 def test_round_trip(path):
     table = LatencyTable.load(path)
     assert table.entries == made_table().entries
-    plan = table.plan(GENOTYPE, "mobilenetv2")
+    plan = table.plan(Architecture(GENOTYPE, "mobilenetv2"))
     assert table.predict(plan) == made_table().predict(plan)
     assert path.stat().st_size < 300_000
     lines = [line for line in path.read_text().splitlines() if "latency_ms" in line]
@@ -153,5 +162,5 @@ def test_any_genotype_has_a_prediction():
     for _ in range(200):
         genotype = Genotype.sample(generator, generator.randint(1, 5), generator.randint(1, 6))
         for encoder in table.provenance.encoders:
-            prediction = table.predict(table.plan(genotype, encoder))
+            prediction = table.predict(table.plan(Architecture(genotype, encoder)))
             assert 0 < prediction.low < prediction.median < prediction.high

@@ -10,6 +10,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from tests.toolchain.profiling.made_tables import made_table
+from toolchain.architecture import Architecture
 from toolchain.profiling.certificate import Case, certify
 from toolchain.profiling.networks import random_genotypes
 from toolchain.profiling.reading import read_table
@@ -29,7 +30,7 @@ def certified_table() -> LatencyTable:
     cases, intervals = [], []
     for number, genotype in enumerate(random_genotypes(40, random.Random(0))):
         encoder = ENCODERS[number % 2]
-        found = table.predict(table.plan(genotype, encoder))
+        found = table.predict(table.plan(Architecture(genotype, encoder)))
         cases.append(
             Case(
                 genotype=str(genotype),
@@ -94,7 +95,7 @@ def test_points_have_their_predicted_interval(table_path):
     cases = table.certificate.cases
     reading = read_table(table_path)
     figure = table_figures.predicted_against_measured(
-        cases, [table.predict(table.plan(g, c.encoder)) for c, g in _parsed(cases)]
+        cases, [table.predict(table.plan(Architecture(g, c.encoder))) for c, g in _parsed(cases)]
     )
     diagonal, *traces = figure.data
     assert list(diagonal.x) == list(diagonal.y)

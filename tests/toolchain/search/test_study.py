@@ -6,6 +6,7 @@ import pytest
 
 from export.errors import DataError, GateError, UsageError
 from export.files import write_json
+from toolchain.architecture import Architecture
 from toolchain.graph import canonical
 from toolchain.search import study
 from toolchain.search.executors import InlineExecutor
@@ -102,7 +103,9 @@ class Anything:
     def __contains__(self, genotype):
         from toolchain.costs import network_costs
 
-        return network_costs(genotype, "ghostnet-0.1", pruned=True).flops.total <= 0.1e9
+        return (
+            network_costs(Architecture(genotype, "ghostnet-0.1"), pruned=True).flops.total <= 0.1e9
+        )
 
 
 def test_a_budget_that_nothing_meets_ends_the_search(tmp_path, monkeypatch):

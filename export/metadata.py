@@ -23,6 +23,8 @@ class ModelMetadata(BaseModel):
         genotype: the published text of the architecture, if it was searched.
         encoder: name of the encoder.
         input_size: height and width in pixels that it was made for.
+        working_size: those to which the file averages an image of that size down, for its network;
+            None: none, the network sees the image itself.
         tail: how its logits become labels; see `export.tail`.
         float_parts: of an int8 file, the parts of the network that stayed in float.
         training: how it was trained: data, epochs, figures; free in form.
@@ -38,6 +40,7 @@ class ModelMetadata(BaseModel):
     genotype: str | None = None
     encoder: str | None = None
     input_size: int = Field(gt=0)
+    working_size: int | None = Field(None, gt=0)
     tail: str | None = None
     float_parts: list[str] | None = None
     training: dict[str, Any] = Field(default_factory=dict)

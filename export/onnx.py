@@ -7,12 +7,14 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from export.errors import UsageError
 from export.files import whole_file
@@ -35,6 +37,72 @@ def normalise(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
 
 
+def shrinking(input_size: int, working_size: int | None) -> Fraction:
+    """Return the side that a network sees over that of the image, in lowest terms.
+
+    Raises:
+        UsageError: the working size is no multiple of `STRIDE`, or above the input size.
+    """
+    size = input_size if working_size is None else working_size
+    if not 0 < size <= input_size or (size != input_size and size % STRIDE):
+        raise UsageError(
+            f"the working size must be a multiple of {STRIDE} up to the input size {input_size}, "
+            f"not {size}"
+        )
+    return Fraction(size, input_size)
+
+
+class InputConversion(nn.Module):
+    """Images as a network takes them: averaged down to its working size, and normalised.
+
+    Each pixel becomes the mean of the area that it covers, each pixel below in proportion to its
+    share of that, as ``cv2.INTER_AREA`` has it: nothing is lost between two samples, as it is in
+    bilinear resizing. It is a pooling for 1/p; for q/p a convolution that makes q x q pixels of
+    each p x p, which are then laid out. So it costs little, is the same everywhere (a Resize is
+    not), and takes only operators that every runtime has.
+
+    Args:
+        shrink: side of the result over that of the image, at most 1; sides of images are multiples
+            of its denominator.
+    """
+
+    weights: Tensor
+
+    def __init__(self, shrink: Fraction = Fraction(1)):
+        super().__init__()
+        self.shrink = shrink
+        shares = torch.tensor(_area_shares(shrink))
+        weights = torch.einsum("ai,bj->abij", shares, shares).flatten(0, 1)[:, None]
+        self.register_buffer("weights", weights.repeat(3, 1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn uint8 [N, H, W, 3] RGB into float32 [N, 3, H x shrink, W x shrink] of -1 to 1."""
+        if self.shrink == 1:
+            return normalise(images)
+        # As in `normalise`, bytes are moved; what is averaged is scaled last, being smaller.
+        pixels = images.permute(0, 3, 1, 2).float()
+        blocks, block = self.shrink.numerator, self.shrink.denominator
+        if blocks == 1:
+            pixels = F.avg_pool2d(pixels, block)
+        else:
+            pixels = F.conv2d(pixels, self.weights, stride=block, groups=3)
+            pixels = F.pixel_shuffle(pixels, blocks)
+        return pixels * (1 / 127.5) - 1
+
+
+def _area_shares(shrink: Fraction) -> list[list[float]]:
+    """Return the share of each of p pixels of a line in each of the q that they become, [q, p]."""
+    q, p = shrink.numerator, shrink.denominator
+    # Of q x p equal pieces of the line, a pixel given covers q, and one made covers p.
+    return [
+        [
+            max(0, min(p * made + p, q * given + q) - max(p * made, q * given)) / p
+            for given in range(p)
+        ]
+        for made in range(q)
+    ]
+
+
 class Step(nn.Module):
     """A function as a module, so that its operators can be told from the network's in the file."""
 
@@ -51,15 +119,22 @@ class Deployable(nn.Module):
     """A network with its input conversion and its tail: what the file computes.
 
     Args:
-        network: images, float32 [N, 3, H, W] as `normalise` makes them -> logits
+        network: images, float32 [N, 3, H, W] as `InputConversion` makes them -> logits
             [N, K, h, w] at any lower resolution.
         output: ``"labels"``, or ``"probabilities"`` to have both.
         tail: which of `export.tail.TAILS` turns logits into labels.
+        shrink: side of the images that the network sees, over that of those that are given.
     """
 
-    def __init__(self, network: nn.Module, output: Output = "labels", tail: str = DEFAULT_TAIL):
+    def __init__(
+        self,
+        network: nn.Module,
+        output: Output = "labels",
+        tail: str = DEFAULT_TAIL,
+        shrink: Fraction = Fraction(1),
+    ):
         super().__init__()
-        self.input = Step(normalise)
+        self.input = InputConversion(shrink)
         self.network = network
         self.tail = Step(TAILS[tail])
         self.probabilities = Step(lambda logits: torch.softmax(logits, 1))
@@ -84,6 +159,7 @@ def export_onnx(
     *,
     metadata: ModelMetadata,
     input_size: int = 512,
+    working_size: int | None = None,
     batch: int | None = 1,
     any_size: bool = False,
     opset: int = 18,
@@ -100,8 +176,11 @@ def export_onnx(
         path: where to write; the file appears whole or not at all.
         metadata: written into the file.
         input_size: height and width, in pixels.
+        working_size: to which the file averages images down before the network, a multiple of
+            `STRIDE`; None is the input size.
         batch: images at once, or None for any number.
-        any_size: leave height and width free, in multiples of `STRIDE`.
+        any_size: leave height and width free: any multiples of `STRIDE`, or, with a working size
+            that is q/p of the input size in lowest terms, of p x `STRIDE`.
         opset: 18, 19 or 20: older ones cannot be written, newer ones cannot be quantised.
         output: what the file gives.
         tail: name of the tail; see `export.tail`.
@@ -113,12 +192,14 @@ def export_onnx(
         raise UsageError(f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset}")
     if tail not in TAILS:
         raise UsageError(f"tail {tail!r} is not known; known: {', '.join(TAILS)}")
+    shrink = shrinking(input_size, working_size)
     free: dict[int, Any] = {} if batch else {0: torch.export.Dim("batch")}
     if any_size:
-        sides = [torch.export.Dim(f"{side}_{STRIDE}", min=2) for side in ("height", "width")]
-        free |= {axis: STRIDE * side for axis, side in enumerate(sides, 1)}
+        step = STRIDE * shrink.denominator
+        sides = [torch.export.Dim(f"{side}_{step}", min=2) for side in ("height", "width")]
+        free |= {axis: step * side for axis, side in enumerate(sides, 1)}
     model = to_onnx(
-        Deployable(network, output, tail).eval(),
+        Deployable(network, output, tail, shrink).eval(),
         # Two images for any number, because the exporter takes an axis of size 1 for fixed.
         torch.zeros(batch or 2, input_size, input_size, 3, dtype=torch.uint8),
         ["image"],

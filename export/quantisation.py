@@ -181,7 +181,7 @@ def _group(node: onnx.NodeProto) -> str:
 
 
 def _image_range(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
-    """Return what `export.onnx.normalise` can give, of which the images at hand may lack some."""
+    """Return the range of the converted image, of which the images at hand may lack some."""
     made = {name for node in model.graph.node if part(node) == "input" for name in node.output}
     read = (n for node in model.graph.node if part(node) == "network" for n in node.input)
     whole = [{"rmin": np.float32(-1), "rmax": np.float32(1)}]

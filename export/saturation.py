@@ -14,15 +14,16 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from export.onnx import part
 from export.runtimes.base import Array
 
 
 def weight_ranges(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
-    """Return the range of each convolution's weights by channel, as overrides of the quantiser."""
+    """Return the range of the network's weights by channel, as overrides of the quantiser."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     ranges = {}
     for node in model.graph.node:
-        if node.op_type == "Conv" and node.input[1] in weights:
+        if node.op_type == "Conv" and part(node) == "network" and node.input[1] in weights:
             limits = channel_limits(numpy_helper.to_array(weights[node.input[1]]))
             ranges[node.input[1]] = [
                 {"axis": 0, "rmin": -float(limit), "rmax": float(limit)} for limit in limits

@@ -32,7 +32,9 @@ def _pool_globally(graph: onnx.GraphProto) -> None:
 def _scale_by_constants(graph: onnx.GraphProto) -> None:
     """Give resizes to a computed size a factor, where it is the same for every picture.
 
-    Sizes are computed where height and width are free; a factor needs no chain of Shape nodes.
+    Sizes are computed where an axis is free; a factor needs no chain of Shape nodes. It must be a
+    number that float32 holds: the product is rounded down, so a factor slightly too small would
+    lose a row.
     """
     known = {tensor.name for tensor in graph.initializer}
     shapes = {
@@ -46,7 +48,7 @@ def _scale_by_constants(graph: onnx.GraphProto) -> None:
             map(sympy.sympify, shapes[name]) for name in (node.input[0], node.output[0])
         )
         factors = [sympy.simplify(b / a) for a, b in zip(before, after, strict=True)]
-        if all(factor.is_number for factor in factors):
+        if all(factor.is_number and (factor * 2**8).is_integer for factor in factors):
             name = f"{node.output[0]}_scales"
             values = [float(factor) for factor in factors]
             graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [4], values))

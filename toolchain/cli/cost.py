@@ -1,4 +1,4 @@
-"""``nastool cost``: parameters, FLOPs and latency of a genotype."""
+"""``nastool cost``: parameters, FLOPs and latency of an architecture."""
 
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,12 @@ from export.errors import UsageError
     "--input-size", type=click.IntRange(32), default=512, show_default=True, help="Pixels."
 )
 @click.option(
+    "--working-size",
+    type=int,
+    help="Pixels, a multiple of 32: the network averages its image down to this; the input size if "
+    "left out.",
+)
+@click.option(
     "--latency-table",
     "latency_tables",
     multiple=True,
@@ -29,22 +35,27 @@ from export.errors import UsageError
 def cost(
     genotype: str | None,
     batch: Path | None,
+    encoder: str,
+    classes: int,
+    input_size: int,
+    working_size: int | None,
     latency_tables: tuple[Path, ...],
     force: bool,
     drawing: bool,
-    **settings: Any,
 ) -> Outcome:
     """Count parameters and FLOPs of GENOTYPE and predict its latency.
 
     The network "as written" has every operation that the genotype names; the network "as it runs"
     leaves out what does not reach the result. Latency is of the latter, from image to labels, with
-    an interval that holds for nine of ten networks. With --batch, many genotypes are costed and
-    printed one a line. Nothing is written.
+    an interval that holds for nine of ten networks. FLOPs are those at the working size: averaging
+    the image down has none, but takes its time. With --batch, many genotypes are costed and printed
+    one a line. Nothing is written.
 
     \b
       nastool cost '[[8, [1, 1, 1, 10], [4, 3, 1, 3]], [[0, 1], [2, 0]]]' --drawing
       nastool cost --batch genotypes.txt --latency-table latency_tables/TABLE.json --json
     """
+    from toolchain.architecture import Architecture
     from toolchain.genotype import Genotype
     from toolchain.graph import draw
     from toolchain.profiling.costing import cost_documents, load_tables, read_genotypes
@@ -52,9 +63,14 @@ def cost(
     if (genotype is None) == (batch is None):
         raise UsageError("give a GENOTYPE or --batch FILE, and not both")
     genotypes = read_genotypes(batch) if batch else [Genotype.parse(str(genotype))]
-    network = (settings["classes"], settings["input_size"], [settings["encoder"]])
-    tables = load_tables(latency_tables, *network, anywhere=force)
-    documents = cost_documents(genotypes, tables=tables, **settings)
+    architectures = [Architecture(each, encoder, working_size) for each in genotypes]
+    # Before a table is said to lack a size that no network can have.
+    architectures[0].working_image((input_size, input_size))
+    working_sizes = [working_size] if working_size else []
+    tables = load_tables(
+        latency_tables, classes, input_size, [encoder], working_sizes, anywhere=force
+    )
+    documents = cost_documents(architectures, classes, input_size, tables)
     text = _many(documents) if batch else _one(documents[0])
     if drawing:
         text = lines(*map(draw, genotypes), text)
@@ -76,7 +92,8 @@ def _one(document: dict[str, Any]) -> Any:
         [f"ms by {name}", "", f"{ms['median']:.2f} ({ms['low']:.2f} to {ms['high']:.2f})"]
         for name, ms in document["latency_ms"].items()
     ]
-    return table([document["encoder"], "as written", "as it runs"], rows)
+    network = f"{document['encoder']} at {document['working_size']}"
+    return table([network, "as written", "as it runs"], rows)
 
 
 def _many(documents: list[dict[str, Any]]) -> Any:

@@ -31,6 +31,14 @@ from toolchain.cli.certify import certificate_table
 @click.option(
     "--input-size", type=int, default=512, show_default=True, help="Pixels, a multiple of 32."
 )
+@click.option(
+    "--working-size",
+    "working_sizes",
+    multiple=True,
+    type=int,
+    help="Measure encoders and decoders at this size, a multiple of 32: networks average their "
+    "image down to it; may be given several times; the input size if left out.",
+)
 @click.option("--classes", type=click.IntRange(2), default=19, show_default=True)
 @click.option(
     "--output",
@@ -81,6 +89,7 @@ def profile_device(output: Path | None, max_drift: float, **settings: Any) -> Ou
     \b
       nastool profile-device --threads 2
       nastool profile-device --encoder mobilenetv2 --encoder ghostnet-0.25 --input-size 256
+      nastool profile-device --working-size 512 --working-size 384 --working-size 256
     """
     from toolchain.profiling.device import profile_device as profile
 

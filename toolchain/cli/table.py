@@ -39,6 +39,7 @@ def show(path: Path) -> Outcome:
 
     Prints the slowest entries, what each unit adds to a network by resolution (corrected as in a
     prediction), the shares of encoder, decoder and tail over 200 random genotypes, and advice.
+    Encoders at a smaller working size than the input's are named with it: "mobilenetv2 at 256".
 
     \b
       nastool table show latency_tables/TABLE.json
@@ -65,8 +66,8 @@ def compare(path_a: Path, path_b: Path) -> Outcome:
 
     They may be of two devices, runtimes or precisions, but of the same classes and input size.
     Prints the ratio B / A of every unit by resolution, the units that lose and win most, and for
-    500 random genotypes with each encoder that both tables have: rank correlations, the ratio, and
-    the genotypes whose rank changes most.
+    500 random genotypes with each encoder and working size that both tables have: rank
+    correlations, the ratio, and the genotypes whose rank changes most.
 
     \b
       nastool table compare latency_tables/LAPTOP.json latency_tables/PHONE.json
@@ -115,6 +116,9 @@ def _shown(reading: "Reading") -> list[Any]:
     made, certificate = reading.table.provenance, reading.table.certificate
     threads = f", {made.threads} threads" if made.threads else ""
     height, width = made.input_size
+    size = f"{height}x{width}"
+    if made.working_sizes != [height]:
+        size += f" (working sizes {', '.join(map(str, made.working_sizes))})"
     trust = (
         f"certificate: {certificate.architectures} networks, mean error {certificate.mape:.1f} %, "
         f"{certificate.within_10_percent:.0f} % within 10 %, Spearman {certificate.spearman:.3f}"
@@ -139,7 +143,7 @@ def _shown(reading: "Reading") -> list[Any]:
     return [
         f"{reading.path}: {len(reading.costs)} entries",
         f"{made.device_name} ({made.device}), {made.runtime} {made.runtime_version}, "
-        f"{made.precision}{threads}, {height}x{width}, {made.classes} classes, {made.date[:10]}",
+        f"{made.precision}{threads}, {size}, {made.classes} classes, {made.date[:10]}",
         trust,
         text_table(["slowest entries", "ms", "spread"], slowest),
         _by_resolution("adds to a network, ms", costs),

@@ -5,6 +5,7 @@ A sentence is left out where the table has no sound figure for it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -49,6 +50,7 @@ def advise(reading: Reading) -> list[Advice]:
         *_beside_dense(rows),
         *_pool(rows),
         *_encoders(reading),
+        *_working_sizes(reading),
         *_shares(reading),
         *_head(rows),
         *_upsampling(rows),
@@ -126,8 +128,11 @@ def _pool(rows: Grid) -> Iterator[Advice]:
 
 
 def _encoders(reading: Reading) -> Iterator[Advice]:
+    made = reading.table.provenance
     whole: dict[str, tuple[float, float]] = {}
-    for name in reading.table.provenance.encoders:
+    # Side by side at one size.
+    largest = max(made.working_sizes)
+    for name in (str(made.backbone(encoder, largest)) for encoder in made.encoders):
         stages = list(reading.grid.get(name, {}).values())
         ms, iqr = sum(s.latency_ms for s in stages), sum(s.iqr_ms for s in stages)
         if ms > 0 and iqr <= NOISY * ms:
@@ -141,6 +146,20 @@ def _encoders(reading: Reading) -> Iterator[Advice]:
             f"({rate:.2f} against {cheap_rate:.2f} ms per GFLOP); as they are, "
             f"{ms / cheap_ms:.2f} x ({ms:.2f} against {cheap_ms:.2f} ms).",
             rate / cheap_rate,
+        )
+
+
+def _working_sizes(reading: Reading) -> Iterator[Advice]:
+    made = reading.table.provenance
+    largest, *smaller = sorted(made.working_sizes, reverse=True)
+    for encoder, size in product(made.encoders, smaller):
+        pair = made.backbone(encoder, size), made.backbone(encoder, largest)
+        ms, whole = (reading.shares[str(backbone)].latency_ms for backbone in pair)
+        yield Advice(
+            "working size",
+            f"With {encoder}, a random network takes {ms / whole:.2f} x the time at the working "
+            f"size {size} that it takes at {largest} ({ms:.2f} against {whole:.2f} ms).",
+            ms / whole,
         )
 
 

@@ -6,18 +6,41 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import kendalltau, spearmanr
 
+from toolchain.architecture import Architecture
+from toolchain.genotype import Genotype
+from toolchain.profiling.backbone import Backbone
+
 WORST = 5
 
 
 class Case(BaseModel):
-    """One network, predicted and measured."""
+    """One network, predicted and measured.
+
+    Attributes:
+        genotype: its text.
+        encoder: its name.
+        working_size: pixels; None: that of the input, as in tables made before this field.
+        predicted_ms: milliseconds.
+        measured_ms: milliseconds.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     genotype: str
     encoder: str
+    working_size: int | None = None
     predicted_ms: float
     measured_ms: float
+
+    @property
+    def backbone(self) -> Backbone:
+        """The encoder at its working size."""
+        return Backbone(self.encoder, self.working_size)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network."""
+        return Architecture(Genotype.parse(self.genotype), *self.backbone)
 
     @property
     def signed_error(self) -> float:

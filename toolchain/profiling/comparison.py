@@ -13,6 +13,7 @@ from export.errors import DataError
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.profiling.advice import is_sound
+from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.networks import random_genotypes
 from toolchain.profiling.reading import Grid, UnitCost, grid, origin, unit_costs
 from toolchain.profiling.table import LatencyTable
@@ -50,7 +51,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Random networks with one encoder, predicted by both tables.
+    """Random networks on one backbone, predicted by both tables.
 
     Attributes:
         networks: how many.
@@ -81,7 +82,7 @@ class Comparison:
         tables: both, as stored.
         ratios: B / A by what is done (rows) and at which resolution (columns).
         units: those that both have, known well enough and large enough, the largest ratio first.
-        rankings: by encoder that both have.
+        rankings: by the name of a backbone that both have.
     """
 
     a: Path
@@ -148,15 +149,18 @@ def compare_tables(a: str | Path, b: str | Path, networks: int = NETWORKS) -> Co
     Args:
         a: the one that ratios are relative to.
         b: the other.
-        networks: random networks to predict with each encoder, at least two.
+        networks: random networks to predict on each backbone, at least two.
 
     Raises:
         DataError: a table cannot be read, or the two are of different networks.
     """
     tables = LatencyTable.load(a), LatencyTable.load(b)
-    encoders = _shared_encoders(a, b, tables)
+    backbones = _shared_backbones(a, b, tables)
     genotypes = list(random_genotypes(networks, random.Random(0)))
-    predicted = {name: [_predict(t, name, genotypes) for t in tables] for name in encoders}
+    predicted = {
+        str(backbone): [_predict(table, backbone, genotypes) for table in tables]
+        for backbone in backbones
+    }
     costs = [unit_costs(table) for table in tables]
     typical_a, typical_b = (
         float(np.median([values[side] for values in predicted.values()])) for side in (0, 1)
@@ -200,10 +204,10 @@ def rank(genotypes: Sequence[Genotype], a_ms: Sequence[float], b_ms: Sequence[fl
     )
 
 
-def _shared_encoders(
+def _shared_backbones(
     a: str | Path, b: str | Path, tables: tuple[LatencyTable, LatencyTable]
-) -> list[str]:
-    """Return the encoders that both tables have, if they are of the same networks."""
+) -> list[Backbone]:
+    """Return the backbones that both tables have, if they are of the same networks."""
     made_a, made_b = (table.provenance for table in tables)
     for field in ("classes", "input_size", "aggregation"):
         first, second = getattr(made_a, field), getattr(made_b, field)
@@ -211,14 +215,15 @@ def _shared_encoders(
             raise DataError(
                 b, f"{field} is {second}, in {a} it is {first}; compare tables of the same networks"
             )
-    encoders = [name for name in made_a.encoders if name in made_b.encoders]
-    if not encoders:
-        raise DataError(
-            b,
-            f"encoders are {', '.join(made_b.encoders)}, in {a} they are "
-            f"{', '.join(made_a.encoders)}; profile one with an encoder of the other",
-        )
-    return encoders
+    for field, kind in (("encoders", "an encoder"), ("working_sizes", "a working size")):
+        first, second = getattr(made_a, field), getattr(made_b, field)
+        if not set(first).intersection(second):
+            raise DataError(
+                b,
+                f"{field} are {', '.join(map(str, second))}, in {a} they are "
+                f"{', '.join(map(str, first))}; profile one with {kind} of the other",
+            )
+    return [backbone for backbone in made_a.backbones if backbone in made_b.backbones]
 
 
 def _ratios(a: Grid, b: Grid) -> dict[str, dict[str, float]]:
@@ -233,9 +238,10 @@ def _ratios(a: Grid, b: Grid) -> dict[str, dict[str, float]]:
     }
 
 
-def _predict(table: LatencyTable, encoder: str, genotypes: Sequence[Genotype]) -> list[float]:
+def _predict(table: LatencyTable, backbone: Backbone, genotypes: Sequence[Genotype]) -> list[float]:
     return [
-        table.predict(table.plan(Architecture(genotype, encoder))).median for genotype in genotypes
+        table.predict(table.plan(Architecture(genotype, *backbone))).median
+        for genotype in genotypes
     ]
 
 

@@ -45,10 +45,8 @@ class Correction(BaseModel):
 
 
 class Measured(NamedTuple):
-    """A whole network with its measured latency."""
+    """A whole network, as its pruned blueprint, with its measured latency."""
 
-    genotype: str
-    encoder: str
     plan: Blueprint
     latency_ms: float
 
@@ -62,7 +60,7 @@ def fit_correction(networks: Sequence[Measured], latencies: Mapping[Unit, float]
     """Fit a correction to whole networks: least squares of the relative error, no weight negative.
 
     Args:
-        networks: the pruned blueprints, and what was measured.
+        networks: what was measured.
         latencies: milliseconds of every unit on its own.
     """
     kinds = sorted({kind_of(unit) for network in networks for unit in network.plan.units})

@@ -1,4 +1,4 @@
-"""What ``nastool cost`` says of a genotype: parameters, FLOPs and predicted latency."""
+"""What ``nastool cost`` says of a network: parameters, FLOPs and predicted latency."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,16 +18,18 @@ def load_tables(
     classes: int,
     input_size: int,
     encoders: Sequence[str],
+    working_sizes: Sequence[int] = (),
     *,
     anywhere: bool = False,
 ) -> dict[str, LatencyTable]:
-    """Read latency tables that predict networks of some classes, input size and encoders.
+    """Read latency tables that predict networks of some classes, sizes and encoders.
 
     Args:
         paths: of the tables.
         classes: of the networks.
         input_size: of the networks, pixels.
         encoders: that the tables must know.
+        working_sizes: that the tables must know, pixels; none: that of the input.
         anywhere: a table may be of another machine than this one.
 
     Returns:
@@ -49,10 +51,17 @@ def load_tables(
                     "table, or profile the device again",
                 )
         if missing := [name for name in encoders if name not in made.encoders]:
-            both = " ".join(f"--encoder {name}" for name in [*made.encoders, *missing])
             raise DataError(
                 path,
-                f"has no entries for the encoder {missing[0]}; profile the device with {both}",
+                f"has no entries for the encoder {missing[0]}; profile the device with "
+                f"{made.flags_with(encoders=missing)}",
+            )
+        lacking = [s for s in working_sizes or [input_size] if s not in made.working_sizes]
+        if lacking:
+            raise DataError(
+                path,
+                f"has no entries for the working size {lacking[0]}; profile the device with "
+                f"{made.flags_with(working_sizes=lacking)}",
             )
     return tables
 
@@ -81,31 +90,31 @@ def read_genotypes(path: str | Path) -> list[Genotype]:
 
 
 def cost_documents(
-    genotypes: Sequence[Genotype],
-    encoder: str = "mobilenetv2",
+    architectures: Sequence[Architecture],
     classes: int = 19,
     input_size: int = 512,
     tables: Mapping[str, LatencyTable] | None = None,
 ) -> list[dict[str, Any]]:
-    """Make the document that ``nastool cost --json`` prints of each genotype.
+    """Make the document that ``nastool cost --json`` prints of each architecture.
 
     The first figures are of the network as written, ``pruned`` and ``latency_ms`` of the network
     as it runs.
 
     Raises:
-        UsageError: there is no such encoder.
+        UsageError: there is no such encoder, or the working size is above the input size.
+        DataError: a table lacks an entry.
     """
     tables = tables or {}
     documents = []
-    for genotype in genotypes:
-        architecture = Architecture(genotype, encoder)
+    for architecture in architectures:
         written = blueprint(architecture, classes, input_size)
         pruned = blueprint(architecture, classes, input_size, pruned=True)
         documents.append(
             {
-                "genotype": str(genotype),
-                "canonical": canonical(genotype),
-                "encoder": encoder,
+                "genotype": str(architecture.genotype),
+                "canonical": canonical(architecture.genotype),
+                "encoder": architecture.encoder,
+                "working_size": architecture.working_size or input_size,
                 **_counts(count(written)),
                 "pruned": _counts(count(pruned)),
                 "latency_ms": {

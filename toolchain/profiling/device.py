@@ -1,30 +1,25 @@
 """Profiling a device: measure entries, fit the correction, certify, write the table."""
 
 import os
-import random
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib import metadata
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export import environment
-from export.console import track
 from export.errors import UsageError
 from export.metadata import Precision
 from export.quantisation import Target
 from export.runtimes import get_runtime
 from export.tail_choice import fastest_tail
-from toolchain.architecture import Architecture
+from toolchain.architecture import STRIDE, Architecture
 from toolchain.blueprint import AGGREGATION
-from toolchain.genotype import Genotype
 from toolchain.graph import canonical
 from toolchain.networks.encoders import describe_encoder
 from toolchain.profiling.certificate import Case, Certificate, certify
@@ -32,20 +27,19 @@ from toolchain.profiling.correction import Measured, fit_correction
 from toolchain.profiling.entries import Recipe, difference, recipes, solve
 from toolchain.profiling.face import face_maps
 from toolchain.profiling.graphs import Array
+from toolchain.profiling.jobs import export_parts, key_of, measure_all
 from toolchain.profiling.journal import Journal, settings_of
-from toolchain.profiling.networks import Shape, network_model, random_genotypes
-from toolchain.profiling.parts import encoder_part, tail_part
+from toolchain.profiling.networks import Shape, draw_networks
+from toolchain.profiling.provenance import Provenance, device_name
 from toolchain.profiling.stopwatch import Stopwatch
-from toolchain.profiling.table import Entry, LatencyTable, Provenance, device_name
+from toolchain.profiling.table import Entry, LatencyTable
 
-Network = tuple[Genotype, str]
-Build = Callable[[], Sequence[bytes]]
 SMALLEST = 64
 FEWEST = 10
 # What the measurements of an interrupted profiling must share with those that complete it.
 SETTINGS = {
     *("runtime", "runtime_version", "device", "device_name", "precision", "threads"),
-    *("input_size", "classes", "aggregation", "encoders", "tail", "version"),
+    *("input_size", "working_sizes", "classes", "aggregation", "encoders", "tail", "version"),
 }
 
 
@@ -81,6 +75,7 @@ def profile_device(
     precision: Precision = "fp32",
     encoders: Sequence[str] = ("mobilenetv2",),
     input_size: int = 512,
+    working_sizes: Sequence[int] = (),
     classes: int = 19,
     aggregation: int = AGGREGATION,
     fit_networks: int = 40,
@@ -101,6 +96,7 @@ def profile_device(
         precision: of the networks.
         encoders: names of the encoders to have entries for.
         input_size: side of the square image, pixels; a multiple of 32.
+        working_sizes: to have entries for, pixels; multiples of 32. None: that of the input.
         classes: number of classes.
         aggregation: channels of the decoder.
         fit_networks: whole networks that the correction is fitted to; 0 for none.
@@ -116,10 +112,17 @@ def profile_device(
         UnavailableError: the runtime or the device is missing.
         GateError: the machine is too busy to measure on.
     """
-    if input_size % 32 or input_size < SMALLEST:
+    if input_size % STRIDE or input_size < SMALLEST:
         raise UsageError(
-            f"the input size must be a multiple of 32, at least {SMALLEST}, not {input_size}"
+            f"the input size must be a multiple of {STRIDE}, at least {SMALLEST}, not {input_size}"
         )
+    working_sizes = list(dict.fromkeys(working_sizes)) or [input_size]
+    for size in working_sizes:
+        if size % STRIDE or not SMALLEST <= size <= input_size:
+            raise UsageError(
+                f"a working size must be a multiple of {STRIDE}, at least {SMALLEST} and at most "
+                f"the input size {input_size}, not {size}"
+            )
     for count, name in ((fit_networks, "fit"), (certify_networks, "certify")):
         if 0 < count < FEWEST:
             raise UsageError(f"--{name}-networks takes 0, or at least {FEWEST}, not {count}")
@@ -129,7 +132,6 @@ def profile_device(
     started = time.monotonic()
     if device == "cpu":
         threads = threads or os.cpu_count()
-    image = (input_size, input_size)
     made = Provenance(
         environment=environment.describe(),
         runtime=runtime,
@@ -139,7 +141,8 @@ def profile_device(
         precision=precision,
         threads=threads,
         settings={},
-        input_size=image,
+        input_size=(input_size, input_size),
+        working_sizes=working_sizes,
         classes=classes,
         aggregation=aggregation,
         encoders=encoders,
@@ -153,38 +156,29 @@ def profile_device(
     partial_path = path.with_name(f"{path.name}.partial")
     # Two tails may be equally fast: an interrupted profiling goes on with the one it chose.
     begun = settings_of(partial_path) if resume else {}
-    made.tail = begun.get("tail") or _fastest_tail(classes, image, runtime, device, threads)
-    shape = Shape(classes, image, aggregation, precision, _target(device), made.tail)
-    fitted = draw_networks(fit_networks, encoders, f"fit {seed}")
-    fresh = draw_networks(
-        certify_networks, encoders, f"certify {seed}", [canonical(g) for g, _ in fitted]
-    )
-    pieces = recipes(shape, encoders)
-    jobs: dict[str, Build] = {_key(piece): partial(_models, piece, shape) for piece in pieces}
-    jobs |= {_key(network): partial(_models, network, shape) for network in [*fitted, *fresh]}
+    made.tail = begun.get("tail") or _fastest_tail(made)
+    shape = _shape(made)
+    fitted = draw_networks(fit_networks, made.backbones, f"fit {seed}")
+    fresh = _fresh(certify_networks, seed, made, fitted)
+    pieces = recipes(shape, made.backbones)
     journal = Journal(
         partial_path,
         made.model_dump(mode="json", include=SETTINGS),
         resume=resume,
     )
     with Stopwatch(runtime, device, threads, seconds, max_drift, seed=seed) as stopwatch:
-        _export_parts(shape, encoders)
-        measure_all(stopwatch, jobs, journal)
+        export_parts(shape, made.backbones)
+        measure_all(stopwatch, [*pieces, *fitted, *fresh], shape, journal)
         made.settings = stopwatch.settings
         level = made.sentinel_ms = round(stopwatch.level_ms, 5)
     entries = _entries(pieces, journal.measured, level)
     table = LatencyTable(provenance=made, entries=entries)
 
-    def latency(network: Network) -> float:
-        return level * float(np.median(journal.measured[_key(network)]))
+    def latency(network: Architecture) -> float:
+        return level * float(np.median(journal.measured[key_of(network)]))
 
     if fitted:
-        samples = [
-            Measured(
-                str(network[0]), network[1], table.plan(Architecture(*network)), latency(network)
-            )
-            for network in fitted
-        ]
+        samples = [Measured(table.plan(network), latency(network)) for network in fitted]
         units = {unit for sample in samples for unit in sample.plan.units}
         latencies = {unit: entries[unit.name].latency_ms for unit in units}
         table.correction = fit_correction(samples, latencies)
@@ -222,84 +216,42 @@ def certify_table(
     table = LatencyTable.load(path)
     table.check_matches(force=force)
     made = table.provenance
-    shape = Shape(
-        made.classes,
-        made.input_size,
-        made.aggregation,
-        made.precision,
-        _target(made.device),
-        made.tail,
-    )
-    fitted = draw_networks(table.correction.networks, made.encoders, f"fit {made.seed}")
-    fresh = draw_networks(
-        architectures, made.encoders, f"certify {seed}", [canonical(g) for g, _ in fitted]
-    )
-    jobs: dict[str, Build] = {_key(network): partial(_models, network, shape) for network in fresh}
+    shape = _shape(made)
+    fitted = draw_networks(table.correction.networks, made.backbones, f"fit {made.seed}")
+    fresh = _fresh(architectures, seed, made, fitted)
     with Stopwatch(
         made.runtime, made.device, made.threads, seconds, max_drift, seed=seed
     ) as stopwatch:
-        _export_parts(shape, made.encoders)
-        measured = measure_all(stopwatch, jobs)
+        export_parts(shape, made.backbones)
+        measured = measure_all(stopwatch, fresh, shape)
         level = stopwatch.level_ms
     # At the speed that the table was measured at; how the machine runs today is said apart.
     then = made.sentinel_ms or level
-    latencies = [then * float(np.median(measured[_key(network)])) for network in fresh]
+    latencies = [then * float(np.median(measured[key_of(network)])) for network in fresh]
     certificate = _certificate(table, fresh, latencies, seed)
     return certificate.model_copy(update={"slowdown": round(level / then, 3)})
 
 
-def draw_networks(
-    count: int, encoders: Sequence[str], seed: str, avoid: Collection[str] = ()
-) -> list[Network]:
-    """Draw random networks, the encoders in turns; see `random_genotypes`."""
-    genotypes = random_genotypes(count, random.Random(seed), avoid)
-    return list(zip(genotypes, cycle(encoders), strict=False))
+def _shape(made: Provenance) -> Shape:
+    target: Target = "cpu" if made.device == "cpu" else "gpu"
+    return Shape(made.classes, made.input_size, made.aggregation, made.precision, target, made.tail)
 
 
-def measure_all(
-    stopwatch: Stopwatch, jobs: Mapping[str, Build], journal: Journal | None = None
-) -> dict[str, Array]:
-    """Time the graphs of every job, in random order.
-
-    Args:
-        stopwatch: times them.
-        jobs: what builds the graphs of each, by a key.
-        journal: knows those that are measured already, and is told of the others.
-
-    Returns:
-        The result of `Stopwatch.compare` for each job.
-    """
-    measured = journal.measured if journal else {}
-    todo = [key for key in jobs if key not in measured]
-    results = stopwatch.each(todo, lambda key: stopwatch.compare(jobs[key]()))
-    for key, turns in track(results, "Measuring", len(todo)):
-        if journal:
-            journal.add(key, turns)
-        else:
-            measured[key] = turns
-    return measured
+def _fresh(
+    count: int, seed: int, made: Provenance, fitted: Sequence[Architecture]
+) -> list[Architecture]:
+    """Draw networks to certify on, none of which has the genotype of a fitted one."""
+    avoid = [canonical(network.genotype) for network in fitted]
+    return draw_networks(count, made.backbones, f"certify {seed}", avoid)
 
 
-def _key(job: Recipe | Network) -> str:
-    if isinstance(job, Recipe):
-        return ", ".join(unit.name for unit in job.units)
-    genotype, encoder = job
-    return f"{encoder} {genotype}"
-
-
-def _models(job: Recipe | Network, shape: Shape) -> list[bytes]:
-    return job.models if isinstance(job, Recipe) else [network_model(*job, shape)]
-
-
-def _target(device: str) -> Target:
-    return "cpu" if device == "cpu" else "gpu"
-
-
-def _fastest_tail(
-    classes: int, image: tuple[int, int], runtime: str, device: str, threads: int | None
-) -> str:
-    logits = face_maps(classes, Shape(classes, image).sizes[0])
-    return fastest_tail(logits, *image, runtime=runtime, device=device, threads=threads).name
+def _fastest_tail(made: Provenance) -> str:
+    """Choose by the finest logits of all; by those that the tails differ on, if there are any."""
+    height, width = made.input_size
+    ends = [_shape(made).tap_sizes(size)[0] for size in made.working_sizes]
+    size = max(ends, key=lambda size: (not height % (2 * size[0]), size))
+    where = {"runtime": made.runtime, "device": made.device, "threads": made.threads}
+    return fastest_tail(face_maps(made.classes, size), height, width, **where).name
 
 
 def default_path(made: Provenance) -> Path:
@@ -309,22 +261,11 @@ def default_path(made: Provenance) -> Path:
     return Path("latency_tables") / f"{'-'.join(parts)}.json"
 
 
-def _export_parts(shape: Shape, encoders: Sequence[str]) -> None:
-    """Have torch export what it alone knows, so that no export falls between measurements."""
-    jobs: list[Any] = [(encoder_part, encoder, shape.image) for encoder in encoders]
-    jobs += [
-        (tail_part, shape.classes, size, shape.image, shape.tail)
-        for size in dict.fromkeys(shape.sizes)
-    ]
-    for export, *arguments in track(jobs, "Exporting encoders and tails", len(jobs)):
-        export(*arguments)
-
-
 def _entries(
     pieces: Sequence[Recipe], measured: Mapping[str, Array], level: float
 ) -> dict[str, Entry]:
     differences = [
-        (piece, difference(level * measured[_key(piece)], piece.copies)) for piece in pieces
+        (piece, difference(level * measured[key_of(piece)], piece.copies)) for piece in pieces
     ]
     entries = {
         unit.name: Entry(
@@ -339,18 +280,17 @@ def _entries(
 
 
 def _certificate(
-    table: LatencyTable, networks: Sequence[Network], measured: Sequence[float], seed: int
+    table: LatencyTable, networks: Sequence[Architecture], measured: Sequence[float], seed: int
 ) -> Certificate:
-    predictions = [
-        table.predict(table.plan(Architecture(genotype, encoder))) for genotype, encoder in networks
-    ]
+    predictions = [table.predict(table.plan(network)) for network in networks]
     cases = [
         Case(
-            genotype=str(genotype),
-            encoder=encoder,
+            genotype=str(network.genotype),
+            encoder=network.encoder,
+            working_size=network.working_size,
             predicted_ms=round(prediction.median, 3),
             measured_ms=round(ms, 3),
         )
-        for (genotype, encoder), prediction, ms in zip(networks, predictions, measured, strict=True)
+        for network, prediction, ms in zip(networks, predictions, measured, strict=True)
     ]
     return certify(cases, [(p.low, p.high) for p in predictions], seed)

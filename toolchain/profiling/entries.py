@@ -8,7 +8,7 @@ a copy cannot be had alone, it comes with units that are measured themselves and
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations_with_replacement
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from onnx import TensorProto
 from toolchain.blueprint import Unit
 from toolchain.genotype import OPERATIONS
 from toolchain.networks.encoders import describe_encoder
+from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.graphs import Array, GraphBuilder, Map
 from toolchain.profiling.networks import Shape
 from toolchain.profiling.parts import encoder_part
@@ -59,23 +60,26 @@ class Difference(NamedTuple):
     samples: int
 
 
-def recipes(shape: Shape, encoders: Sequence[str]) -> list[Recipe]:
+def recipes(shape: Shape, backbones: Sequence[Backbone]) -> list[Recipe]:
     """List everything to measure for a table.
 
-    Any genotype with any of the encoders consists of units that these recipes give; heads of more
-    than `HEADS` maps apart.
+    Any genotype on any of the backbones consists of units that these recipes give; heads of more
+    than `HEADS` maps apart. What several backbones have in common is listed once.
     """
+    taps = {each.working_size: shape.tap_sizes(each.working_size) for each in backbones}
     result: list[Recipe] = []
-    sizes = list(dict.fromkeys(shape.sizes))
-    for size in sizes:
+    for size in dict.fromkeys(size for sizes in taps.values() for size in sizes):
         result += _level(shape, size)
-    for large, small in combinations_with_replacement(sizes, 2):
+    for large, small in dict.fromkeys(
+        pair for sizes in taps.values() for pair in combinations(sizes, 2)
+    ):
         if large != small:
             result.append(_upsample(shape, small, large))
     adapted: dict[Unit, Recipe] = {}
-    for encoder in encoders:
-        result += [_stage(shape, encoder, number) for number in range(1, 5)]
-        for channels, size in zip(describe_encoder(encoder).taps, shape.sizes, strict=True):
+    for backbone in backbones:
+        result += [_stage(shape, backbone, number) for number in range(1, 5)]
+        channels_of_taps = describe_encoder(backbone.encoder).taps
+        for channels, size in zip(channels_of_taps, taps[backbone.working_size], strict=True):
             unit = Unit("adapt", channels, shape.aggregation, size, size)
             adapted.setdefault(unit, _adapt(shape, unit))
     return [*result, *adapted.values()]
@@ -251,23 +255,24 @@ def _adapt(shape: Shape, unit: Unit) -> Recipe:
     return Recipe(build, (1, 7), {unit: (Unit("add", c, c, unit.size, unit.size),)}, "sum of 8 - 2")
 
 
-def _stage(shape: Shape, encoder: str, number: int) -> Recipe:
+def _stage(shape: Shape, backbone: Backbone, number: int) -> Recipe:
+    encoder, working_size = backbone
+
     def build(stages: int) -> bytes | None:
         if not stages:
             return None
         builder = shape.builder()
-        return builder.model(
-            builder.include(encoder_part(encoder, shape.image), "encoder")[stages - 1]
-        )
+        part = encoder_part(encoder, shape.image, working_size)
+        return builder.model(builder.include(part, "encoder")[stages - 1])
 
-    taps = describe_encoder(encoder).taps
+    taps, sizes = describe_encoder(encoder).taps, shape.tap_sizes(working_size)
     first = number == 1
     unit = Unit(
         f"stage{number}",
         3 if first else taps[number - 2],
         taps[number - 1],
-        shape.image if first else shape.sizes[number - 2],
-        shape.sizes[number - 1],
+        shape.image if first else sizes[number - 2],
+        sizes[number - 1],
         encoder,
     )
     method = "image to tap 1" if first else f"image to tap {number} - to tap {number - 1}"

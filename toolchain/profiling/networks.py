@@ -1,8 +1,9 @@
 """Whole networks as ONNX models, for fitting and certifying: many a minute, without torch."""
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import onnx
@@ -12,8 +13,10 @@ from export.metadata import Precision
 from export.quantisation import Target
 from export.runtimes import open_session
 from export.tail import DEFAULT_TAIL
+from toolchain.architecture import Architecture, working_image
 from toolchain.genotype import TAPS, Genotype
 from toolchain.graph import canonical, cell_graph, graphs
+from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.face import face_labels, feeds
 from toolchain.profiling.graphs import Array, GraphBuilder, Map
 from toolchain.profiling.parts import encoder_part, tail_part
@@ -28,7 +31,7 @@ class Shape:
 
     Attributes:
         classes: number of classes.
-        image: height and width of the image, pixels.
+        image: height and width of the input, pixels.
         aggregation: channels of the decoder's maps.
         precision: of the networks.
         target: what int8 is for.
@@ -50,10 +53,9 @@ class Shape:
         """Return the tail for logits of a height and width."""
         return tail_part(self.classes, size, self.image, self.tail)
 
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of the four taps."""
-        height, width = self.image
+    def tap_sizes(self, working_size: int | None = None) -> list[tuple[int, int]]:
+        """Return height and width of the four taps at a working size; see `Architecture`."""
+        height, width = working_image(self.image, working_size)
         return [(-(-height // (4 << tap)), -(-width // (4 << tap))) for tap in range(TAPS)]
 
 
@@ -78,34 +80,42 @@ def random_genotypes(
             yield genotype
 
 
-def network_model(
-    genotype: Genotype, encoder: str, shape: Shape | None = None, seed: int = 0
-) -> bytes:
+def draw_networks(
+    count: int, backbones: Sequence[Backbone], seed: str, avoid: Collection[str] = ()
+) -> list[Architecture]:
+    """Draw random networks, the backbones in turns; see `random_genotypes`."""
+    genotypes = random_genotypes(count, random.Random(seed), avoid)
+    return [
+        Architecture(genotype, *backbone)
+        for genotype, backbone in zip(genotypes, cycle(backbones), strict=False)
+    ]
+
+
+def network_model(architecture: Architecture, shape: Shape | None = None, seed: int = 0) -> bytes:
     """Build the complete network: ``image`` uint8 [1, H, W, 3] -> ``labels`` uint8 [1, H, W].
 
-    The nodes are those of the exported file of the same genotype. The weights are random but for
-    the classifier, which is fitted so that the labels look like a face's.
+    The nodes are those of the exported file of the same architecture. The weights are random but
+    for the classifier, which is fitted so that the labels look like a face's.
     """
     shape = shape or Shape()
     builder = shape.builder(seed)
-    features = _features(builder, genotype, encoder, shape)
+    features = _features(builder, architecture, shape)
     weights = _fitted_classifier(builder.model(features), features, shape.classes)
     logits = builder.classifier(features, shape.classes, weights)
     (labels,) = builder.include(shape.tail_part(logits.size), "tail", logits.name)
     return builder.model(labels, dtype=TensorProto.UINT8)
 
 
-def _features(builder: GraphBuilder, genotype: Genotype, encoder: str, shape: Shape) -> Map:
+def _features(builder: GraphBuilder, architecture: Architecture, shape: Shape) -> Map:
     """Write the network up to the head's result."""
-    cell, decoder = graphs(genotype)
-    part = encoder_part(encoder, shape.image)
+    cell, decoder = graphs(architecture.genotype)
+    part = encoder_part(architecture.encoder, shape.image, architecture.working_size)
+    sizes = shape.tap_sizes(architecture.working_size)
     taps = builder.include(part, "encoder")
     pool: dict[int, Map] = {}
     for tap in decoder.taps:
         channels = part.graph.output[tap].type.tensor_type.shape.dim[1].dim_value
-        pool[tap] = builder.convolution(
-            Map(taps[tap], channels, shape.sizes[tap]), shape.aggregation
-        )
+        pool[tap] = builder.convolution(Map(taps[tap], channels, sizes[tap]), shape.aggregation)
     for number, pair in enumerate(decoder.merges, TAPS):
         small, large = (builder.project(builder.cell(cell, pool[end])) for end in pair)
         if small.size > large.size:

@@ -1,13 +1,15 @@
 """The pieces of the exported file that only torch knows: encoders and the tail, as ONNX models."""
 
+import ast
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import lru_cache
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from export.onnx import normalise, to_onnx
+from export.onnx import InputConversion, shrinking, to_onnx
 from export.tail import DEFAULT_TAIL
 from export.tail_choice import tail_model
 from toolchain.networks.encoders import build_encoder
@@ -15,8 +17,9 @@ from toolchain.networks.units import fold_batch_norms
 
 
 class _Taps(nn.Module):
-    def __init__(self, encoder: str):
+    def __init__(self, encoder: str, shrink: Fraction):
         super().__init__()
+        self.input = InputConversion(shrink)
         self.encoder = build_encoder(encoder)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -25,20 +28,30 @@ class _Taps(nn.Module):
         fold_batch_norms(self.eval())
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        return self.encoder(normalise(image))
+        return self.encoder(self.input(image))
 
 
 @lru_cache
-def encoder_part(name: str, image: tuple[int, int]) -> onnx.ModelProto:
-    """Export an encoder: ``image``, uint8 [1, H, W, 3] -> its four taps.
+def encoder_part(
+    name: str, image: tuple[int, int], working_size: int | None = None
+) -> onnx.ModelProto:
+    """Export an encoder: ``image``, uint8 [1, H, W, 3] -> its four taps at a working size.
 
     Its nodes are named by the parts of an exported file, ``input/`` and others.
     """
+    shrink = shrinking(image[0], working_size)
     example = torch.zeros(1, *image, 3, dtype=torch.uint8)
-    model = to_onnx(_Taps(name), example, ["image"], [f"tap{tap}" for tap in range(1, 5)])
-    nodes = model.graph.node
-    _name(nodes[: [node.op_type for node in nodes].index("Conv")], "input")
+    taps = [f"tap{tap}" for tap in range(1, 5)]
+    model = to_onnx(_Taps(name, shrink), example, ["image"], taps)
+    _name([node for node in model.graph.node if _module(node) == "input"], "input")
     return model
+
+
+def _module(node: onnx.NodeProto) -> str:
+    """Return which of `_Taps`' modules made a node, as the exporter has noted it."""
+    noted = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = ast.literal_eval(noted.get("pkg.torch.onnx.name_scopes", "['', '']"))
+    return str(scopes[1]).partition(".")[0]
 
 
 @lru_cache

@@ -13,8 +13,10 @@ from toolchain.architecture import Architecture
 from toolchain.blueprint import Blueprint, Unit
 from toolchain.genotype import OPERATIONS, Genotype
 from toolchain.networks.encoders import describe_encoder
+from toolchain.profiling.backbone import Backbone, working_size_of
 from toolchain.profiling.networks import Shape, random_genotypes
-from toolchain.profiling.table import LatencyTable, Provenance
+from toolchain.profiling.provenance import Provenance
+from toolchain.profiling.table import LatencyTable
 
 NETWORKS = 200
 SLOWEST = 10
@@ -85,7 +87,7 @@ class Reading:
         path: of the file.
         table: as stored.
         costs: of every entry.
-        shares: by encoder.
+        shares: by the name of the backbone.
     """
 
     path: Path
@@ -139,7 +141,10 @@ def read_table(path: str | Path) -> Reading:
     """
     table = LatencyTable.load(path)
     genotypes = list(random_genotypes(NETWORKS, random.Random(0)))
-    shares = {name: shares_of(table, name, genotypes) for name in table.provenance.encoders}
+    shares = {
+        str(backbone): shares_of(table, backbone, genotypes)
+        for backbone in table.provenance.backbones
+    }
     return Reading(Path(path), table, unit_costs(table), shares)
 
 
@@ -195,15 +200,15 @@ def unit_costs(table: LatencyTable) -> tuple[UnitCost, ...]:
     return tuple(costs)
 
 
-def shares_of(table: LatencyTable, encoder: str, genotypes: Iterable[Genotype]) -> Shares:
-    """Average where the time of networks with an encoder goes.
+def shares_of(table: LatencyTable, backbone: Backbone, genotypes: Iterable[Genotype]) -> Shares:
+    """Average where the time of networks on a backbone goes.
 
     Raises:
         DataError: the table lacks an entry.
     """
     totals, parts = [], []
     for genotype in genotypes:
-        plan = table.plan(Architecture(genotype, encoder))
+        plan = table.plan(Architecture(genotype, *backbone))
         total = table.predict(plan).median
         rows = [corrected_ms(table, units) for units in (plan.encoder, plan.decoder, plan.labels)]
         totals.append(total)
@@ -232,15 +237,20 @@ def _place(unit: Unit) -> tuple[int, ...]:
 
 
 def _rows(unit: Unit, made: Provenance) -> list[str]:
-    """Return the rows that a unit belongs to: one, but for encoders that share an ``adapt``."""
+    """Return the rows that a unit belongs to: one, but for backbones that share an ``adapt``."""
     if unit.encoder:
-        return [unit.encoder]
+        return [str(made.backbone(unit.encoder, working_size_of(unit)))]
     if unit.kind == "adapt":
-        level = Shape(image=made.input_size).sizes.index(unit.size)
+        shape = Shape(image=made.input_size)
         return [
-            f"adapt {name}"
-            for name in made.encoders
-            if describe_encoder(name).taps[level] == unit.inputs
+            f"adapt {each}"
+            for each in made.backbones
+            if (unit.inputs, unit.size)
+            in zip(
+                describe_encoder(each.encoder).taps,
+                shape.tap_sizes(each.working_size),
+                strict=True,
+            )
         ]
     if unit.kind == "head":
         maps = unit.inputs // unit.outputs

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from export.errors import DataError
 from export.files import read_json, write_text
-from export.metadata import Precision
 from toolchain.architecture import Architecture
 from toolchain.blueprint import Blueprint, Unit, blueprint
+from toolchain.profiling.backbone import working_size_of
 from toolchain.profiling.certificate import Certificate
 from toolchain.profiling.correction import Correction, kind_of
+from toolchain.profiling.provenance import Provenance, device_name
 
 SCHEMA_VERSION = 1
 
@@ -35,52 +36,6 @@ class Entry(BaseModel):
     iqr_ms: float = Field(ge=0)
     samples: int = Field(gt=0)
     method: str
-
-
-class Provenance(BaseModel):
-    """What the figures of a table hold for.
-
-    Attributes:
-        environment: of `export.environment.describe`.
-        runtime: its name.
-        runtime_version: as installed when the table was made.
-        device: ``"cpu"`` or ``"cuda:N"``.
-        device_name: model of the CPU or GPU.
-        precision: of weights and computation.
-        threads: of one operator; None on a GPU.
-        settings: other settings of the runtime that a latency depends on.
-        input_size: height and width of the image, pixels.
-        classes: number of classes.
-        aggregation: channels of the decoder's maps.
-        encoders: those that have entries.
-        boundary: where a network ends; ``labels`` is the complete exported file.
-        tail: the form of the last step in the exported file.
-        seed: that drew the fitted networks.
-        sentinel_ms: what a fixed piece of network took when the machine was quiet.
-        date: of the measurement, ISO 8601.
-        seconds: that it took.
-        version: of this program.
-    """
-
-    environment: dict[str, Any]
-    runtime: str
-    runtime_version: str
-    device: str
-    device_name: str
-    precision: Precision
-    threads: int | None
-    settings: dict[str, Any]
-    input_size: tuple[int, int]
-    classes: int
-    aggregation: int
-    encoders: list[str]
-    boundary: str = "labels"
-    tail: str
-    seed: int
-    sentinel_ms: float | None = None
-    date: str
-    seconds: float
-    version: str
 
 
 class Prediction(NamedTuple):
@@ -278,20 +233,12 @@ class LatencyTable(BaseModel):
         )
 
     def _remedy(self, unit: Unit) -> str:
-        encoders = list(dict.fromkeys([*self.provenance.encoders, unit.encoder]))
-        flags = " ".join(f"--encoder {name}" for name in encoders if name)
-        return f"nastool profile-device {flags} (see also --input-size and --classes)"
-
-
-def device_name(device: str) -> str:
-    """Return the model of this machine's CPU or GPU."""
-    from export import environment
-
-    if device == "cpu":
-        return str(environment.cpu()["model"])
-    found = environment.gpus()
-    index = int(device.partition(":")[2] or 0)
-    return found[index]["name"] if index < len(found) else "none"
+        made = self.provenance
+        flags = made.flags_with()
+        if unit.encoder:
+            flags = made.flags_with([unit.encoder], [working_size_of(unit)])
+        others = "--input-size, --working-size and --classes"
+        return f"nastool profile-device {flags} (see also {others})"
 
 
 def table_schema() -> dict[str, Any]:

@@ -29,10 +29,10 @@ def predicted_against_measured(
             hoverinfo="skip",
         )
     ]
-    encoders = list(dict.fromkeys(case.encoder for case in cases))
-    for number, encoder in enumerate(encoders):
+    backbones = list(dict.fromkeys(case.backbone for case in cases))
+    for number, backbone in enumerate(backbones):
         colour = f"var(--run-{number % COLOURS})"
-        pairs = [pair for pair in everything if pair[0].encoder == encoder]
+        pairs = [pair for pair in everything if pair[0].backbone == backbone]
         traces.append(
             go.Scatter(
                 x=[case.measured_ms for case, _ in pairs],
@@ -51,7 +51,7 @@ def predicted_against_measured(
                     for case, p in pairs
                 ],
                 hovertemplate="%{text}<extra></extra>",
-                name=encoder,
+                name=str(backbone),
                 mode="markers",
                 marker={"color": colour, "size": 7, "opacity": 0.85},
             )
@@ -60,7 +60,7 @@ def predicted_against_measured(
         traces,
         x="Measured (ms)",
         y="Predicted (ms)",
-        showlegend=len(encoders) > 1,
+        showlegend=len(backbones) > 1,
         hovermode="closest",
         legend={"x": 0.02, "y": 0.98},
     )

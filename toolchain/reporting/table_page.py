@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export.files import write_text
-from toolchain.architecture import Architecture
-from toolchain.genotype import OPERATIONS, Genotype
+from toolchain.genotype import OPERATIONS
 from toolchain.profiling.advice import advise
 from toolchain.profiling.certificate import Case
 from toolchain.profiling.reading import Reading, read_table, resolutions
@@ -64,6 +63,7 @@ def _header(reading: Reading) -> str:
         "Precision": made.precision,
         "Threads": str(made.threads or "–"),
         "Image": "×".join(map(str, made.input_size)),
+        "Working sizes": ", ".join(map(str, made.working_sizes)),
         "Entries": str(len(reading.costs)),
     }
     if certificate:
@@ -92,10 +92,7 @@ def _error(reading: Reading, figures: Figures) -> str:
         if only_worst
         else f"{networks} random networks that no fit has seen."
     )
-    predictions = [
-        table.predict(table.plan(Architecture(Genotype.parse(case.genotype), case.encoder)))
-        for case in cases
-    ]
+    predictions = [table.predict(table.plan(case.architecture)) for case in cases]
     against = table_figures.predicted_against_measured(cases, predictions)
     distribution = table_figures.error_distribution(cases)
     plots = figures.place("Predicted against measured latency", against, "tall") + figures.place(
@@ -110,7 +107,7 @@ def _error(reading: Reading, figures: Figures) -> str:
 
 def _case_rows(cases: Sequence[Case]) -> str:
     rows = "".join(
-        f'<tr><td class="text" data-value="{escape(case.encoder)}">{escape(case.encoder)}</td>'
+        f'<tr><td class="text" data-value="{(name := escape(str(case.backbone)))}">{name}</td>'
         f"{_number(case.predicted_ms, 2)}{_number(case.measured_ms, 2)}"
         f"{_number(100 * case.signed_error, 1)}"
         f'<td class="text"><div class="genotype"><button data-copy="{escape(case.genotype)}">Copy'

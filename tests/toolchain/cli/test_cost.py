@@ -64,6 +64,21 @@ def test_another_encoder_and_size(cli):
     assert ghostnet["parameters"]["encoder"] < 200_000
 
 
+def test_a_working_size(cli, tmp_path):
+    path = tmp_path / "table.json"
+    made_table(working_sizes=[512, 256]).save(path)
+    arguments = ("cost", GENOTYPE, "--latency-table", path)
+    whole = cli(*arguments, "--json").document
+    assert whole["working_size"] == 512
+    assert cli(*arguments, "--working-size", "512", "--json").document == whole
+    small = cli(*arguments, "--working-size", "256", "--json").document
+    assert small["working_size"] == 256
+    assert small["flops"]["decoder"] == 4_335_796_224 // 4
+    assert small["parameters"] == whole["parameters"]
+    assert small["latency_ms"][str(path)]["median"] > 0
+    assert "mobilenetv2 at 256" in cli(*arguments, "--working-size", "256").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -81,6 +96,17 @@ def test_another_encoder_and_size(cli):
             "classes is 19, not 11",
         ),
         ([GENOTYPE, "--latency-table", "{tmp}/far.json"], "far.json: device_name is Abacus"),
+        ([GENOTYPE, "--working-size", "100"], "a working size is a multiple of 32 pixels, not 100"),
+        ([GENOTYPE, "--working-size", "0"], "a working size is a multiple of 32 pixels, not 0"),
+        (
+            [GENOTYPE, "--working-size", "544", "--latency-table", "{tmp}/table.json"],
+            "the working size 544 is above the input size 512",
+        ),
+        (
+            [GENOTYPE, "--working-size", "256", "--latency-table", "{tmp}/table.json"],
+            "table.json: has no entries for the working size 256; profile the device with "
+            "--working-size 512 --working-size 256 --encoder mobilenetv2",
+        ),
         (
             [GENOTYPE, "--latency-table", "{tmp}/table.json", "--encoder", "ghostnet-0.1"],
             "--encoder mobilenetv2 --encoder ghostnet-0.1",

@@ -2,13 +2,18 @@ import json
 
 import pytest
 
+from export.tail_choice import TailChoice
 from tests.toolchain.profiling.made_tables import made_table
+from toolchain.architecture import Architecture
+from toolchain.genotype import Genotype
 from toolchain.profiling import device, stopwatch
+from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.contention import Contention
 from toolchain.profiling.entries import recipes
 from toolchain.profiling.journal import settings_of
 from toolchain.profiling.networks import Shape
 from toolchain.profiling.stopwatch import Stopwatch
+from toolchain.profiling.table import LatencyTable
 
 SMALL = ("--input-size", "64", "--encoder", "ghostnet-0.1", "--threads", "1", "--seconds", "0.01")
 
@@ -40,6 +45,7 @@ def test_profiles_certifies_and_predicts(cli, hasty, tmp_path):
     assert written["certificate"] == document["certificate"]
     assert written["correction"]["networks"] == 10
     assert written["provenance"]["encoders"] == ["ghostnet-0.1"]
+    assert written["provenance"]["working_sizes"] == [64]
     assert written["provenance"]["threads"] == 1
 
     again = cli(
@@ -88,8 +94,73 @@ def test_an_interrupted_profiling_goes_on(cli, hasty, tmp_path, monkeypatch):
     result = cli("profile-device", *SMALL, *networks, "--resume")
     assert result.code == 0, result.err
     # Five had been measured; the sixth is measured again.
-    assert len(calls) == 1 + len(recipes(Shape(image=(64, 64)), ["ghostnet-0.1"]))
+    assert len(calls) == 1 + len(recipes(Shape(image=(64, 64)), [Backbone("ghostnet-0.1")]))
     assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
+
+
+def test_a_table_of_two_working_sizes(cli, hasty, tmp_path, monkeypatch):
+    path = tmp_path / "table.json"
+    sizes = ("--working-size", "64", "--working-size", "96", "--working-size", "64")
+    networks = ("--fit-networks", "10", "--certify-networks", "10", "--output", path, "--json")
+    compare, calls = Stopwatch.compare, []
+
+    def interrupted(self, models):
+        calls.append(models)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return compare(self, models)
+
+    monkeypatch.setattr(Stopwatch, "compare", interrupted)
+    # The one that torch exports in the least time.
+    monkeypatch.setattr(device, "_fastest_tail", lambda *_: "resize")
+    begin = ("profile-device", *SMALL, "--input-size", "128", *networks)
+    assert cli(*begin, *sizes).code == 130
+    other = cli(*begin, "--resume")
+    assert other.code == 2
+    assert "was begun with working_sizes [64, 96], not [128]" in other.err
+    result = cli(*begin, *sizes, "--resume")
+    assert result.code == 0, result.err
+    backbones = [Backbone("ghostnet-0.1", size) for size in (64, 96)]
+    pieces = recipes(Shape(image=(128, 128)), backbones)
+    assert len(calls) == 1 + len(pieces) + 10 + 10
+
+    table = LatencyTable.load(path)
+    assert table.provenance.working_sizes == [64, 96]
+    assert table.provenance.backbones == backbones
+    assert set(table.entries) == {unit.name for piece in pieces for unit in piece.units}
+    assert [case.working_size for case in table.certificate.cases] == [64, 96] * 5
+    genotype = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
+    for backbone in backbones:
+        assert table.predict(table.plan(Architecture(genotype, *backbone))).median > 0
+
+    again = cli(
+        "certify", path, "--architectures", "10", "--seconds", "0.01", "--max-mape", "1e9",
+        "--min-spearman", "-1",
+    )  # fmt: skip
+    assert again.code == 0, again.err
+    assert "ghostnet-0.1 at 64" in again.out or "ghostnet-0.1 at 96" in again.out
+    cost = ("cost", str(genotype), "--input-size", "128", "--encoder", "ghostnet-0.1", "--json")
+    small = cli(*cost, "--latency-table", path, "--working-size", "96").document
+    assert small["latency_ms"][str(path)]["median"] > 0
+    whole = cli(*cost, "--latency-table", path)
+    assert "table.json: has no entries for the working size 128; profile the device" in whole.err
+
+
+@pytest.mark.parametrize(
+    ("working_sizes", "side"), [((512,), 128), ((256, 512), 128), ((256, 384), 64), ((384,), 96)]
+)
+def test_the_tail_is_chosen_on_logits_that_tails_differ_on(monkeypatch, working_sizes, side):
+    """Where the scale is no even whole number all tails are one, and noise would choose."""
+    shapes = []
+
+    def fastest(logits, height, width, **where):
+        shapes.append((logits.shape, height, width))
+        return TailChoice("cells", {})
+
+    monkeypatch.setattr(device, "fastest_tail", fastest)
+    made = made_table(working_sizes=list(working_sizes)).provenance
+    assert device._fastest_tail(made) == "cells"
+    assert shapes == [((1, 19, side, side), 512, 512)]
 
 
 def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, monkeypatch):
@@ -104,6 +175,9 @@ def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, mon
     ("arguments", "words"),
     [
         (["--input-size", "100"], "multiple of 32, at least 64, not 100"),
+        (["--working-size", "100"], "a working size must be a multiple of 32, at least 64 and at"),
+        (["--working-size", "32"], "at least 64 and at most the input size 512, not 32"),
+        (["--working-size", "256", "--working-size", "544"], "the input size 512, not 544"),
         (["--encoder", "vgg"], "no encoder is named 'vgg'"),
         (["--fit-networks", "3"], "--fit-networks takes 0, or at least 10, not 3"),
         (["--runtime", "abacus"], "runtime 'abacus' is not known"),

@@ -53,6 +53,25 @@ def test_compare(cli, path, other):
     assert "classes" not in text  # what both have in common is not listed
 
 
+def test_tables_of_several_working_sizes(cli, path, tmp_path):
+    sizes = tmp_path / "sizes.json"
+    made_table(working_sizes=[512, 384], precision="int8").save(sizes)
+    document = cli("table", "show", sizes, "--json").document
+    assert document["working_sizes"] == [512, 384]
+    assert document["latency_ms"]["mobilenetv2 at 384"]["96x96"] == 2.0
+    assert set(document["share_percent"]) == {"mobilenetv2", "mobilenetv2 at 384"}
+    text = cli("table", "show", sizes).out
+    assert "512x512 (working sizes 512, 384), 19 classes" in text
+    assert "at the working size 384 that it takes at 512" in text
+    assert "working sizes" not in cli("table", "show", path).out
+    assert list(cli("table", "compare", path, sizes, "--json").document["networks"]) == [
+        "mobilenetv2"
+    ]
+    assert list(cli("table", "compare", sizes, sizes, "--json").document["networks"]) == [
+        *("mobilenetv2", "mobilenetv2 at 384")
+    ]
+
+
 def test_plot(cli, path, tmp_path):
     output = tmp_path / "page.html"
     document = cli("table", "plot", path, "--output", output, "--json").document
@@ -82,6 +101,10 @@ def test_the_group_is_lazy_and_says_what_is_in_it(cli):
         (["table", "plot", "{}/truncated.json", "--output", "{}/x.html"], "truncated.json: is not"),
         (["table", "compare", "{}/newer.json", "{}/table.json"], "newer.json: schema_version is 2"),
         (["table", "compare", "{}/table.json", "{}/small.json"], "small.json: input_size is (256,"),
+        (
+            ["table", "compare", "{}/table.json", "{}/half.json"],
+            "half.json: working_sizes are 256, in ",
+        ),
     ],
 )
 def test_bad_tables_are_one_line(cli, path, tmp_path, arguments, words):
@@ -90,6 +113,7 @@ def test_bad_tables_are_one_line(cli, path, tmp_path, arguments, words):
     (tmp_path / "truncated.json").write_text(text[:3000])
     (tmp_path / "newer.json").write_text(text.replace('"schema_version": 1', '"schema_version": 2'))
     made_table(input_size=256).save(tmp_path / "small.json")
+    made_table(working_sizes=[256]).save(tmp_path / "half.json")
     result = cli(*(argument.format(tmp_path) for argument in arguments))
     assert result.code == 2
     assert words in result.err

@@ -3,7 +3,8 @@
 from toolchain.profiling.correction import Correction
 from toolchain.profiling.entries import Difference, recipes, solve
 from toolchain.profiling.networks import Shape
-from toolchain.profiling.table import Entry, LatencyTable, Provenance, device_name
+from toolchain.profiling.provenance import Provenance, device_name
+from toolchain.profiling.table import Entry, LatencyTable
 
 
 def made_table(
@@ -32,13 +33,14 @@ def made_table(
         "seconds": 1.0,
         "version": "0",
     }
-    measured = [(recipe, Difference(4.0, 0.1, 7)) for recipe in recipes(shape, encoders)]
+    made = Provenance(**{**values, **provenance})
+    measured = [(recipe, Difference(4.0, 0.1, 7)) for recipe in recipes(shape, made.backbones)]
     measured = [
         (recipe, found._replace(latency_ms=1.0) if () in recipe.units.values() else found)
         for recipe, found in measured
     ]
     return LatencyTable(
-        provenance=Provenance(**{**values, **provenance}),
+        provenance=made,
         entries={
             unit.name: Entry(
                 latency_ms=found.latency_ms,

@@ -19,7 +19,8 @@ PAIR = ("mobilenetv2-0.35", "ghostnet-0.25")
 
 
 def reading_of(table: LatencyTable) -> Reading:
-    shares = {name: Shares(50.0, 60.0, 30.0, 9.0, 1.0) for name in table.provenance.encoders}
+    names = map(str, table.provenance.backbones)
+    shares = {name: Shares(50.0, 60.0, 30.0, 9.0, 1.0) for name in names}
     return Reading(Path("table.json"), table, unit_costs(table), shares)
 
 
@@ -133,6 +134,35 @@ def test_encoders_at_equal_flops():
         f"(3.20 against 2.00 ms per GFLOP); as they are, {ms[1] / ms[0]:.2f} x "
         f"({ms[1]:.2f} against {ms[0]:.2f} ms)."
     )
+
+
+def test_encoders_are_compared_at_the_largest_working_size():
+    table = made_table(PAIR, working_sizes=[256, 384])
+    for name in PAIR:
+        stages = [entry for entry in table.entries if entry.startswith(f"{name}/")]
+        for entry in stages:
+            set_entry(table, entry, 1.0 if name == PAIR[0] else 3.0)
+    (found,) = told(table, "encoders")
+    assert f"{PAIR[1]} at 384 costs " in found.text
+    assert "as they are, 3.00 x (24.00 against 8.00 ms)" in found.text
+
+
+def test_what_a_smaller_working_size_saves():
+    table = made_table(working_sizes=[256, 512])
+    shares = {"mobilenetv2": 50.0, "mobilenetv2 at 256": 20.0}
+    reading = Reading(
+        Path("table.json"),
+        table,
+        unit_costs(table),
+        {name: Shares(ms, 60.0, 30.0, 9.0, 1.0) for name, ms in shares.items()},
+    )
+    (found,) = [each for each in advise(reading) if each.subject == "working size"]
+    assert found.ratio == pytest.approx(0.4)
+    assert found.text == (
+        "With mobilenetv2, a random network takes 0.40 x the time at the working size 256 that it "
+        "takes at 512 (20.00 against 50.00 ms)."
+    )
+    assert told(made_table(), "working size") == []
 
 
 def test_one_encoder_is_not_compared():

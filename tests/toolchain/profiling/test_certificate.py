@@ -53,6 +53,14 @@ def test_a_certificate_from_before_cases_is_read(certificate):
     assert Certificate.model_validate(document).cases == []
 
 
+def test_a_case_knows_its_network():
+    small = case("[[1], [[0, 1]]]", 1.0, 1.0).model_copy(update={"working_size": 256})
+    assert str(small.architecture) == "e at 256 [[1], [[0, 1]]]"
+    assert str(small.backbone) == "e at 256"
+    before = Case.model_validate(small.model_dump(exclude={"working_size"}))
+    assert str(before.architecture) == "e [[1], [[0, 1]]]"
+
+
 def test_a_table_has_a_line_for_each_case(certificate, tmp_path):
     table = made_table()
     many = [each for _ in range(50) for each in certificate.cases]
@@ -61,7 +69,7 @@ def test_a_table_has_a_line_for_each_case(certificate, tmp_path):
     table.save(path)
     lines = path.read_text().splitlines()
     assert sum("measured_ms" in line for line in lines) == len(many) + 5
-    assert '"genotype": "a", "encoder": "e"' in path.read_text()
+    assert '"genotype": "a", "encoder": "e", "working_size": null, ' in path.read_text()
     assert path.stat().st_size < 300_000
     assert LatencyTable.load(path).certificate == table.certificate
 

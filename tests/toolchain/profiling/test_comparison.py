@@ -112,6 +112,7 @@ def test_ranks():
         ({"classes": 11}, "b.json: classes is 11, in "),
         ({"aggregation": 32}, "b.json: aggregation is 32, in "),
         ({"encoders": ("ghostnet-0.25",)}, "b.json: encoders are ghostnet-0.25, in "),
+        ({"working_sizes": [384, 256]}, "b.json: working_sizes are 384, 256, in "),
     ],
 )
 def test_tables_of_other_networks_are_refused(a, tmp_path, other, words):
@@ -120,6 +121,21 @@ def test_tables_of_other_networks_are_refused(a, tmp_path, other, words):
         compare_tables(a, b)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_only_shared_working_sizes_are_compared(a, tmp_path):
+    b = made_table(working_sizes=[256, 512])
+    for name in ("mobilenetv2/stage1 3>24 512x512>64x64", "conv3x3 48 8x8"):
+        b.entries[name] = b.entries[name].model_copy(update={"latency_ms": 1000.0})
+    found = compare_tables(a, saved(tmp_path / "b.json", b), networks=10)
+    assert list(found.rankings) == ["mobilenetv2"]
+    assert found.rankings["mobilenetv2"].ratio_high == 1.0
+    assert "mobilenetv2 at 256" not in found.ratios
+    assert found.slowest[0].ratio == 1.0
+
+    both = compare_tables(tmp_path / "b.json", tmp_path / "b.json", networks=10)
+    assert list(both.rankings) == ["mobilenetv2 at 256", "mobilenetv2"]
+    assert both.words[0].startswith("With mobilenetv2 at 256, a network on B takes 1.00 x")
 
 
 def test_only_shared_encoders_are_compared(tmp_path):

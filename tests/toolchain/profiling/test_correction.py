@@ -22,9 +22,7 @@ def networks(count: int, noise: float, seed: int = 0):
     measured = []
     for plan in plans:
         total = 0.3 + sum(WEIGHTS.get(kind_of(u), 1.0) * latencies[u] for u in plan.units)
-        measured.append(
-            Measured("", "mobilenetv2", plan, total * (1 + noise * noises.standard_normal()))
-        )
+        measured.append(Measured(plan, total * (1 + noise * noises.standard_normal())))
     return measured, latencies
 
 

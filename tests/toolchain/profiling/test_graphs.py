@@ -6,8 +6,9 @@ import onnx
 import pytest
 
 from export.metadata import ModelMetadata
-from export.onnx import export_onnx
+from export.onnx import export_onnx, part
 from export.runtimes import open_session
+from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import build_segmenter
 from toolchain.profiling.face import face_labels, feeds
@@ -15,7 +16,9 @@ from toolchain.profiling.graphs import GraphBuilder
 from toolchain.profiling.networks import Shape, network_model, random_genotypes
 
 ENCODER = "ghostnet-0.1"
-SMALL = Shape(image=(64, 64))
+SMALL, LARGE = Shape(image=(64, 64)), Shape(image=(128, 128))
+GENOTYPE = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
+AVERAGING = Architecture(Genotype.parse("2 [0,1]"), ENCODER, 96)
 METADATA = ModelMetadata(
     classes=[str(i) for i in range(19)],
     palette=[(i, i, i) for i in range(19)],
@@ -38,28 +41,55 @@ def test_has_the_nodes_of_the_exported_file(text, tmp_path):
     network = build_segmenter(genotype, ENCODER).deployable(64)
     exported = export_onnx(network, tmp_path / "model.onnx", metadata=METADATA, input_size=64)
     wanted = Counter(node.op_type for node in onnx.load(exported).graph.node)
-    built = onnx.load_from_string(network_model(genotype, ENCODER, SMALL))
+    built = onnx.load_from_string(network_model(Architecture(genotype, ENCODER), SMALL))
     assert Counter(node.op_type for node in built.graph.node) == wanted
+
+
+def test_has_the_nodes_of_the_exported_file_at_a_working_size(tmp_path):
+    network = build_segmenter(AVERAGING.genotype, ENCODER).deployable(96)
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, metadata=METADATA, input_size=128, working_size=96)
+    built = onnx.load_from_string(network_model(AVERAGING, LARGE))
+    wanted, found = (
+        Counter((part_of(node), node.op_type) for node in model.graph.node)
+        for model in (onnx.load(path), built)
+    )
+    assert found == wanted
+    # The averaging from 4x4 to 3x3 pixels; a resize that no even factor gives.
+    assert found["input", "Conv"] == found["input", "DepthToSpace"] == 1
+    assert found["tail", "Resize"] == 1
+
+
+def part_of(node: onnx.NodeProto) -> str:
+    """Return the part of the exported file; networks have it behind where the node comes from."""
+    name = onnx.NodeProto(name=node.name.removeprefix("encoder/").removeprefix("tail/tail/"))
+    return "tail" if node.name.startswith("tail/") else part(name)
+
+
+def test_a_network_at_a_working_size_labels_the_whole_image():
+    with open_session(network_model(AVERAGING, LARGE)) as session:
+        (labels,) = session.run(feeds(session.inputs)).values()
+    assert (labels[0] == face_labels(19, LARGE.image)).mean() > 0.5
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_labels_of_a_random_network_look_like_the_face(precision):
-    genotype = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
-    model = network_model(genotype, ENCODER, replace(SMALL, precision=precision))
+    model = network_model(Architecture(GENOTYPE, ENCODER), replace(SMALL, precision=precision))
     with open_session(model) as session:
         (labels,) = session.run(feeds(session.inputs)).values()
     assert (labels[0] == face_labels(19, (64, 64))).mean() > 0.5
 
 
+@pytest.mark.parametrize("working_size", [None, 96])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_input_conversion_and_tail_keep_their_precision(precision):
-    genotype = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
-    shape = replace(SMALL, precision=precision, tail="cells")
-    graph = onnx.load_from_string(network_model(genotype, ENCODER, shape)).graph
+def test_input_conversion_and_tail_keep_their_precision(precision, working_size):
+    shape = replace(LARGE if working_size else SMALL, precision=precision, tail="cells")
+    architecture = Architecture(GENOTYPE, ENCODER, working_size)
+    graph = onnx.load_from_string(network_model(architecture, shape)).graph
     halves = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
     dequantised = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
-    convolutions = [n.input[1] for n in graph.node if n.op_type == "Conv"]
     others = [n for n in graph.node if n.name.startswith(("encoder/input/", "tail/"))]
+    convolutions = [n.input[1] for n in graph.node if n.op_type == "Conv" and n not in others]
     assert "ScatterND" not in {n.op_type for n in others}
     stored = halves | {name for name in convolutions if name in dequantised}
     assert not stored.intersection(name for n in others for name in n.input)

@@ -13,7 +13,8 @@ from toolchain.genotype import Genotype
 from toolchain.profiling.table import LatencyTable, table_schema
 
 GENOTYPE = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")
-SCHEMA = Path(__file__).parents[3] / "latency_tables" / "schema.json"
+TABLES = Path(__file__).parents[3] / "latency_tables"
+SCHEMA = TABLES / "schema.json"
 
 
 @pytest.fixture
@@ -81,6 +82,69 @@ def test_a_missing_entry_is_an_error_that_says_what_to_run():
     plan = blueprint(Architecture(GENOTYPE, "ghostnet-0.25"), pruned=True)
     with pytest.raises(DataError, match=r"no entry 'ghostnet-0\.25/stage1.*profile-device --enc"):
         table.predict(plan)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "made", "flags"),
+    [
+        (
+            Architecture(GENOTYPE, "mobilenetv2", 256),
+            {},
+            "--working-size 512 --working-size 256 --encoder mobilenetv2",
+        ),
+        (Architecture(GENOTYPE, "mobilenetv2-0.5"), {}, "--encoder mobilenetv2 --encoder mob"),
+        (
+            Architecture(GENOTYPE, "mobilenetv2", 384),
+            {"working_sizes": [256]},
+            "--working-size 256 --working-size 384 --encoder mobilenetv2",
+        ),
+        (
+            Architecture(GENOTYPE, "mobilenetv2-0.5", 256),
+            {"working_sizes": [256]},
+            "--working-size 256 --encoder mobilenetv2 --encoder mobilenetv2-0.5",
+        ),
+        # Without a stage that tells, the reader is to look.
+        (Architecture(Genotype.parse("10 [0,1]"), "mobilenetv2", 96), {}, "--encoder mobilenetv2"),
+    ],
+)
+def test_the_remedy_of_a_missing_entry_has_the_flags(architecture, made, flags):
+    table = made_table(**made)
+    with pytest.raises(DataError) as error:
+        table.predict(table.plan(architecture))
+    assert f"nastool profile-device {flags}" in str(error.value)
+    assert "(see also --input-size, --working-size and --classes)" in str(error.value)
+
+
+def test_a_prediction_is_of_the_working_size():
+    table = made_table(working_sizes=[512, 384])
+    kinds = ("conv3x3", "sep_conv_3x3", "sep_conv_5x5")
+    for name, entry in table.entries.items():
+        if name.startswith(kinds):
+            ms = 10.0 if name.split("x")[-1] in ("96", "48", "24", "12") else 1.0
+            table.entries[name] = entry.model_copy(update={"latency_ms": ms})
+    plan = table.plan(Architecture(GENOTYPE))
+    operations = sum(unit.kind.startswith(kinds) for unit in plan.units)
+    whole = table.predict(plan).median
+    small = table.predict(table.plan(Architecture(GENOTYPE, working_size=384))).median
+    assert operations > 3
+    assert small == pytest.approx(whole + 9 * operations)
+    assert table.predict(table.plan(Architecture(GENOTYPE, working_size=512))).median == whole
+
+
+@pytest.mark.parametrize("path", sorted(TABLES.glob("*t.json")), ids=lambda path: path.stem)
+def test_shipped_tables_predict_what_their_certificates_say(path):
+    table = LatencyTable.load(path)
+    assert len(table.certificate.cases) >= 50
+    for case in table.certificate.cases:
+        found = table.predict(table.plan(case.architecture))
+        assert found.median == pytest.approx(case.predicted_ms, abs=1e-3)
+
+
+def test_a_table_from_before_working_sizes_is_of_its_input_size(path):
+    table = LatencyTable.load(edited(path, lambda d: d["provenance"].pop("working_sizes")))
+    assert table.provenance.working_sizes == [512]
+    assert table.provenance == made_table().provenance
+    assert [str(backbone) for backbone in table.provenance.backbones] == ["mobilenetv2"]
 
 
 def test_round_trip(path):

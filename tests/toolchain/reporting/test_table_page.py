@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
 from toolchain.profiling.certificate import Case, certify
-from toolchain.profiling.networks import random_genotypes
+from toolchain.profiling.networks import draw_networks, random_genotypes
 from toolchain.profiling.reading import read_table
 from toolchain.profiling.table import LatencyTable
 from toolchain.reporting import table_figures
@@ -143,6 +143,33 @@ def test_an_old_table_shows_its_worst_and_says_so(tmp_path):
     document = write_table_page(tmp_path / "table.json", tmp_path / "table.html")
     assert (document["networks"], document["only_worst"]) == (5, True)
     assert "keeps only the 5 worst of its 40 networks" in (tmp_path / "table.html").read_text()
+
+
+def test_a_table_of_several_working_sizes(tmp_path):
+    table = made_table(ENCODERS, working_sizes=[512, 256])
+    networks = draw_networks(12, table.provenance.backbones, "page")
+    predictions = [table.predict(table.plan(network)) for network in networks]
+    cases = [
+        Case(
+            genotype=str(network.genotype),
+            encoder=network.encoder,
+            working_size=network.working_size,
+            predicted_ms=found.median,
+            measured_ms=found.median + number,
+        )
+        for number, (network, found) in enumerate(zip(networks, predictions, strict=True))
+    ]
+    table.certificate = certify(cases, [(p.low, p.high) for p in predictions], 0)
+    table.save(tmp_path / "table.json")
+    reading = read_table(tmp_path / "table.json")
+    figure = table_figures.predicted_against_measured(cases, predictions)
+    assert [trace.name for trace in figure.data[1:]] == list(reading.shares)
+    assert [len(trace.x) for trace in figure.data[1:]] == [3, 3, 3, 3]
+    page = table_page(reading)
+    assert "<dt>Working sizes</dt><dd>512, 256</dd>" in page
+    assert page.count('<td class="text" data-value="mobilenetv2 at 256">') == 3
+    # Two of the errors, and 128x128 to 8x8.
+    assert len(figure_data(page)) == 2 + 5
 
 
 def test_a_table_without_certificate(tmp_path):

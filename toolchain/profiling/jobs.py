@@ -1,0 +1,63 @@
+"""What is timed for a table: units by their recipes, and whole networks."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from export.console import track
+from toolchain.architecture import Architecture
+from toolchain.profiling.backbone import Backbone
+from toolchain.profiling.entries import Recipe
+from toolchain.profiling.graphs import Array
+from toolchain.profiling.journal import Journal
+from toolchain.profiling.networks import Shape, network_model
+from toolchain.profiling.parts import encoder_part, tail_part
+from toolchain.profiling.stopwatch import Stopwatch
+
+Job = Recipe | Architecture
+
+
+def key_of(job: Job) -> str:
+    """Return the name under which a measurement is kept."""
+    return ", ".join(unit.name for unit in job.units) if isinstance(job, Recipe) else str(job)
+
+
+def measure_all(
+    stopwatch: Stopwatch, jobs: Iterable[Job], shape: Shape, journal: Journal | None = None
+) -> dict[str, Array]:
+    """Time the graphs of every job, in random order.
+
+    Args:
+        stopwatch: times them.
+        jobs: what to time.
+        shape: of the networks.
+        journal: knows those that are measured already, and is told of the others.
+
+    Returns:
+        The result of `Stopwatch.compare` for each job, by its key.
+    """
+    measured = journal.measured if journal else {}
+    todo = {key: job for job in jobs if (key := key_of(job)) not in measured}
+    results = stopwatch.each(list(todo), lambda key: stopwatch.compare(_models(todo[key], shape)))
+    for key, turns in track(results, "Measuring", len(todo)):
+        if journal:
+            journal.add(key, turns)
+        else:
+            measured[key] = turns
+    return measured
+
+
+def _models(job: Job, shape: Shape) -> list[bytes]:
+    return job.models if isinstance(job, Recipe) else [network_model(job, shape)]
+
+
+def export_parts(shape: Shape, backbones: Sequence[Backbone]) -> None:
+    """Have torch export what it alone knows, so that no export falls between measurements."""
+    parts: list[Any] = [
+        (encoder_part, each.encoder, shape.image, each.working_size) for each in backbones
+    ]
+    sizes = [size for each in backbones for size in shape.tap_sizes(each.working_size)]
+    parts += [
+        (tail_part, shape.classes, size, shape.image, shape.tail) for size in dict.fromkeys(sizes)
+    ]
+    for export, *arguments in track(parts, "Exporting encoders and tails", len(parts)):
+        export(*arguments)

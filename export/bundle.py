@@ -232,7 +232,12 @@ def _card(reference: _Model, document: Mapping[str, Any]) -> dict[str, Any]:
         (label, name, ", ".join(map(str, colour)))
         for label, (name, colour) in enumerate(zip(metadata.classes, metadata.palette, strict=True))
     ]
-    origin = {"genotype": metadata.genotype, "encoder": metadata.encoder} | metadata.training
+    origin: dict[str, Any] = {
+        "genotype": metadata.genotype,
+        "encoder": metadata.encoder,
+        "working size": metadata.working_size,
+        **metadata.training,
+    }
     figures = [
         f"### {title}\n" + _table(("figure", "value"), _flat(figure))
         for title, figure in document["figures"].items()

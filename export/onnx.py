@@ -46,8 +46,8 @@ def shrinking(input_size: int, working_size: int | None) -> Fraction:
     size = input_size if working_size is None else working_size
     if not 0 < size <= input_size or (size != input_size and size % STRIDE):
         raise UsageError(
-            f"the working size must be a multiple of {STRIDE} up to the input size {input_size}, "
-            f"not {size}"
+            f"the working size is {size}, but must be a multiple of {STRIDE} up to the input size "
+            f"{input_size}; give another --working-size or --input-size"
         )
     return Fraction(size, input_size)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 
 from export.errors import UsageError
 from export.files import whole_file
-from export.onnx import LOGITS, normalise
+from export.onnx import LOGITS, InputConversion
 from export.runtimes import Session, open_session
 from export.runtimes.base import Array
 from export.tail import resize
@@ -110,6 +111,7 @@ def check_parity(
     network: nn.Module,
     files: Sequence[tuple[str | Path, float, Mapping[str, Any]]],
     images: Iterable[tuple[str, Array]],
+    shrink: Fraction = Fraction(1),
 ) -> list[Parity]:
     """Compare exported files with the network in torch, on the same pictures.
 
@@ -121,11 +123,12 @@ def check_parity(
         files: paths, the agreement that each must reach, 0 to 1, and how each is opened: further
             arguments of `export.runtimes.open_session`.
         images: names and pictures, uint8 [H, W, 3] of the files' size.
+        shrink: by which the files shrink them; see `export.onnx.Deployable`.
 
     Raises:
         UsageError: there are no images, or they have another size.
     """
-    count = 0
+    count, convert = 0, InputConversion(shrink)
     with ExitStack() as stack, torch.inference_mode():
         tallies = []
         for path, _, options in files:
@@ -135,7 +138,7 @@ def check_parity(
             tallies.append(tally)
         for name, image in images:
             count += 1
-            logits = network(normalise(torch.from_numpy(image)[None]))
+            logits = network(convert(torch.from_numpy(image)[None]))
             labels = resize(logits, *image.shape[:2])[0].numpy()
             for tally in tallies:
                 tally.add(name, image, labels, logits.numpy())

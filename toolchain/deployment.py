@@ -22,7 +22,6 @@ from export.runtimes.base import Array
 from export.tail_choice import TailChoice, fastest_tail
 from export.tensorrt_engine import build_engine
 from export.tensorrt_library import load_tensorrt
-from toolchain.architecture import Architecture
 from toolchain.blueprint import AGGREGATION, blueprint
 from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.datasets.base import resize_sample
@@ -81,6 +80,7 @@ def deploy(
     *,
     precisions: Sequence[Precision] = ("fp32",),
     input_size: int | None = None,
+    working_size: int | None = None,
     batch: int | None = 1,
     any_size: bool = False,
     probabilities: bool = False,
@@ -108,9 +108,11 @@ def deploy(
         info: what the files will say of it.
         output: the folder.
         precisions: which files to write.
-        input_size: height and width in pixels; None is the size of its training.
+        input_size: height and width in pixels; None is what ``info`` says.
+        working_size: those to which the files average an image down; None is what ``info`` says.
         batch: images at once, None for any number.
-        any_size: take images of any size in multiples of 32.
+        any_size: take images of any size in multiples of 32, or more with a working size; see
+            `export.onnx.export_onnx`.
         probabilities: also give the class probabilities, at the network's resolution.
         tail: see `export.tail`; `FASTEST` measures which.
         target: what int8 is for; see `export.quantisation.RECIPES`.
@@ -146,7 +148,8 @@ def deploy(
         raise UsageError("a floor of the F1 needs labelled images; give --data DATA")
     if data is None and split is not None:
         raise UsageError("--split is of labelled images; give --data DATA")
-    size = input_size or info.input_size
+    info = info.at(input_size, working_size)
+    size = info.input_size
     folder = Path(output)
     if data is None:
         judged, seen = open_dataset(f"synthetic:{images}"), None
@@ -158,8 +161,8 @@ def deploy(
     if "int8" in precisions:
         not_these = SeenImages() if data is None else SeenImages.of(judged)
         calibrating = open_calibration(str(calibration), CHOICE_IMAGES, not_these.prints)
-    deployable = network.deployable(size, any_size=any_size)
-    chosen = choose_tail(network, size) if tail == FASTEST else TailChoice(tail, {})
+    deployable = network.deployable(info.network_size, any_size=any_size)
+    chosen = choose_tail(info) if tail == FASTEST else TailChoice(tail, {})
     losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
     # What a GPU's int8 file is worth is judged in float: it is not for the kernels of this CPU.
     options = {p: {"float_quantised": p == "int8" and target == "gpu"} for p in precisions}
@@ -169,8 +172,9 @@ def deploy(
         plain = export_onnx(
             deployable,
             Path(temporary) / "model.onnx",
-            metadata=replace(info, input_size=size, licence=licence or info.licence).metadata(),
+            metadata=replace(info, licence=licence or info.licence).metadata(),
             input_size=size,
+            working_size=info.working_size,
             batch=batch,
             any_size=any_size,
             output="probabilities" if probabilities else "labels",
@@ -201,11 +205,12 @@ def deploy(
             for path, p, how in checked
         ],
         track(_pictures(judged, size), "comparing with torch", len(judged)),
+        info.shrink,
     )
     qualities: Sequence[Quality | None] = [None] * len(checked)
     if data is not None:
         gates = [(path, losses[p], how) for path, p, how in checked]
-        qualities = measure_quality(deployable, gates, judged, size, min_f1)
+        qualities = measure_quality(deployable, gates, judged, size, min_f1, info.shrink)
     files = [
         ExportedFile(
             path,
@@ -268,11 +273,11 @@ def face_photo(size: int) -> Array:
     return resize_sample(open_dataset("synthetic:1:0").read(0), size).image
 
 
-def choose_tail(network: Segmenter, size: int) -> TailChoice:
+def choose_tail(info: CheckpointInfo) -> TailChoice:
     """Time the tails on this CPU, on logits that show a face at the network's resolution."""
-    plan = blueprint(Architecture(network.genotype, network.encoder_name), network.classes, size)
-    (labels,) = plan.labels
-    return fastest_tail(face_maps(network.classes, labels.size), size, size)
+    classes, size = len(info.label_set.classes), info.input_size
+    (labels,) = blueprint(info.architecture, classes, size).labels
+    return fastest_tail(face_maps(classes, labels.size), size, size)
 
 
 def _pictures(dataset: FaceDataset, size: int) -> Iterator[tuple[str, Array]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -73,6 +74,7 @@ def measure_quality(
     dataset: FaceDataset,
     size: int,
     min_f1: float | None = None,
+    shrink: Fraction = Fraction(1),
 ) -> list[Quality]:
     """Score exported files against labels, and the network beside them.
 
@@ -82,10 +84,12 @@ def measure_quality(
         dataset: labelled images.
         size: of the files, pixels.
         min_f1: the floor of the mean F1 of every file.
+        shrink: by which the files shrink an image; see `export.onnx.Deployable`.
     """
     samples = Samples(dataset, size)
     classes = dataset.label_set.classes
-    reference = score(network_predictor(network, torch.device("cpu")), samples, 1).mean_f1
+    in_torch = network_predictor(network, torch.device("cpu"), shrink)
+    reference = score(in_torch, samples, 1).mean_f1
     found = []
     for path, max_loss, options in files:
         matrix = _score_file(path, samples, **options)

@@ -39,12 +39,13 @@ def time_models(
         threads: CPU threads; None takes as many as the table was made with, or every core.
         input_size: height and width in pixels where a file leaves them free.
         latency_table: predicts files of `nastool export` that have the table's precision,
-            input size and number of classes; the others get a note that says why not.
+            input size and number of classes, and whose encoder and working size it has; the others
+            get a note that says why not.
         profile: also time every node, and add the times up by the parts of the genotype.
         settings: the further arguments of `export.benchmark.benchmark`.
 
     Raises:
-        DataError: the table cannot be read, or was made for another machine, or lacks an entry.
+        DataError: the table cannot be read, or was made for another machine.
         UsageError, UnavailableError: as `export.benchmark.benchmark` does.
     """
     expected = [Expected() for _ in models]
@@ -109,8 +110,12 @@ def _expect(path: Path, table: LatencyTable, in_use: dict[str, str]) -> Expected
             note=f"{path}: leaves {', '.join(metadata.float_parts)} in float, the table's networks "
             "nothing"
         )
-    architecture = Architecture(Genotype.parse(metadata.genotype), metadata.encoder)
-    prediction = table.predict(table.plan(architecture))
+    genotype = Genotype.parse(metadata.genotype)
+    architecture = Architecture(genotype, metadata.encoder, metadata.working_size)
+    try:
+        prediction = table.predict(table.plan(architecture))
+    except DataError as error:
+        return Expected(note=str(error))
     return Expected(
         round(prediction.median, 4), (round(prediction.low, 4), round(prediction.high, 4))
     )

@@ -47,6 +47,15 @@ def test_what_was_seen_is_a_text_as_it_is() -> None:
     assert ModelMetadata.read(properties()).seen is None
 
 
+def test_working_size_is_a_number_or_not_there() -> None:
+    model = onnx.ModelProto()
+    make_metadata(working_size=32).write(model)
+    written = {entry.key: entry.value for entry in model.metadata_props}
+    assert written["working_size"] == "32"
+    assert ModelMetadata.read(written).working_size == 32
+    assert ModelMetadata.read(properties()).working_size is None
+
+
 def test_writing_replaces_what_was_there() -> None:
     model = onnx.ModelProto()
     make_metadata().write(model)
@@ -65,6 +74,7 @@ def test_writing_replaces_what_was_there() -> None:
         ({"palette": "[[0, 0, 0]]"}, "1 colours for 5 classes"),
         ({"palette": "[[0, 0, 300]]"}, "metadata 'palette.0.2'"),
         ({"input_size": "0"}, "metadata 'input_size'"),
+        ({"working_size": "0"}, "metadata 'working_size'"),
         ({"format_version": str(FORMAT_VERSION + 1)}, "update nastool"),
     ],
 )

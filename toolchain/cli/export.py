@@ -50,10 +50,21 @@ if TYPE_CHECKING:
 @click.option(
     "--input-size",
     type=click.IntRange(32),
-    help="Height and width in pixels; the size of the training if left out.",
+    help="Height and width in pixels; that of the training if left out.",
+)
+@click.option(
+    "--working-size",
+    type=click.IntRange(32),
+    help="Pixels to which the file averages an image down before its network, a multiple of 32; "
+    "that of the training if left out, the --input-size for none.",
 )
 @click.option("--any-batch", is_flag=True, help="Take any number of images instead of one.")
-@click.option("--any-size", is_flag=True, help="Take images of any size in multiples of 32.")
+@click.option(
+    "--any-size",
+    is_flag=True,
+    help="Take images of any size in multiples of 32; with a "
+    "working size of q/p of the input size, of 32 p.",
+)
 @click.option("--probabilities", is_flag=True, help="Also give the class probabilities.")
 @click.option(
     "--tail",
@@ -129,6 +140,7 @@ def export(
 
     \b
       nastool export runs/first/best/best.pt --onnx --output runs/first/export
+      nastool export best.pt --onnx --input-size 512 --working-size 256
       nastool export best.pt --onnx --precision fp32 --precision int8 --calibration DATA --data DATA
       nastool export --genotype '[[0, [0, 1, 1, 9]], [[0, 1]]]' --encoder ghostnet-0.25 --onnx
     """

@@ -1,7 +1,9 @@
 """The settings of one network's training."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from pydantic import model_validator
 
 from toolchain.settings.base import Data, Settings, setting
 
@@ -26,6 +28,13 @@ class TrainingSettings(Settings):
     limit_images: int | None = setting(None, "Train on this many, chosen by name.", ge=2)
     epochs: int = setting(30, "Passes over the training images.", ge=1)
     input_size: int = setting(512, "Pixels, a multiple of 32.", ge=32, multiple_of=32)
+    working_size: int | None = setting(
+        None,
+        "Pixels to which the network averages an image down before it works on it, a multiple of "
+        "32; the --input-size if left out.",
+        ge=32,
+        multiple_of=32,
+    )
     batch_size: int = setting(4, "Images a step.", ge=2)
     learning_rate: float = setting(4e-3, "AdamW's highest.", gt=0)
     encoder_rate: float = setting(
@@ -55,3 +64,16 @@ class TrainingSettings(Settings):
         0, "Processes that prepare images; 0 prepares them between the steps.", ge=0, free=True
     )
     device: str = setting("cpu", "cpu or cuda:N.", free=True)
+
+    @model_validator(mode="after")
+    def _check_working_size(self) -> Self:
+        if self.network_size > self.input_size:
+            raise ValueError(
+                f"--working-size {self.working_size} is above --input-size {self.input_size}"
+            )
+        return self
+
+    @property
+    def network_size(self) -> int:
+        """Width and height in pixels of the images as the network itself sees them."""
+        return self.working_size or self.input_size

@@ -2,14 +2,17 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from export.errors import DataError, UsageError
 from export.files import whole_file
 from export.metadata import ModelMetadata
+from export.onnx import shrinking
+from toolchain.architecture import Architecture
 from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.seen import SeenImages
 from toolchain.genotype import Genotype
@@ -17,8 +20,8 @@ from toolchain.networks.segmenter import Segmenter, build_segmenter
 from toolchain.networks.torch_file import read_torch
 
 FORMAT = "nastool checkpoint"
-FORMAT_VERSION = 2
-"""Version 1 did not say which images the network has seen."""
+FORMAT_VERSION = 3
+"""Version 1 did not say which images the network has seen, version 2 had no working size."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,16 @@ class CheckpointInfo:
         encoder: the encoder's name.
         aggregation: channels of the decoder.
         label_set: the classes that it tells apart.
-        input_size: width and height in pixels at which it was trained.
+        input_size: width and height in pixels of the images that it was trained for.
         licence: the terms under which the weights may be used, which follow the training data.
         training: facts of the training (data, images, epochs, losses, scores), plain values.
         seen: text of `SeenImages.encode`: the images that it, its teacher and the weights that it
             started from were trained on; None where that is not known.
+        working_size: those to which the images are averaged down for it; None: they are not.
 
     Raises:
         ValueError: ``seen`` is another text.
+        UsageError: the working size does not fit the input size.
     """
 
     genotype: str
@@ -48,8 +53,10 @@ class CheckpointInfo:
     licence: str
     training: dict[str, Any] = field(default_factory=dict)
     seen: str | None = None
+    working_size: int | None = None
 
     def __post_init__(self) -> None:
+        shrinking(self.input_size, self.working_size)
         if self.seen is not None:
             SeenImages.decode(self.seen)
 
@@ -57,6 +64,31 @@ class CheckpointInfo:
     def seen_images(self) -> SeenImages | None:
         """The images that ``seen`` tells of."""
         return None if self.seen is None else SeenImages.decode(self.seen)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the network computes."""
+        return Architecture(Genotype.parse(self.genotype), self.encoder, self.working_size)
+
+    @property
+    def network_size(self) -> int:
+        """Width and height in pixels of the images as the network itself sees them."""
+        return self.working_size or self.input_size
+
+    @property
+    def shrink(self) -> Fraction:
+        """The network's size over that of its input; see `export.onnx.InputConversion`."""
+        return shrinking(self.input_size, self.working_size)
+
+    def at(self, input_size: int | None = None, working_size: int | None = None) -> Self:
+        """Say the same of the network at other sizes; None keeps one.
+
+        Raises:
+            UsageError: they do not fit each other.
+        """
+        size, working = input_size or self.input_size, working_size or self.working_size
+        working = None if working == size else working
+        return dataclasses.replace(self, input_size=size, working_size=working)
 
     def build(self) -> Segmenter:
         """Build the network, untrained."""
@@ -75,6 +107,7 @@ class CheckpointInfo:
             genotype=self.genotype,
             encoder=self.encoder,
             input_size=self.input_size,
+            working_size=self.working_size,
             training=self.training,
             licence=self.licence,
             seen=self.seen,
@@ -132,13 +165,15 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
             path,
             f"has format_version {version}; this nastool reads up to {FORMAT_VERSION}: update it",
         )
-    if version == 1:
+    if version < 2:
         document["seen"] = None
+    if version < 3:
+        document["working_size"] = None
     try:
         fields = {item.name: document[item.name] for item in dataclasses.fields(CheckpointInfo)}
         fields["label_set"] = LabelSet(**fields["label_set"])
         return CheckpointInfo(**fields), document
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise DataError(path, f"is a damaged checkpoint ({error}); write it again") from None
 
 

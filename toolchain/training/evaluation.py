@@ -1,13 +1,15 @@
 """How well a network or a model file labels a dataset.
 
 Images are resized to the model's input size (area averaging down, bilinear up) and labels to the
-same size by nearest pixel; predictions and labels are compared there, at every pixel. For data of
-another resolution the figures therefore speak of the model's own resolution.
+same size by nearest pixel; predictions and labels are compared there, at every pixel, whatever the
+model's working size. For data of another resolution the figures therefore speak of the model's own
+resolution.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +142,17 @@ def score(predict: Predict, samples: Samples, batch_size: int, workers: int = 0)
     return matrix
 
 
-def network_predictor(network: nn.Module, device: torch.device) -> Predict:
-    """Make a predictor of a network that gives logits, with the tail that export gives it."""
-    whole = Deployable(network).eval()
+def network_predictor(
+    network: nn.Module, device: torch.device, shrink: Fraction = Fraction(1)
+) -> Predict:
+    """Make a predictor of a network that gives logits, with what export adds before and behind.
+
+    Args:
+        network: on ``device``.
+        device: that computes.
+        shrink: see `export.onnx.Deployable`.
+    """
+    whole = Deployable(network, shrink=shrink).eval().to(device)
 
     @torch.inference_mode()
     def predict(images: Tensor) -> Tensor:
@@ -163,9 +173,10 @@ def open_model(path: str | Path, device: str = "cpu", **options: Any) -> Model:
         DataError: the file is missing, broken or neither.
     """
     if Path(path).suffix == ".pt":
-        network, info = load_segmenter(path)
+        segmenter, info = load_segmenter(path)
         place = torch_device(device)
-        predict = network_predictor(on_device(network.deployable(info.input_size), place), place)
+        network = on_device(segmenter.deployable(info.network_size), place)
+        predict = network_predictor(network, place, info.shrink)
         classes = info.label_set.classes
         return Model(predict, info.input_size, classes, batch_size=8, seen=info.seen_images)
     session = open_session(path, device=device, **options)

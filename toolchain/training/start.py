@@ -63,7 +63,7 @@ class Start:
         parts: tuple[Part, ...] = ("train",)
         if settings.with_search_images:
             parts += ("search-train",)
-        data, kind, size = settings.data, settings.dataset, settings.input_size
+        data, kind, size = settings.data, settings.dataset, settings.network_size
         # Batch norm needs two images; of a further part any number is welcome.
         opened = [open_part(data, p, kind, least=2 if p == "train" else 0) for p in parts]
         images = first(join(*opened), settings.limit_images)

@@ -77,7 +77,7 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
             record.check()
         trainer = Trainer(settings, start)
         record.write()
-        log.info("training %s on %s", settings.genotype, settings.encoder)
+        log.info("training %s", trainer.info.architecture)
         if (output / "last.pt").exists():
             trainer.restore(output / "last.pt")
             log.info("continuing after epoch %d", len(trainer.history))
@@ -137,14 +137,17 @@ class Trainer:
         if start.origin:
             log.info("start: %s", start.origin)
         self.device, self.parts = start.device, start.parts
-        self.label_set, size = start.images.label_set, settings.input_size
+        self.label_set, size = start.images.label_set, settings.network_size
         seen = start.seen()
 
+        # The loss is of the pixels that the network sees. Of those of a larger input it would cost
+        # more than the network itself.
         change = functools.partial(augment, label_set=self.label_set, size=size)
         self.samples = Samples(
             start.images, size, change if settings.augment else None, settings.seed
         )
-        self.choosing = Samples(start.choosing, size)
+        # What is scored is the whole file: images and labels of the input's size.
+        self.choosing = Samples(start.choosing, settings.input_size)
         self.order = EpochOrder(len(self.samples), shuffle=True, seed=settings.seed)
         self.loader = batches(self.samples, self.order, settings.batch_size, settings.workers)
         weights = class_weights(self.samples.pixels(), settings.class_power, settings.class_limit)
@@ -167,7 +170,7 @@ class Trainer:
             input_size=size,
             licence=start.images.licence,
             seen=None if seen is None else seen.encode(),
-        )
+        ).at(settings.input_size, size)
 
     @property
     def best(self) -> dict[str, Any]:
@@ -198,7 +201,7 @@ class Trainer:
                 f"the loss of epoch {epoch} is not a number; lower --learning-rate, now {rate:g}"
             )
         matrix = score(
-            network_predictor(self.average.network, self.device),
+            network_predictor(self.average.network, self.device, self.info.shrink),
             self.choosing,
             self.settings.batch_size,
         )

@@ -73,14 +73,14 @@ class TrainingLoss(nn.Module):
 
 
 def load_teacher(
-    path: str | Path, classes: tuple[str, ...], input_size: int, device: torch.device
+    path: str | Path, classes: tuple[str, ...], size: int, device: torch.device
 ) -> nn.Module:
     """Load a checkpoint whose outputs another network is to imitate; it stays as it is.
 
     Args:
         path: the checkpoint.
         classes: names of the classes that it must have.
-        input_size: width and height in pixels of the images that it will see.
+        size: width and height in pixels of the images that it will see, which its pupil sees too.
         device: where it is to compute.
 
     Raises:
@@ -91,10 +91,10 @@ def load_teacher(
         raise DataError(
             path, f"has {len(info.label_set.classes)} classes that are not those of the data"
         )
-    if info.input_size != input_size:
+    if info.network_size != size:
         raise DataError(
             path,
-            f"was trained at {info.input_size} pixels, its pupil sees {input_size}: their outputs "
-            f"do not compare; train a teacher with --input-size {input_size}",
+            f"was trained at {info.network_size} pixels, its pupil sees {size}: their outputs do "
+            f"not compare; train a teacher with --working-size {size} or --input-size {size}",
         )
-    return on_device(teacher.deployable(input_size).requires_grad_(False), device)
+    return on_device(teacher.deployable(size).requires_grad_(False), device)

@@ -1,9 +1,10 @@
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
 
-from export.errors import DataError
+from export.errors import DataError, UsageError
 from toolchain.datasets.seen import SeenImages
 from toolchain.training.checkpoints import (
     FORMAT_VERSION,
@@ -46,15 +47,42 @@ def test_what_a_network_has_seen_comes_back(tmp_path, info, network):
     assert SeenImages.decode(read_checkpoint(tmp_path / "a.pt")[0].seen) == seen
 
 
-def test_a_file_of_the_first_version_does_not_say_what_it_has_seen(tmp_path, info, network):
+@pytest.mark.parametrize(
+    ("version", "lacks"), [(1, ("seen", "working_size")), (2, ["working_size"])]
+)
+def test_a_file_of_an_earlier_version_does_not_say_what_it_lacks(
+    tmp_path, info, network, version, lacks
+):
     save_checkpoint(tmp_path / "a.pt", info, network.state_dict())
     document = torch.load(tmp_path / "a.pt", weights_only=True)
-    del document["seen"]
-    torch.save({**document, "format_version": 1}, tmp_path / "a.pt")
+    for name in lacks:
+        del document[name]
+    torch.save({**document, "format_version": version}, tmp_path / "a.pt")
     loaded, loaded_info = load_segmenter(tmp_path / "a.pt")
     assert (loaded_info, loaded_info.seen) == (info, None)
     own = network.state_dict()
     assert all(torch.equal(value, own[name]) for name, value in loaded.state_dict().items())
+
+
+def test_a_working_size_comes_back_and_is_told(tmp_path, info, network):
+    said = replace(info, input_size=128, working_size=96)
+    save_checkpoint(tmp_path / "a.pt", said, network.state_dict())
+    _, loaded = load_segmenter(tmp_path / "a.pt")
+    assert loaded == said
+    assert (loaded.network_size, loaded.shrink) == (96, Fraction(3, 4))
+    assert (loaded.architecture.working_size, loaded.metadata().working_size) == (96, 96)
+    assert (info.network_size, info.shrink, info.architecture.working_size) == (64, 1, None)
+
+
+def test_the_same_network_at_other_sizes(info):
+    both = info.at(128, 64)
+    assert (both.input_size, both.working_size) == (128, 64)
+    assert (info.at(), both.at()) == (info, both)
+    assert both.at(input_size=96).working_size == 64
+    assert both.at(input_size=64) == both.at(64, 64) == info
+    for wrong in ((32, None), (None, 160), (None, 40)):
+        with pytest.raises(UsageError, match="give another --working-size or --input-size"):
+            both.at(*wrong)
 
 
 def rewrite(path, **changes):
@@ -75,6 +103,8 @@ def rewrite(path, **changes):
             lambda path: rewrite(path, format_version=FORMAT_VERSION + 1),
             f"has format_version {FORMAT_VERSION + 1}",
         ),
+        (lambda path: rewrite(path, working_size=96), "damaged checkpoint (the working size is 96"),
+        (lambda path: rewrite(path, working_size="?"), "damaged checkpoint"),
         (lambda path: rewrite(path, seen="?"), "damaged checkpoint (is no record of images"),
         (lambda path: rewrite(path, label_set={"name": "x"}), "damaged checkpoint"),
         (lambda path: rewrite(path, genotype="[[11], [[0, 1]]]"), "operation 0: 11"),

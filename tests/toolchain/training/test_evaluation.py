@@ -40,6 +40,34 @@ def test_a_checkpoint_and_its_export_score_alike(checkpoint, info, network):
     assert expected["pixel_accuracy"] > 0
 
 
+@pytest.mark.parametrize("working_size", [64, 96])
+def test_a_working_size_is_inside_the_model(tmp_path, info, network, working_size, monkeypatch):
+    """Scored is at the input's size, in torch as in the file; the network sees the smaller one."""
+    network.train()(torch.rand(8, 3, 64, 64) * 2 - 1)
+    said = info.at(128, working_size)
+    save_checkpoint(tmp_path / "a.pt", said, network.state_dict())
+    sizes = {"input_size": 128, "working_size": working_size}
+    export_onnx(
+        network.deployable(working_size), tmp_path / "a.onnx", metadata=said.metadata(), **sizes
+    )
+    seen = set()
+    deployable = type(network).deployable
+
+    def watched(network, size):
+        result = deployable(network, size)
+        result.register_forward_pre_hook(lambda _, given: seen.add(tuple(given[0].shape[1:])))
+        return result
+
+    monkeypatch.setattr(type(network), "deployable", watched)
+    images = {"data": DATA, "limit_images": 4}
+    expected = evaluate(tmp_path / "a.pt", **images)
+    assert seen == {(3, working_size, working_size)}
+    document = evaluate(tmp_path / "a.onnx", **images)
+    assert document["mean_f1"] == pytest.approx(expected["mean_f1"], abs=1e-4)
+    assert document["pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=1e-4)
+    assert 0 < expected["pixel_accuracy"] < 1
+
+
 @pytest.fixture
 def taught(tmp_path, info, network):
     """Write the network as one that was trained on a part, as a checkpoint and as a file."""

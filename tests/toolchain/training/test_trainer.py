@@ -9,12 +9,14 @@ import torch
 
 from export.errors import DataError, UsageError
 from export.files import only_one
+from export.onnx import export_onnx
 from toolchain.datasets import open_dataset
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import open_part, part_of
 from toolchain.datasets.writing import write_folder
 from toolchain.training import trainer as module
 from toolchain.training.checkpoints import load_segmenter, read_checkpoint
+from toolchain.training.evaluation import evaluate
 from toolchain.training.start import Start
 from toolchain.training.trainer import Trainer, cosine_with_warm_up, train
 
@@ -261,9 +263,58 @@ def test_an_exploding_loss_is_named(tmp_path, configure):
     assert not (tmp_path / "last.pt").exists()
 
 
-def test_an_impossible_input_size_is_refused(tmp_path, configure):
+def test_an_impossible_size_is_refused(configure):
     with pytest.raises(UsageError, match="--input-size: Input should be a multiple of 32"):
-        train(configure(input_size=100), tmp_path)
+        configure(input_size=100)
+    with pytest.raises(UsageError, match="--working-size: Input should be a multiple of 32"):
+        configure(working_size=40)
+    with pytest.raises(UsageError, match="--working-size 96 is above --input-size 64") as error:
+        configure(working_size=96)
+    assert "\n" not in str(error.value)
+
+
+def test_the_working_size_of_the_input_changes_nothing(trained, tmp_path, configure):
+    train(configure(working_size=64), tmp_path)
+    assert_same_end(trained[0], tmp_path)
+    assert read_checkpoint(tmp_path / "best.pt")[0].working_size is None
+
+
+@pytest.mark.parametrize("working_size", [64, 96])
+def test_what_is_printed_is_of_the_input_size(tmp_path, configure, working_size):
+    """Images of the input size in, labels of that size out: the figures are those of the file."""
+    changes = {"epochs": 4, "polyak_decay": 0.5}  # or one class would be everywhere
+    settings = configure(input_size=128, working_size=working_size, **changes)
+    trainer = Trainer(settings, Start.of(settings))
+    assert trainer.samples[0, 0][0].shape == (working_size, working_size, 3)
+    assert trainer.choosing[0, 0][1].shape == (128, 128)
+    result = train(settings, tmp_path)
+    network, info = load_segmenter(result.checkpoint)
+    assert (info.input_size, info.working_size) == (128, working_size)
+    file = export_onnx(
+        network.deployable(working_size),
+        tmp_path / "model.onnx",
+        metadata=info.metadata(),
+        input_size=128,
+        working_size=working_size,
+    )
+    for model in (result.checkpoint, file):
+        found = evaluate(model, "synthetic:24", split="search-score")
+        for name in ("mean_f1", "pixel_accuracy"):
+            assert found[name] == pytest.approx(result.metrics[name], abs=1e-6), name
+
+
+def test_a_teacher_sees_what_its_pupil_sees(trained, tmp_path, configure):
+    """The sizes of the networks count, not those of their inputs."""
+    sizes = {"input_size": 128, "epochs": 1}
+    teacher = trained[0] / "best.pt"  # plain, of 64 pixels
+    result = train(configure(**sizes, working_size=64, teacher=teacher), tmp_path / "a")
+    train(configure(epochs=1, teacher=result.checkpoint), tmp_path / "b")
+    for wrong in ({}, {"working_size": 96}):
+        settings = configure(**sizes, **wrong, teacher=teacher)
+        with pytest.raises(DataError, match=r"at 64 pixels, its pupil sees .*--working-size") as e:
+            train(settings, tmp_path / "c")
+        assert str(settings.network_size) in str(e.value)
+    assert not (tmp_path / "c").exists()
 
 
 def test_each_weight_of_the_loss_is_the_settings(trained, tmp_path, configure):

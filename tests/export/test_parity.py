@@ -1,3 +1,5 @@
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -5,9 +7,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from small_network import make_metadata
 from torch import nn
 
 from export.errors import UsageError
+from export.onnx import export_onnx
 from export.parity import check_parity
 from export.runtimes.base import Array
 
@@ -36,6 +40,19 @@ def test_faithful_file_passes(network: nn.Module, exported: Path, pictures: Pict
     assert parity.images == len(pictures)
     assert parity.reference.startswith("torch ")
     assert parity.document()["passed"] is True
+
+
+def test_reference_shrinks_as_the_file_does(network: nn.Module, tmp_path: Path) -> None:
+    path = export_onnx(
+        network, tmp_path / "m.onnx", metadata=make_metadata(), input_size=128, working_size=96
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    check = partial(check_parity, network, [(path, 0.9999, {})], [("noise", noise)])
+    (parity,) = check(Fraction(3, 4))
+    assert parity.passed
+    assert 0 < parity.max_abs_error < 1e-4
+    with pytest.raises(ValueError, match="broadcast"):  # of logits at another resolution
+        check(Fraction(1))
 
 
 def test_damaged_file_fails_and_shows_where(

@@ -10,6 +10,9 @@ from onnx import TensorProto, helper
 from export import energy
 from export.diagnosis import tiny_model
 from tests.toolchain.profiling.made_tables import made_table
+from toolchain.architecture import Architecture
+from toolchain.genotype import Genotype
+from toolchain.profiling.table import LatencyTable
 
 DEMO = Path(__file__).parents[3] / "demo" / "models" / "face-parser.onnx"
 OPSET = helper.make_opsetid("", 18)
@@ -197,6 +200,31 @@ def test_prediction_beside_the_measurement(cli, peer: Path, tmp_path: Path) -> N
     )
     assert other["predicted_ms"] is None
     assert "has no metadata 'classes'" in other["prediction_note"]
+
+
+def test_prediction_of_a_file_with_a_working_size(cli, tmp_path: Path) -> None:
+    genotype, encoder = "[[0, [0, 1, 1, 9]], [[0, 1]]]", "ghostnet-0.1"
+    network = ("--encoder", encoder, "--input-size", 128, "--working-size", 64)
+    exported = cli(
+        "export", "--genotype", genotype, "--onnx", *network, "--tail", "boundaries",
+        "--images", 1, "--output", tmp_path,
+    )  # fmt: skip
+    assert exported.code == 0, exported.err
+    found = {}
+    for sizes in ([128, 64], [128]):
+        table = tmp_path / f"table{len(sizes)}.json"
+        made_table((encoder,), 128, threads=1, working_sizes=sizes).save(table)
+        arguments = ("--seconds", 0.1, "--latency-table", table, "--json")
+        result = cli("benchmark", tmp_path / "model.onnx", *arguments)
+        assert result.code == 0, result.err
+        (found[len(sizes)],) = result.document["models"]
+    architecture = Architecture(Genotype.parse(genotype), encoder, 64)
+    table = LatencyTable.load(tmp_path / "table2.json")
+    expected = table.predict(table.plan(architecture)).median
+    assert found[2]["predicted_ms"] == pytest.approx(expected, abs=1e-4)
+    assert found[1]["predicted_ms"] is None
+    assert "has no entry 'ghostnet-0.1/stage1" in found[1]["prediction_note"]
+    assert "--working-size 64" in found[1]["prediction_note"]
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,57 @@ def test_f1_by_class_and_its_floor(cli, tmp_path: Path) -> None:
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.parametrize(
+    ("said", "flags", "sizes"),
+    [
+        ((64, None), ("--input-size", 128, "--working-size", 64), (128, 64)),
+        ((128, 96), (), (128, 96)),
+        ((128, 96), ("--input-size", 192), (192, 96)),
+        ((128, 96), ("--input-size", 96), (96, None)),
+        ((128, 96), ("--working-size", 128), (128, None)),
+        ((128, 96), ("--working-size", 64), (128, 64)),
+    ],
+)
+def test_sizes_are_those_of_the_training_unless_told(
+    cli, tmp_path: Path, said: tuple[int, Any], flags: tuple[Any, ...], sizes: tuple[int, Any]
+) -> None:
+    network, info = load_network(None, GENOTYPE, "ghostnet-0.1")
+    info = replace(info, input_size=said[0], working_size=said[1])
+    save_checkpoint(tmp_path / "best.pt", info, network.state_dict())
+    result = cli(
+        "export", tmp_path / "best.pt", "--onnx", *flags, "--tail", "resize", "--images", 2,
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    with open_session(tmp_path / "out" / "model.onnx", threads=1) as session:
+        metadata = ModelMetadata.read(session.metadata)
+        assert session.inputs[0].shape == (1, sizes[0], sizes[0], 3)
+        assert session.outputs[0].shape == (1, sizes[0], sizes[0])
+    assert (metadata.input_size, metadata.working_size) == sizes
+
+
+def test_a_working_size_in_every_form(cli, tmp_path: Path) -> None:
+    """All precisions, F1, choice of float parts, the measured tail, any batch, the bundle."""
+    sizes = ("--encoder", "ghostnet-0.1", "--input-size", 128, "--working-size", 96, "--images", 2)
+    result = cli(
+        "export", "--genotype", GENOTYPE, "--onnx", *sizes, "--precision", "fp32",
+        "--precision", "fp16", "--precision", "int8", "--calibration", "synthetic:60",
+        "--data", "synthetic:60:1", "--min-agreement", 0, "--max-f1-loss", 1, "--any-batch",
+        "--bundle", "--output", tmp_path, "--json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    plain, half, int8 = result.document["files"]
+    assert plain["parity"]["argmax_agreement"] > 0.9999
+    assert plain["f1"]["loss"] == pytest.approx(0, abs=1e-4)
+    assert half["parity"]["argmax_agreement"] > 0.99
+    assert int8["parity"]["argmax_agreement"] > 0.5
+    assert set(result.document["tail"]["latency_ms"]) == set(TAILS)
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "| working size | 96 |" in card
+    judged = cli("evaluate", plain["path"], "--data", "synthetic:60", "--limit-images", 2, "--json")
+    assert (judged.code, judged.document["images"]) == (0, 2)
+
+
 @pytest.fixture
 def taught(tmp_path: Path) -> Path:
     """Write a checkpoint that was trained on the training images of DATA."""
@@ -267,6 +318,8 @@ def test_tensorrt_needs_tensorrt(cli, tmp_path: Path) -> None:
         (["--onnx", "--genotype", GENOTYPE, "--precision", "int8"], "give --calibration DATA"),
         (["--onnx", "--genotype", GENOTYPE, "--precision", "int4"], "'int4' is not one of"),
         (["--onnx", "--genotype", GENOTYPE, "--input-size", "8"], "8 is not in the range"),
+        (["--onnx", "--genotype", GENOTYPE, "--working-size", "100"], "size is 100, but must be a"),
+        (["--onnx", "--genotype", GENOTYPE, "--working-size", "544"], "up to the input size 512"),
         (["--onnx", "--genotype", GENOTYPE, "--data", "nowhere"], "nowhere: is not a folder"),
         (["--onnx", "--genotype", GENOTYPE, "--min-f1", "0.5"], "give --data DATA"),
         (["--onnx", "--genotype", GENOTYPE, "--split", "val"], "give --data DATA"),

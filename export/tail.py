@@ -5,11 +5,14 @@ largest logit. They differ in the operators they become, hence in time and in wh
 
 `cells` and `boundaries` see the picture as the cells between four neighbouring logit positions,
 (h + 1) x (w + 1) of them with the outer ones. Each pixel of a cell is a weighted mean of its four
-corners, with the same scale^2 x 4 weights in every cell. They need an even whole scale and leave
-other sizes to `resize`.
+corners, with the same scale^2 x 4 weights in every cell. Where the scale is no whole number but
+p/q in lowest terms, what is said here of cells holds for squares of q x q cells, which have p x p
+pixels, (q + 1)^2 corners and the same weights everywhere. p must be even and q odd, so that the
+picture begins in the middle of a cell; other sizes are left to `resize`.
 """
 
 from collections.abc import Callable
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -33,16 +36,17 @@ def resize(logits: Tensor, height: int, width: int) -> Tensor:
 
 def cells(logits: Tensor, height: int, width: int) -> Tensor:
     """Compute the pixels of all cells by one matrix product; takes the same time always."""
-    scale = _scale(logits, height, width)
-    if not scale:
+    p, q = _scale(logits, height, width)
+    if not p:
         return resize(logits, height, width)
     classes, h, w = logits.shape[1:]
-    maps = F.pad(logits, (1, 1, 1, 1), mode="replicate").permute(0, 2, 3, 1)
-    top, bottom = maps[:, :-1], maps[:, 1:]
-    corners = torch.stack([top[:, :, :-1], top[:, :, 1:], bottom[:, :, :-1], bottom[:, :, 1:]])
-    labels = _pixel_labels(corners.reshape(4, -1), classes, scale)
-    blocks = labels.reshape(scale, scale, -1, h + 1, w + 1).permute(2, 3, 0, 4, 1)
-    return _picture(blocks, scale)
+    rows, columns, outside = h // q + 1, w // q + 1, (q + 1) // 2
+    maps = F.pad(logits, (outside,) * 4, mode="replicate").permute(0, 2, 3, 1)
+    lines = [maps[:, i : h + 1 + i : q] for i in range(q + 1)]
+    corners = torch.stack([line[:, :, i : w + 1 + i : q] for line in lines for i in range(q + 1)])
+    labels = _pixel_labels(corners.reshape((q + 1) ** 2, -1), classes, p, q)
+    blocks = labels.reshape(p, p, -1, rows, columns).permute(2, 3, 0, 4, 1)
+    return _picture(blocks, p)
 
 
 def boundaries(logits: Tensor, height: int, width: int) -> Tensor:
@@ -52,54 +56,60 @@ def boundaries(logits: Tensor, height: int, width: int) -> Tensor:
     of them: the cell has that label, without interpolation. The mixed cells, a few per cent of a
     face, are computed as in `cells`. The labels are the same; the time depends on the picture.
     """
-    scale = _scale(logits, height, width)
-    if not scale:
+    p, q = _scale(logits, height, width)
+    if not p:
         return resize(logits, height, width)
     classes, h, w = logits.shape[1:]
     maps = logits.permute(0, 2, 3, 1)
     coarse = maps.argmax(-1).float().reshape(-1, 1, h, w)
     # The largest and smallest label among the corners of each cell.
-    highest = F.max_pool2d(coarse, 2, 1, 1)
-    lowest = -F.max_pool2d(-coarse, 2, 1, 1)
+    outside = (q + 1) // 2
+    highest = F.max_pool2d(coarse, q + 1, q, outside)
+    lowest = -F.max_pool2d(-coarse, q + 1, q, outside)
     mixed = (highest != lowest).nonzero(as_tuple=True)
     image, _, row, column = mixed
 
-    above = torch.tensor([[-1], [-1], [0], [0]], device=logits.device)
-    left = torch.tensor([[-1], [0], [-1], [0]], device=logits.device)
-    rows = image * h + (row + above).clamp(0, h - 1)
-    corners = rows * w + (column + left).clamp(0, w - 1)  # [4, n] of n mixed cells
+    steps = torch.arange(-outside, q + 1 - outside, device=logits.device)
+    above = steps.repeat_interleave(q + 1)[:, None]
+    left = steps.repeat(q + 1)[:, None]
+    rows = image * h + (row * q + above).clamp(0, h - 1)
+    corners = rows * w + (column * q + left).clamp(0, w - 1)  # [(q + 1)^2, n] of n mixed cells
     values = maps.reshape(-1, classes).index_select(0, corners.reshape(-1))
-    computed = _pixel_labels(values.reshape(4, -1), classes, scale)
+    computed = _pixel_labels(values.reshape((q + 1) ** 2, -1), classes, p, q)
 
     plain = torch.arange(classes, dtype=torch.uint8, device=logits.device)
-    plain = plain[:, None].repeat(1, scale * scale)
-    labels = F.embedding(highest.long(), plain)  # [N, 1, h + 1, w + 1, scale^2]
+    plain = plain[:, None].repeat(1, p * p)
+    labels = F.embedding(highest.long(), plain)  # [N, 1, rows, columns, p^2]
     labels = labels.index_put(mixed, computed.T)
-    blocks = labels.reshape(-1, h + 1, w + 1, scale, scale).transpose(2, 3)
-    return _picture(blocks, scale)
+    blocks = labels.reshape(-1, h // q + 1, w // q + 1, p, p).transpose(2, 3)
+    return _picture(blocks, p)
 
 
-def _scale(logits: Tensor, height: int, width: int) -> int:
-    """Return the even whole factor from the logits to the picture, or 0."""
+def _scale(logits: Tensor, height: int, width: int) -> tuple[int, int]:
+    """Return the factor from the logits to the picture: p even over q odd, or (0, 0)."""
     h, w = logits.shape[2:]
-    scale = height // h
-    return scale if (h * scale, w * scale, scale % 2) == (height, width, 0) else 0
+    p, q = height // h, 1
+    if isinstance(height, int) and isinstance(h, int):  # else they are free in the file
+        p, q = height // gcd(height, h), h // gcd(height, h)
+    fits = (h * p, w * p, p % 2, q % 2) == (height * q, width * q, 0, 1)
+    return (p, q) if fits else (0, 0)
 
 
-def _pixel_labels(corners: Tensor, classes: int, scale: int) -> Tensor:
-    """Turn the corners of n cells, [4, n * K], into their labels, [scale^2, n]."""
-    right = (torch.arange(scale, device=corners.device) + 0.5) / scale
-    line = torch.stack([1 - right, right])
-    weights = torch.einsum("ia,jb->abij", line, line).reshape(scale * scale, 4)
+def _pixel_labels(corners: Tensor, classes: int, p: int, q: int) -> Tensor:
+    """Turn the corners of n squares of q x q cells, [(q + 1)^2, n * K], into labels, [p^2, n]."""
+    place = (torch.arange(p, device=corners.device) + 0.5) * q / p
+    corner = torch.arange(q + 1, device=corners.device)
+    line = (1 - (place - corner[:, None]).abs()).clamp(min=0)
+    weights = torch.einsum("ia,jb->abij", line, line).reshape(p * p, (q + 1) ** 2)
     pixels = weights.to(corners.dtype) @ corners
-    return pixels.reshape(scale * scale, -1, classes).argmax(-1).to(torch.uint8)
+    return pixels.reshape(p * p, -1, classes).argmax(-1).to(torch.uint8)
 
 
-def _picture(blocks: Tensor, scale: int) -> Tensor:
-    """Join blocks [N, h + 1, scale, w + 1, scale], cutting what lies over the border."""
+def _picture(blocks: Tensor, p: int) -> Tensor:
+    """Join blocks [N, rows, p, columns, p], cutting what lies over the border."""
     rows, columns = blocks.shape[1], blocks.shape[3]
-    full = blocks.reshape(-1, rows * scale, columns * scale)
-    return full[:, scale // 2 : -scale // 2, scale // 2 : -scale // 2]
+    full = blocks.reshape(-1, rows * p, columns * p)
+    return full[:, p // 2 : -p // 2, p // 2 : -p // 2]
 
 
 TAILS: dict[str, Tail] = {"resize": resize, "cells": cells, "boundaries": boundaries}

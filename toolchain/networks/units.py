@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from toolchain.networks.encoders.description import Convolution
@@ -67,9 +68,8 @@ def convolution_unit(
 
     def convolution(inputs: int, outputs: int, kernel: int, padding: int, groups: int) -> nn.Conv2d:
         d = dilation if kernel > 1 else 1
-        return nn.Conv2d(
-            inputs, outputs, kernel, padding=padding, dilation=d, groups=groups, bias=False
-        )
+        kind = DilatedConvolution if d > 1 else nn.Conv2d
+        return kind(inputs, outputs, kernel, padding=padding, dilation=d, groups=groups, bias=False)
 
     if separable:
         layers = [
@@ -79,6 +79,41 @@ def convolution_unit(
     else:
         layers = [convolution(inputs, outputs, kernel, padding, 1)]
     return ConvolutionUnit(layers, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class DilatedConvolution(nn.Conv2d):
+    """A convolution with dilation, dense or depthwise, in a form that is fast on a CPU.
+
+    Rows of the kernel that only ever see padding are left out: of small maps a 3x3 kernel with
+    dilation 12 sees the middle alone. For depthwise ones oneDNN has no quick kernels: at 32 x 32
+    pixels a training step of the 5x5 one with dilation 6 takes five times as long as this, at
+    48 x 48 ten times. There the pixels of each phase of the dilation are an image of their own, on
+    which the convolution has no dilation. Files get the ordinary convolution.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the convolution."""
+        if x.device.type != "cpu" or torch.compiler.is_exporting():
+            return super().forward(x)
+        count, channels, height, width = x.shape
+        groups = self.groups
+        dilation, reach = self.dilation[0], self.kernel_size[0] // 2
+        seen = min(reach, (max(height, width) - 1) // dilation)
+        inner = slice(reach - seen, reach + seen + 1)
+        weight, bias = self.weight[:, :, inner, inner], self.bias
+        # With few pixels a phase, cutting the image up takes longer than it saves.
+        if groups == 1 or min(height, width) < 4 * dilation:
+            return F.conv2d(x, weight, bias, 1, seen * dilation, dilation, groups)
+        rows, columns = -(-height // dilation), -(-width // dilation)
+        x = F.pad(x, (0, columns * dilation - width, 0, rows * dilation - height))
+        x = x.permute(0, 2, 3, 1).reshape(count, rows, dilation, columns, dilation, channels)
+        x = x.permute(0, 2, 4, 5, 1, 3).reshape(-1, channels, rows, columns)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x, weight, bias, padding=seen, groups=groups)
+        x = x.permute(0, 2, 3, 1).reshape(count, dilation, dilation, rows, columns, channels)
+        x = x.permute(0, 3, 1, 4, 2, 5).reshape(count, rows * dilation, columns * dilation, -1)
+        x = x[:, :height, :width].permute(0, 3, 1, 2)
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 class GlobalAveragePool(nn.Module):

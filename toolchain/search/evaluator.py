@@ -13,13 +13,14 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torch.optim import SGD, Adam, Optimizer
 
 from export.errors import UsageError
 from export.onnx import normalise
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.segmenter import build_segmenter
-from toolchain.search.controller import trial_seed
+from toolchain.search.algorithms.controller import trial_seed
 from toolchain.search.feature_cache import CachedImages, FeatureCache
 from toolchain.search.trial import Candidate, CandidateError, Evaluation, Failure
 from toolchain.settings.search_settings import EvaluationSettings
@@ -29,7 +30,6 @@ from toolchain.training.losses import (
     PresenceBranch,
     cross_entropy,
     distillation_loss,
-    resize_logits,
 )
 from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.polyak import PolyakAverage
@@ -61,7 +61,8 @@ class CandidateEvaluator:
     ):
         self.cache, self.settings, self.seed = cache, settings, seed
         self.device = torch_device(device)
-        self.train, self.scored = cache.images("train"), cache.images("score")
+        self.train = {size: cache.images("train", size) for size in cache.sides}
+        self.scored = {size: cache.images("score", size) for size in cache.sides}
         self.class_weights = cache.class_weights.to(self.device)
         self._parts = part_numbers(settings.parts, cache.label_set.classes)
 
@@ -85,23 +86,29 @@ class CandidateEvaluator:
             raise _out_of_memory(error) from None
 
     @torch.no_grad()
-    def score(self, logits_of: Callable[[Tensor], Tensor], *, every: bool = False) -> float:
+    def score(
+        self, scored: CachedImages, logits_of: Callable[[Tensor], Tensor], *, every: bool = False
+    ) -> float:
         """Return the mean F1 of the parts that occur in the images to score on.
 
         Args:
+            scored: the images.
             logits_of: gives the logits of the images of some numbers.
             every: on the images for scoring again too.
         """
         matrix = ConfusionMatrix(self.cache.classes)
-        labels = self.scored.labels
-        first_tap = next(iter(self.scored.features.values()))[0]
+        labels = scored.labels
+        first_tap = next(iter(scored.features.values()))[0]
         count = len(labels) if every else len(first_tap)
         for numbers in torch.arange(count).split(self.settings.batch_size):
-            logits = resize_logits(logits_of(numbers).float(), labels.shape[1:])
+            logits = logits_of(numbers).float()
             # The largest of values that are none would be the background, and the score 0.
             if not logits.isfinite().all():
                 raise CandidateError(Failure.NOT_FINITE, "the outputs of its network")
-            matrix.update(labels[numbers].numpy(), logits.argmax(1).cpu().numpy())
+            # The classes of a pixel side by side, for the comparison that follows.
+            logits = logits.contiguous(memory_format=torch.channels_last)
+            full = interpolate(logits, size=labels.shape[1:], mode="bilinear")
+            matrix.update(labels[numbers], full.argmax(1).cpu())
         scores = [f1 for part in self._parts if (f1 := matrix.f1[part]) is not None]
         return sum(scores) / len(scores) if scores else 0.0
 
@@ -112,51 +119,68 @@ class _Training:
     def __init__(self, evaluator: CandidateEvaluator, candidate: Candidate):
         self._evaluator, self._candidate = evaluator, candidate
         self._settings, device = evaluator.settings, evaluator.device
-        classes = evaluator.cache.classes
-        network = build_segmenter(candidate.genotype, candidate.encoder, classes)
-        pretrained = evaluator.cache.encoders[candidate.encoder]
+        architecture, classes = candidate.architecture, evaluator.cache.classes
+        self._train = evaluator.train[architecture.working_size]
+        self._scored = evaluator.scored[architecture.working_size]
+        network = build_segmenter(architecture.genotype, architecture.encoder, classes)
+        pretrained = evaluator.cache.encoders[architecture.encoder]
         network.encoder.load_state_dict(pretrained.state_dict())
         self._network = on_device(network, device)
-        self._heads = AuxiliaryHeads(candidate.genotype.cells, network.aggregation, classes)
+        self._heads = AuxiliaryHeads(architecture.genotype.cells, network.aggregation, classes)
         self._heads.to(device)
         self._precision = MixedPrecision(device, self._settings.half)
+        self._phases: dict[str, float] = {}
+        self._epoch_scores: list[float] = []
 
     def run(self) -> Evaluation:
         """Train, score, and say how long each phase took."""
         settings, again = self._settings, self._candidate.rescored
-        phases: dict[str, float] = {}
         early = None
         if settings.decoder_epochs:
-            with _timed(phases, "stage0"):
-                self._network.decoder = self._stage0()
+            self._network.decoder = self._stage0()
             if settings.early_stop and settings.joint_epochs and not again:
-                with _timed(phases, "scoring"):
-                    early = self._evaluator.score(self._decode)
+                early = self._score(partial(self._decode, self._network.decoder))
                 if self._candidate.stop_below is not None and early < self._candidate.stop_below:
-                    return Evaluation(None, phases, early)
-        trained: nn.Module = self._network
-        if settings.joint_epochs:
-            with _timed(phases, "stage1"):
-                trained = self._stage1()
-        with _timed(phases, "scoring"):
-            score = self._evaluator.score(partial(self._label, trained.eval()), every=again)
-        return Evaluation(score, phases, early)
+                    return self._evaluation(None, early)
+        trained: nn.Module = self._stage1() if settings.joint_epochs else self._network
+        if settings.joint_epochs and settings.every_epoch and not again:
+            return self._evaluation(self._epoch_scores[-1], early)
+        return self._evaluation(self._score(partial(self._label, trained.eval()), again), early)
+
+    def _evaluation(self, score: float | None, early: float | None) -> Evaluation:
+        phases = {phase: round(seconds, 4) for phase, seconds in self._phases.items()}
+        return Evaluation(score, phases, early, self._epoch_scores)
+
+    def _score(self, logits_of: Callable[[Tensor], Tensor], every: bool = False) -> float:
+        with self._timed("scoring"):
+            return self._evaluator.score(self._scored, logits_of, every=every)
 
     def _stage0(self) -> Decoder:
         """Train the decoder alone on features; return it ready to train on."""
         decoder = self._network.decoder.train()
         average = PolyakAverage(decoder, 0.9)
         parameters = [*decoder.parameters(), *self._heads.parameters()]
-        optimiser = Adam(parameters, 1e-2, weight_decay=WEIGHT_DECAY)
-        for numbers in self._steps(self._settings.decoder_epochs, [optimiser]):
-            with self._precision.forward():
-                features = self._features(self._evaluator.train, numbers)
-                loss = self._loss(*decoder.forward_with_merges(features), numbers)
-            self._precision.step(loss, [optimiser], parameters, GRADIENT_NORM)
-            average.update(decoder)
+        optimiser = Adam(parameters, 1e-2, weight_decay=WEIGHT_DECAY, fused=True)
         trained = average.network if self._settings.polyak else decoder
         assert isinstance(trained, Decoder)
+        for steps in self._epochs(self._settings.decoder_epochs, [optimiser]):
+            with self._timed("stage0"):
+                for numbers in steps:
+                    with self._precision.forward():
+                        features = self._features(self._train, numbers)
+                        loss = self._loss(*decoder.forward_with_merges(features), numbers)
+                    self._precision.step(loss, [optimiser], parameters, GRADIENT_NORM)
+                    average.update(decoder)
+            self._follow(trained, partial(self._decode, trained))
         return trained.requires_grad_(True).eval()
+
+    def _follow(self, network: nn.Module, logits_of: Callable[[Tensor], Tensor]) -> None:
+        """Score a network in the midst of its training, where that was asked for."""
+        if self._settings.every_epoch:
+            trains = network.training
+            network.eval()
+            self._epoch_scores.append(self._score(logits_of))
+            network.train(trains)
 
     def _stage1(self) -> nn.Module:
         """Train encoder and decoder on images."""
@@ -170,30 +194,36 @@ class _Training:
         rest = [parameter for module in modules for parameter in module.parameters()]
         optimisers = [
             SGD(network.encoder.parameters(), 1e-2, momentum=0.9, weight_decay=WEIGHT_DECAY),
-            Adam(rest, 3e-3, weight_decay=WEIGHT_DECAY),
+            Adam(rest, 3e-3, weight_decay=WEIGHT_DECAY, fused=True),
         ]
         parameters = [*network.encoder.parameters(), *rest]
-        for numbers in self._steps(self._settings.joint_epochs, optimisers):
-            with self._precision.forward():
-                features = network.features(self._images(self._evaluator.train, numbers))
-                loss = self._loss(*network.decoder.forward_with_merges(features), numbers)
-                if self._settings.presence_weight:
-                    presence = branch.loss(features[deepest], self._labels(numbers))
-                    loss = loss + self._settings.presence_weight * presence
-            self._precision.step(loss, optimisers, parameters, GRADIENT_NORM)
-            average.update(network)
-        return average.network if self._settings.polyak else network
+        trained: nn.Module = average.network if self._settings.polyak else network
+        for steps in self._epochs(self._settings.joint_epochs, optimisers):
+            with self._timed("stage1"):
+                for numbers in steps:
+                    with self._precision.forward():
+                        features = network.features(self._images(self._train, numbers))
+                        loss = self._loss(*network.decoder.forward_with_merges(features), numbers)
+                        if self._settings.presence_weight:
+                            presence = branch.loss(features[deepest], self._labels(numbers))
+                            loss = loss + self._settings.presence_weight * presence
+                    self._precision.step(loss, optimisers, parameters, GRADIENT_NORM)
+                    average.update(network)
+            self._follow(trained, partial(self._label, trained))
+        return trained
 
-    def _steps(self, epochs: int, optimisers: Sequence[Optimizer]) -> Iterator[Tensor]:
-        """Yield the image numbers of each step; let the learning rates fall.
+    def _epochs(self, epochs: int, optimisers: Sequence[Optimizer]) -> Iterator[Iterator[Tensor]]:
+        """Yield the steps of each epoch as the numbers of their images.
 
-        Polynomial decay of power 0.9 (Chen et al., "DeepLab", 2017).
+        The learning rates fall from step to step: polynomial decay of power 0.9 (Chen et al.,
+        "DeepLab", 2017).
         """
-        count, size = len(self._evaluator.train.images), self._settings.batch_size
+        count, size = len(self._train.images), self._settings.batch_size
         epochs *= self._candidate.effort
         steps = max(1, count // size)
         peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
-        for epoch in range(epochs):
+
+        def steps_of(epoch: int) -> Iterator[Tensor]:
             # Common to all candidates, however much chance their initial weights took.
             chance = torch.Generator().manual_seed(trial_seed(self._evaluator.seed, epoch))
             order = torch.randperm(count, generator=chance)
@@ -203,13 +233,15 @@ class _Training:
                     optimiser.param_groups[0]["lr"] = peak * left**0.9
                 yield order[step * size : (step + 1) * size]
 
+        yield from map(steps_of, range(epochs))
+
     def _loss(self, logits: Tensor, merges: list[Tensor], numbers: Tensor) -> Tensor:
         settings, weights = self._settings, self._evaluator.class_weights
         labels = self._labels(numbers)
         loss = cross_entropy(logits, labels, weights)
         if settings.auxiliary_weight:
             loss = loss + settings.auxiliary_weight * self._heads.loss(merges, labels, weights)
-        targets = self._evaluator.train.targets
+        targets = self._train.targets
         if targets is not None and settings.distillation_weight:
             target = self._on_device(targets[numbers])
             loss = loss + settings.distillation_weight * distillation_loss(logits, target)
@@ -218,13 +250,13 @@ class _Training:
         return loss
 
     def _labels(self, numbers: Tensor) -> Tensor:
-        return self._evaluator.train.small_labels[numbers].to(self._evaluator.device).long()
+        return self._train.small_labels[numbers].to(self._evaluator.device).long()
 
     def _images(self, images: CachedImages, numbers: Tensor) -> Tensor:
         return normalise(images.images[numbers].to(self._evaluator.device))
 
     def _features(self, images: CachedImages, numbers: Tensor) -> list[Tensor]:
-        taps = images.features[self._candidate.encoder]
+        taps = images.features[self._candidate.architecture.encoder]
         deepest = max(self._network.decoder.graph.taps)
         return [self._on_device(tap[numbers]) for tap in taps[: deepest + 1]]
 
@@ -232,21 +264,20 @@ class _Training:
         """Move float16 [N, h, w, C] to the device as float [N, C, h, w], channels last."""
         return rows.to(self._evaluator.device).float().permute(0, 3, 1, 2)
 
-    def _decode(self, numbers: Tensor) -> Tensor:
-        features = self._features(self._evaluator.scored, numbers)
+    def _decode(self, decoder: nn.Module, numbers: Tensor) -> Tensor:
+        features = self._features(self._scored, numbers)
         with self._precision.forward():
-            return self._network.decoder(features)
+            return decoder(features)
 
     def _label(self, network: nn.Module, numbers: Tensor) -> Tensor:
         with self._precision.forward():
-            return network(self._images(self._evaluator.scored, numbers))
+            return network(self._images(self._scored, numbers))
 
-
-@contextmanager
-def _timed(phases: dict[str, float], phase: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    phases[phase] = round(phases.get(phase, 0.0) + time.perf_counter() - start, 4)
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._phases[phase] = self._phases.get(phase, 0.0) + time.perf_counter() - start
 
 
 def _out_of_memory(error: BaseException) -> CandidateError:

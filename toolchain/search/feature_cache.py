@@ -9,10 +9,13 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,15 +44,19 @@ FEWEST_SCORED = 8
 ROLES = ("train", "score")
 _COMMON = "common.pickle"
 
+Sides = Mapping[int | None, int]
+"""Pixels of the images that candidates see, by working size; None is that of the input."""
+
 
 @dataclass(frozen=True)
 class CachedImages:
-    """The images of one role, by arrays that may lie in shared memory.
+    """The images of one role at one working size, by arrays that may lie in shared memory.
 
     Attributes:
         images: uint8 [N, H, W, 3].
-        labels: uint8 [N, H, W].
-        small_labels: uint8 [N, h, w], at stride 4.
+        labels: uint8 [N, S, S], at the size of the search whatever the working size: what
+            candidates of all working sizes are scored on.
+        small_labels: uint8 [N, h, w], at stride 4 of the images.
         features: an encoder's taps by its name, float16 [n, h, w, C] each, of the first n <= N.
         targets: logits of the teacher at the size of the small labels, float16 [N, h, w, K].
     """
@@ -69,12 +76,14 @@ class FeatureCache:
         label_set: of the data.
         encoders: pretrained, in evaluation mode, by name.
         class_weights: for the loss.
+        sides: of the images in pixels, by working size; None is that of the input.
         arrays: all arrays, by name.
     """
 
     label_set: LabelSet
     encoders: dict[str, Encoder]
     class_weights: Tensor
+    sides: dict[int | None, int]
     arrays: dict[str, Array]
 
     @property
@@ -82,28 +91,27 @@ class FeatureCache:
         """Number of classes of the data."""
         return len(self.label_set.classes)
 
-    def images(self, role: str) -> CachedImages:
+    def images(self, role: str, working_size: int | None = None) -> CachedImages:
         """Return the images of a role, ``train`` or ``score``, as tensors."""
-        tensors = {
-            name.removeprefix(f"{role}."): torch.from_numpy(array)
-            for name, array in self.arrays.items()
-            if name.startswith(f"{role}.")
-        }
-        features = {
-            name: [tensors[f"features.{name}.{tap}"] for tap in range(len(_taps(name)))]
-            for name in self.encoders
-        }
+        side = self.sides[working_size]
+
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(self.arrays[f"{role}.{name}"])
+
         return CachedImages(
-            tensors["images"],
-            tensors["labels"],
-            tensors["small_labels"],
-            features,
-            tensors.get("targets"),
+            tensor(f"images@{side}"),
+            tensor("labels"),
+            tensor(f"small_labels@{side}"),
+            {
+                name: [tensor(f"features.{name}.{tap}@{side}") for tap in range(len(_taps(name)))]
+                for name in self.encoders
+            },
+            tensor(f"targets@{side}") if f"{role}.targets@{side}" in self.arrays else None,
         )
 
     def digests(self) -> dict[str, str]:
         """Return digests of what candidates train and are scored on, by a name for messages."""
-        kinds = ("images", "labels")
+        kinds = [*(f"images@{side}" for side in dict.fromkeys(self.sides.values())), "labels"]
         return {
             f"--data (images to {role} on)": array_digest(
                 self.arrays[f"{role}.{kind}"] for kind in kinds
@@ -173,31 +181,34 @@ class SearchImages:
         return cls(first(train, settings.search_images), score.subset(order), len(few))
 
     def shapes(
-        self, size: int, encoders: Sequence[str], *, teacher: bool
+        self, size: int, sides: Sides, encoders: Sequence[str], *, teacher: bool
     ) -> Iterator[tuple[str, tuple[int, ...], type]]:
         """List the arrays of the cache: name, shape, kind."""
-        small = -(-size // LABEL_STRIDE)
         classes = len(self.train.label_set.classes)
         for role, count, featured in (
             ("train", len(self.train), len(self.train)),
             ("score", len(self.score), self.scored),
         ):
-            yield f"{role}.images", (count, size, size, 3), np.uint8
             yield f"{role}.labels", (count, size, size), np.uint8
-            yield f"{role}.small_labels", (count, small, small), np.uint8
-            for encoder in encoders:
-                for tap, channels in enumerate(_taps(encoder)):
-                    side = -(-size // (LABEL_STRIDE << tap))
-                    name = f"{role}.features.{encoder}.{tap}"
-                    yield name, (featured, side, side, channels), np.float16
-            if teacher and role == "train":
-                yield f"{role}.targets", (count, small, small, classes), np.float16
+            for side in dict.fromkeys(sides.values()):
+                small = -(-side // LABEL_STRIDE)
+                yield f"{role}.images@{side}", (count, side, side, 3), np.uint8
+                yield f"{role}.small_labels@{side}", (count, small, small), np.uint8
+                for encoder in encoders:
+                    for tap, channels in enumerate(_taps(encoder)):
+                        grid = -(-side // (LABEL_STRIDE << tap))
+                        name = f"{role}.features.{encoder}.{tap}@{side}"
+                        yield name, (featured, grid, grid, channels), np.float16
+                if teacher and role == "train":
+                    yield f"{role}.targets@{side}", (count, small, small, classes), np.float16
 
-    def bytes_needed(self, size: int, encoders: Sequence[str], *, teacher: bool) -> dict[str, int]:
+    def bytes_needed(
+        self, size: int, sides: Sides, encoders: Sequence[str], *, teacher: bool
+    ) -> dict[str, int]:
         """Say how many bytes the cache takes: images, features, targets of the teacher."""
         result = {"images": 0, "features": 0, "targets": 0}
-        for name, shape, kind in self.shapes(size, encoders, teacher=teacher):
-            part = name.split(".")[1]
+        for name, shape, kind in self.shapes(size, sides, encoders, teacher=teacher):
+            part = name.split(".")[1].partition("@")[0]
             result[part if part in result else "images"] += prod(shape) * np.dtype(kind).itemsize
         return result
 
@@ -206,6 +217,7 @@ def fill_cache(
     shared: SharedArrays,
     images: SearchImages,
     settings: EvaluationSettings,
+    sides: Sides,
     encoders: Sequence[str],
     weights: Mapping[str, Path],
     teacher: Path | None = None,
@@ -218,6 +230,7 @@ def fill_cache(
         shared: where the arrays go.
         images: of the search.
         settings: their size.
+        sides: pixels of the images by working size; None is that of the input.
         encoders: names of the encoders that candidates may use.
         weights: initial weights by encoder; none: random.
         teacher: checkpoint whose outputs candidates imitate.
@@ -232,48 +245,53 @@ def fill_cache(
     classes = len(label_set.classes)
     arrays = {
         name: shared.new(name, shape, kind)
-        for name, shape, kind in images.shapes(size, encoders, teacher=teacher is not None)
+        for name, shape, kind in images.shapes(size, sides, encoders, teacher=teacher is not None)
     }
+    distinct = list(dict.fromkeys(sides.values()))
+    imitated = load_teacher(teacher, label_set.classes, size, computer) if teacher else None
     for role, dataset in zip(ROLES, (images.train, images.score), strict=True):
-        _fill_images(arrays, role, dataset, size)
+        _fill_images(arrays, role, dataset, size, distinct)
     pixels = np.zeros(classes, np.int64)
     for labels in arrays["train.labels"]:
         pixels += np.bincount(labels.ravel(), minlength=classes)
-    sample = normalise(torch.from_numpy(arrays["train.images"][:32]))
+    sample = normalise(torch.from_numpy(arrays[f"train.images@{max(distinct)}"][:32]))
     pretrained = {
         name: _pretrained(name, classes, weights.get(name), sample, seed) for name in encoders
     }
     for name, encoder in pretrained.items():
         encode = on_device(copy.deepcopy(encoder), computer)
-        for role in ROLES:
-            outputs = [arrays[f"{role}.features.{name}.{tap}"] for tap in range(len(_taps(name)))]
-            _fill(outputs, arrays[f"{role}.images"], encode, computer, settings.batch_size)
-    if teacher:
-        imitated = load_teacher(teacher, label_set.classes, size, computer)
-        targets = arrays["train.targets"]
-
-        def shrunk(batch: Tensor) -> list[Tensor]:
-            return [resize_logits(imitated(batch), targets.shape[1:3])]
-
-        _fill([targets], arrays["train.images"], shrunk, computer, settings.batch_size)
+        for role, side in product(ROLES, distinct):
+            taps = range(len(_taps(name)))
+            outputs = [arrays[f"{role}.features.{name}.{tap}@{side}"] for tap in taps]
+            _fill(outputs, arrays[f"{role}.images@{side}"], encode, computer, settings.batch_size)
+    for side in distinct if teacher else ():
+        targets = arrays[f"train.targets@{side}"]
+        imitate = partial(_targets, imitated, targets.shape[1:3])
+        _fill([targets], arrays[f"train.images@{side}"], imitate, computer, settings.batch_size)
     common = {
         "label_set": label_set,
         "class_weights": class_weights(pixels, power=0.5, limit=5.0),
         "encoders": pretrained,
+        "sides": dict(sides),
     }
     (shared.folder / _COMMON).write_bytes(pickle.dumps(common))
     return FeatureCache.open(shared.folder)
 
 
-def _fill_images(arrays: dict[str, Array], role: str, dataset: FaceDataset, size: int) -> None:
+def _fill_images(
+    arrays: dict[str, Array], role: str, dataset: FaceDataset, size: int, sides: Sequence[int]
+) -> None:
     samples = Samples(dataset, size, keep=False)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         reading = pool.map(lambda index: samples[0, index], range(len(samples)))
         for index, (image, labels) in enumerate(track(reading, "reading images", len(samples))):
-            small = shrink_labels(labels[None], arrays[f"{role}.small_labels"].shape[1:])
-            arrays[f"{role}.images"][index] = image.numpy()
             arrays[f"{role}.labels"][index] = labels.numpy()
-            arrays[f"{role}.small_labels"][index] = small[0].numpy()
+            for side in sides:
+                # As the file of a network averages its image down to the working size.
+                shrunk = cv2.resize(image.numpy(), (side, side), interpolation=cv2.INTER_AREA)
+                small = arrays[f"{role}.small_labels@{side}"]
+                arrays[f"{role}.images@{side}"][index] = shrunk
+                small[index] = shrink_labels(labels[None], small.shape[1:])[0].numpy()
 
 
 @torch.no_grad()
@@ -286,6 +304,10 @@ def _fill(
         chunk = torch.from_numpy(images[start : min(start + batch, count)]).to(device)
         for output, values in zip(outputs, network(normalise(chunk)), strict=True):
             output[start : start + len(chunk)] = values.permute(0, 2, 3, 1).half().cpu().numpy()
+
+
+def _targets(teacher: Any, shape: Sequence[int], images: Tensor) -> list[Tensor]:
+    return [resize_logits(teacher(images), shape)]
 
 
 def _pretrained(

@@ -65,7 +65,7 @@ class SearchResult:
 def trial_document(trial: Trial) -> dict[str, Any]:
     """Return the promised keys of one candidate."""
     keys = (
-        *("id", "genotype", "encoder", "score", "search_score", "reward"),
+        *("id", "genotype", "encoder", "working_size", "score", "search_score", "reward"),
         *("parameters", "flops", "latency_ms"),
     )
     return {key: value for key, value in asdict(trial).items() if key in keys}
@@ -188,7 +188,10 @@ def _place(
 ) -> SharedArrays:
     """Say what the cache will hold, and make the place for it."""
     needed = images.bytes_needed(
-        evaluation.search_size, settings.encoders, teacher=settings.teacher is not None
+        evaluation.search_size,
+        settings.sides,
+        settings.encoders,
+        teacher=settings.teacher is not None,
     )
     total = sum(needed.values())
     budget = None if settings.memory_budget is None else int(settings.memory_budget * 2**30)
@@ -220,6 +223,7 @@ def _fill(
         shared,
         images,
         evaluation,
+        settings.sides,
         settings.encoders,
         weights,
         settings.teacher,

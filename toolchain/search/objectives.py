@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from export.errors import UsageError
 
@@ -21,8 +21,15 @@ _SCALES = {
 }
 
 Costs = Mapping[str, float]
-"""Costs of a candidate: ``parameters``, ``flops``, ``decoder_flops``, and for each table
-``latency:TABLE``, in ms."""
+"""Costs of a candidate: ``parameters``, ``flops``, ``decoder_flops``, ``pixels`` of the image that
+the network itself sees, and for each table ``latency:TABLE``, in ms."""
+_COUNTS = ("parameters", "flops", "decoder_flops", "pixels")
+
+
+def costs_in(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Return the costs among the fields of a trial, in the form that objectives read."""
+    latencies = {f"latency:{table}": ms for table, ms in facts["latency_ms"].items()}
+    return {name: facts[name] for name in _COUNTS} | latencies
 
 
 def parse_amount(quantity: str, text: str) -> float:
@@ -152,7 +159,7 @@ class Budget:
 
 
 FLOPS_FLOOR = 0.6e9 / 512**2
-"""FLOPs of a decoder for each pixel of the image: 0.6 G at 512 x 512."""
+"""FLOPs of a decoder for each pixel of the image that it sees: 0.6 G at 512 x 512."""
 SCORE_FLOOR = 0.25
 
 
@@ -170,7 +177,7 @@ class Reward:
         combination: "product" (Tan et al., "MnasNet", CVPR 2019) or "mean" (weighted; Lyu et al.,
             2023).
         bonus_limit: the largest factor; None: there is none, as in the published logs.
-        flops_floor: of the decoder's FLOPs; None: there is none.
+        flops_floor: of the decoder's FLOPs for each pixel; None: there is none.
     """
 
     objectives: Sequence[Objective] = ()
@@ -191,7 +198,7 @@ class Reward:
         return score * mean
 
     def _limit(self, score: float, costs: Costs) -> float:
-        floor = self.flops_floor or 0.0
+        floor = (self.flops_floor or 0.0) * costs["pixels"]
         if costs["decoder_flops"] < floor and score < SCORE_FLOOR:
             return 1.0
         return math.inf if self.bonus_limit is None else self.bonus_limit

@@ -11,17 +11,15 @@ from typing import Any
 import optuna
 
 from export.errors import GateError, UsageError
-from toolchain.blueprint import blueprint
-from toolchain.costs import count
-from toolchain.graph import canonical
 from toolchain.profiling.costing import load_tables
 from toolchain.profiling.table import LatencyTable
+from toolchain.search.algorithms import SearchTask, make_sampler
+from toolchain.search.appraisal import Appraiser
 from toolchain.search.executors import CandidateResult, Executor
 from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward, cost_of
 from toolchain.search.pareto import search_costs
 from toolchain.search.pruner import Pruner
 from toolchain.search.run import finalists, read_trial, worth_rescoring
-from toolchain.search.samplers import make_sampler
 from toolchain.search.space import SearchSpace
 from toolchain.search.storage import StudyStorage, storage_url
 from toolchain.search.trial import CandidateError, Trial, TrialState, candidate_of
@@ -58,25 +56,27 @@ class Search:
 
     def __init__(self, settings: SearchSettings, path: Path, classes: int):
         self.settings, self._path, self.classes = settings, path, classes
-        self.space = SearchSpace(settings.branches, settings.cells, settings.encoders)
+        self.space = SearchSpace(
+            settings.branches, settings.cells, settings.encoders, tuple(settings.sides)
+        )
         self._tables = _named_tables(settings, classes)
         self._objectives = [Objective.parse(text) for text in settings.objectives]
-        self._budgets = [Budget.parse(text) for text in settings.budgets]
         weighed = any(objective.weight != 1 for objective in self._objectives)
         if weighed and settings.combination == "product":
             raise UsageError("the weight of an --objective counts with --combination mean only")
         self._reward = Reward(
-            self._objectives,
-            settings.combination,
-            settings.bonus_limit,
-            FLOPS_FLOOR * settings.input_size**2,
+            self._objectives, settings.combination, settings.bonus_limit, FLOPS_FLOOR
         )
+        budgets = [Budget.parse(text) for text in settings.budgets]
+        self._appraise = Appraiser(classes, settings.input_size, self._tables, budgets)
         self._check_costs_known()
-        self._sampler = make_sampler(settings.algorithm, self.space, settings.seed)
+        costs = search_costs(list(self._tables), settings.objectives)
+        task = SearchTask(self.space, self._appraise, costs, self._reward)
+        self._sampler = make_sampler(settings.algorithm, task, settings.seed)
         # NSGA-II weighs nothing: it gets score and costs themselves. The others get the reward.
         self._several = settings.algorithm == "nsga2" and bool(self._objectives)
-        self._pruner = Pruner(search_costs(list(self._tables), settings.objectives))
-        self._known: dict[tuple[str, str], Trial] = {}
+        self._pruner = Pruner(costs)
+        self._known: dict[tuple[str, str, int | None], Trial] = {}
         # Drawn trials that are being trained, and those that wait for one of them that computes
         # the same, each as far as it is known.
         self._at_work: dict[int, Trial] = {}
@@ -143,15 +143,12 @@ class Search:
 
     def _begin(self, number: int, drawn: optuna.trial.FrozenTrial, executor: Executor) -> None:
         """End a trial without training where that is possible; have it trained elsewhere."""
-        trial = self._costed(number, drawn)
+        found = self._appraise(self.space.decode(drawn.params))
+        trial = Trial(number, state=TrialState.COMPLETE, score=None, reward=None, **found.facts)
         same = (n for n, other in self._at_work.items() if other.computes == trial.computes)
-        if not trial.flops:
-            reason = "its context cell ignores the image"
-            self._store(trial, TrialState.INFEASIBLE, reason=reason, excess=1.0)
-        elif over := [budget for budget in self._budgets if budget.excess(trial.costs) > 0]:
-            reason = over[0].complaint(trial.costs)
-            excess = max(budget.excess(trial.costs) for budget in over)
-            self._store(trial, TrialState.INFEASIBLE, reason=reason, excess=excess)
+        if found.complaint:
+            state, reason = TrialState.INFEASIBLE, found.complaint
+            self._store(trial, state, reason=reason, excess=found.excess)
         elif earlier := self._known.get(trial.computes):
             self._reuse(trial, earlier)
         elif (duplicate := next(same, None)) is not None:
@@ -240,26 +237,6 @@ class Search:
             self._known[trial.computes] = trial
             self._pruner.add(trial)
 
-    def _costed(self, number: int, drawn: optuna.trial.FrozenTrial) -> Trial:
-        genotype, encoder = self.space.decode(drawn.params)
-        plan = blueprint(genotype, encoder, self.classes, self.settings.input_size, pruned=True)
-        costs = count(plan)
-        return Trial(
-            id=number,
-            genotype=str(genotype),
-            canonical=canonical(genotype),
-            encoder=encoder,
-            state=TrialState.COMPLETE,
-            score=None,
-            reward=None,
-            parameters=costs.parameters.total,
-            flops=costs.flops.total,
-            decoder_flops=costs.flops.decoder,
-            latency_ms={
-                name: round(table.predict(plan).median, 4) for name, table in self._tables.items()
-            },
-        )
-
     def _rescore(self, executor: Executor) -> None:
         """Train the best again, longer; what is known already is not trained again."""
         known = self._storage.rescored()
@@ -282,12 +259,10 @@ class Search:
 
     def _check_costs_known(self) -> None:
         """Fail now, not after the first candidate, where an objective names an unknown table."""
-        costs = dict.fromkeys(("parameters", "flops", "decoder_flops"), 1.0)
-        costs |= {f"latency:{table}": 1.0 for table in self._tables}
+        anything = self.space.decode(dict.fromkeys(self.space.options, 0))
+        costs = self._appraise(anything).costs
         for objective in self._objectives:
             objective.factor(costs)
-        for budget in self._budgets:
-            budget.excess(costs)
 
     def _check_failures(self) -> None:
         """Give up after some failures in a row; those before this start do not count."""
@@ -319,6 +294,11 @@ def _named_tables(settings: SearchSettings, classes: int) -> dict[str, LatencyTa
     if repeated := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two --latency-table are named {repeated[0]}; rename one of the files")
     tables = load_tables(
-        settings.latency_tables, classes, settings.input_size, settings.encoders, anywhere=True
+        settings.latency_tables,
+        classes,
+        settings.input_size,
+        settings.encoders,
+        settings.working_sizes,
+        anywhere=True,
     )
     return dict(zip(names, tables.values(), strict=True))

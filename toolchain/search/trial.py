@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from export.errors import NastoolError
+from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
+from toolchain.search.objectives import costs_in
 
 LONGER = 3
 """A candidate that is scored again is trained for so many times as many epochs, and scored on so
@@ -18,15 +20,13 @@ class Candidate:
 
     Attributes:
         number: of its trial.
-        genotype: the decoder.
-        encoder: name of one of the search's encoders.
+        architecture: with one of the search's encoders and working sizes.
         stop_below: a score after stage 0 under which it is not worth going on; None: go on.
         rescored: train longer, and score on all images that are there for it.
     """
 
     number: int
-    genotype: Genotype
-    encoder: str
+    architecture: Architecture
     stop_below: float | None = None
     rescored: bool = False
 
@@ -44,11 +44,13 @@ class Evaluation:
         score: mean F1 of the parts that occur, 0..1; None: it was stopped after stage 0.
         phases: seconds by phase: ``stage0``, ``stage1``, ``scoring``.
         stage0_score: the score after stage 0; None where nobody asked for it.
+        epoch_scores: the score after every epoch, where that was asked for.
     """
 
     score: float | None
     phases: dict[str, float] = field(default_factory=dict)
     stage0_score: float | None = None
+    epoch_scores: list[float] = field(default_factory=list)
 
 
 class Failure(StrEnum):
@@ -108,11 +110,14 @@ class Trial:
         parameters: of the network as it runs, encoder included.
         flops: likewise, 2 x MAC, at the deployment size.
         decoder_flops: of the decoder alone.
+        pixels: of the image that the network itself sees, height times width.
+        working_size: pixels that encoder and decoder see; None: those of the input.
         latency_ms: predicted median, by latency table.
         seconds: spent on the evaluation.
         phases: seconds by phase.
         stage0_score: after stage 0, where it could have been stopped.
-        stop_below: it was to be stopped if that score was lower.
+        epoch_scores: after every epoch, where that was asked for.
+        stop_below: it was to be stopped if the score after stage 0 was lower.
         search_score: of a trial that was scored again after a longer training: the score of the
             search; ``score`` and ``reward`` are the later ones.
         failure: kind of failure, see `Failure`.
@@ -131,10 +136,13 @@ class Trial:
     parameters: int
     flops: int
     decoder_flops: int = 0
+    pixels: int = 0
+    working_size: int | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     stage0_score: float | None = None
+    epoch_scores: list[float] = field(default_factory=list)
     stop_below: float | None = None
     search_score: float | None = None
     failure: str | None = None
@@ -145,20 +153,22 @@ class Trial:
     @property
     def costs(self) -> dict[str, float]:
         """The costs in the form that objectives and budgets read."""
-        latencies = {f"latency:{table}": ms for table, ms in self.latency_ms.items()}
-        counts = ("parameters", "flops", "decoder_flops")
-        return {name: getattr(self, name) for name in counts} | latencies
+        return costs_in(vars(self))
 
     @property
-    def computes(self) -> tuple[str, str]:
+    def computes(self) -> tuple[str, str, int | None]:
         """What is equal for trials that compute the same."""
-        return self.canonical, self.encoder
+        return self.canonical, self.encoder, self.working_size
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network."""
+        return Architecture(Genotype.parse(self.genotype), self.encoder, self.working_size)
 
 
 def candidate_of(trial: Trial, *, rescored: bool = False) -> Candidate:
     """Make the candidate of a trial, to be trained as the search trains or ``rescored``."""
-    genotype = Genotype.parse(trial.genotype)
-    return Candidate(trial.id, genotype, trial.encoder, trial.stop_below, rescored)
+    return Candidate(trial.id, trial.architecture, trial.stop_below, rescored)
 
 
 def counts(trials: Sequence[Trial]) -> dict[str, int]:

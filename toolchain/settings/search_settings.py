@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
+from pydantic import model_validator
+
+from toolchain.architecture import STRIDE
 from toolchain.settings.base import Data, Settings, setting
 from toolchain.settings.training_settings import AUXILIARY_WEIGHT, DISTILLATION_WEIGHT
 
-Algorithm = Literal["ppo", "reinforce", "nsga2", "tpe", "random"]
+Algorithm = Literal["predictor", "ppo", "reinforce", "nsga2", "tpe", "random"]
 
 
 def without_password(url: str) -> str:
@@ -19,7 +22,12 @@ def without_password(url: str) -> str:
 class EvaluationSettings(Settings):
     """How much, on what and by what a candidate is trained before it is scored."""
 
-    search_size: int = setting(192, "Pixels that candidates see: whole faces, shrunk.", ge=32)
+    search_size: int = setting(
+        192,
+        "Pixels of whole faces, shrunk: what the --input-size is here; a --working-size shrinks in "
+        "proportion.",
+        ge=32,
+    )
     search_images: int = setting(320, "Images to train on, at most.", ge=2)
     search_validation: int = setting(80, "Images to score on, at most.", ge=1)
     decoder_epochs: int = setting(2, "Stage 0: passes with the encoder frozen.", ge=0)
@@ -42,6 +50,7 @@ class EvaluationSettings(Settings):
         "scores more.",
     )
     half: bool | None = setting(None, "Train in 16 bits; on CUDA if left out.")
+    every_epoch: bool = setting(False, "Score after every epoch too, to study the scores.")
 
 
 class SearchSettings(EvaluationSettings):
@@ -79,7 +88,9 @@ class SearchSettings(EvaluationSettings):
         ge=0,
         free=True,
     )
-    algorithm: Algorithm = setting("ppo", "Who draws candidates.")
+    algorithm: Algorithm = setting(
+        "predictor", "Who draws candidates; predictor screens what it draws by predicted scores."
+    )
     branches: int = setting(3, "Of the context cell.", ge=1, le=16)
     cells: int = setting(3, "Merge cells.", ge=1, le=16)
     encoders: tuple[str, ...] = setting(
@@ -92,6 +103,12 @@ class SearchSettings(EvaluationSettings):
         "Pixels of the deployed network's image; costs are of this size.",
         ge=32,
         multiple_of=32,
+    )
+    working_sizes: tuple[int, ...] = setting(
+        (),
+        "Pixels that encoder and decoder see of the image, a multiple of 32; several: it is "
+        "searched too. The --input-size if left out.",
+        flag="working-size",
     )
     storage: str | None = setting(
         None,
@@ -120,6 +137,24 @@ class SearchSettings(EvaluationSettings):
         free=True,
     )
     timeout: float | None = setting(None, "Seconds that a candidate may take.", gt=0, free=True)
+
+    @model_validator(mode="after")
+    def _check_working_sizes(self) -> Self:
+        for size in self.working_sizes:
+            if size % STRIDE or not STRIDE <= size <= self.input_size:
+                raise ValueError(
+                    f"--working-size is a multiple of {STRIDE}, at most the --input-size of "
+                    f"{self.input_size}, not {size}"
+                )
+        return self
+
+    @property
+    def sides(self) -> dict[int | None, int]:
+        """Pixels that candidates see here, by working size; None is that of the input."""
+        if not self.working_sizes:
+            return {None: self.search_size}
+        scale = self.search_size / self.input_size
+        return {size: max(STRIDE, round(scale * size)) for size in self.working_sizes}
 
 
 class RankSettings(Settings):

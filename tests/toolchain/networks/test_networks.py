@@ -22,6 +22,7 @@ from toolchain.graph import canonical, cell_graph
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.encoders import build_encoder, describe_encoder, encoder_names, register
 from toolchain.networks.segmenter import build_segmenter, load_encoder_weights
+from toolchain.networks.units import DilatedConvolution
 
 CHANNELS = (6, 7, 8, 9)
 WIDTH = 5
@@ -194,14 +195,33 @@ def test_flops_are_those_that_torch_counts(encoder):
     genotype = Genotype.parse(
         "[[6, [0, 1, 2, 3], [4, 1, 3, 0], [5, 2, 6, 1]], [[1, 3], [2, 0], [3, 5]]]"
     )
-    network = build_segmenter(genotype, encoder).eval()
+    # Not on the CPU, where dilated convolutions are computed otherwise.
+    network = build_segmenter(genotype, encoder).eval().to("meta")
     counter = FlopCounterMode(display=False)
     with counter:
-        network(torch.zeros(1, 3, 64, 64))
-    assert (
-        counter.get_total_flops()
-        == network_costs(Architecture(genotype, encoder), input_size=64).flops.total
-    )
+        network(torch.zeros(1, 3, 64, 64, device="meta"))
+    costs = network_costs(Architecture(genotype, encoder), input_size=64)
+    assert counter.get_total_flops() == costs.flops.total
+
+
+@pytest.mark.parametrize("size", [(33, 29), (24, 24), (16, 8), (12, 13), (4, 2), (1, 1)])
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "groups"), [(3, 3, 1), (3, 12, 1), (3, 3, 6), (5, 6, 6)]
+)
+def test_a_dilated_convolution_is_the_ordinary_one(kernel, dilation, groups, size):
+    torch.manual_seed(0)
+    padding = dilation * (kernel // 2)
+    fast = DilatedConvolution(6, 6, kernel, 1, padding, dilation, groups)
+    x = torch.randn(2, 6, *size, requires_grad=True)
+    results = []
+    for convolution in (nn.Conv2d.forward, DilatedConvolution.forward):
+        fast.zero_grad()
+        x.grad = None
+        result = convolution(fast, x)
+        (result**2).sum().backward()
+        results.append([result, x.grad, fast.weight.grad, fast.bias.grad])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("encoder", encoder_names())
@@ -226,8 +246,10 @@ def test_the_deployable_form_computes_the_same_with_fewer_parts(genotype):
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
+    # Not on the CPU, where dilated convolutions are computed otherwise.
+    small.to("meta")
     with counter:
-        small(images[:1])
+        small(images[:1].to("meta"))
     assert counter.get_total_flops() == pruned.flops.total
 
 

@@ -39,7 +39,7 @@ class Scorer:
         if way == "slow" or self.is_victim(candidate.number):
             time.sleep(60)
         time.sleep(0.05)
-        return Evaluation(score(candidate.genotype))
+        return Evaluation(score(candidate.architecture.genotype))
 
     def is_victim(self, number):
         if self.victim is None or number < self.victim or self.spared:

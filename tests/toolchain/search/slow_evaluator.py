@@ -17,9 +17,9 @@ def evaluate(candidate):
     time.sleep(0.02)
     if candidate.number % 17 == 5:
         raise CandidateError(Failure.NOT_FINITE, "the loss")
-    final = score(candidate.genotype)
+    final = score(candidate.architecture.genotype)
     # The score after stage 0 says something of the final one, and not everything.
-    luck = hashlib.sha256(str(candidate.genotype).encode()).digest()[0] / 255
+    luck = hashlib.sha256(str(candidate.architecture.genotype).encode()).digest()[0] / 255
     early = final * (0.5 + 0.3 * luck)
     stopped = candidate.stop_below is not None and early < candidate.stop_below
     return Evaluation(None if stopped else final, {"process": float(os.getpid())}, early)

@@ -43,4 +43,4 @@ def score(genotype):
 
 def evaluate(candidate: Candidate) -> Evaluation:
     """Evaluate as `CandidateEvaluator` does."""
-    return Evaluation(score(candidate.genotype))
+    return Evaluation(score(candidate.architecture.genotype))

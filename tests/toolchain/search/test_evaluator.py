@@ -6,6 +6,7 @@ import torch
 
 from export.errors import DataError, UsageError
 from export.onnx import normalise
+from toolchain.architecture import Architecture
 from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype
 from toolchain.search import evaluator
@@ -20,7 +21,7 @@ from toolchain.training.precision import MixedPrecision
 
 ENCODER = "ghostnet-0.1"
 GENOTYPE = Genotype.parse("2 [0,1,2,9] [0,1] [2,4]")
-CANDIDATE = Candidate(3, GENOTYPE, ENCODER)
+CANDIDATE = Candidate(3, Architecture(GENOTYPE, ENCODER))
 SMALL = EvaluationSettings(search_size=64, search_images=16, search_validation=6, batch_size=8)
 
 
@@ -45,7 +46,9 @@ def images(faces):
 def prepare(images, tmp_path_factory):
     def prepared(settings=SMALL, encoders=(ENCODER,), **more):
         shared = SharedArrays(tmp_path_factory.mktemp("arrays"))
-        return fill_cache(shared, images, settings, encoders, more.pop("weights", {}), **more)
+        sides = more.pop("sides", {None: settings.search_size})
+        weights = more.pop("weights", {})
+        return fill_cache(shared, images, settings, sides, encoders, weights, **more)
 
     return prepared
 
@@ -85,7 +88,7 @@ def test_features_are_what_the_encoder_gives(cache, role):
 
 
 def test_what_is_announced_is_what_is_held(images, cache):
-    announced = images.bytes_needed(SMALL.search_size, [ENCODER], teacher=False)
+    announced = images.bytes_needed(64, {None: 64}, [ENCODER], teacher=False)
     assert sum(announced.values()) == sum(array.nbytes for array in cache.arrays.values())
     features = [a for name, a in cache.arrays.items() if "features" in name]
     assert announced["features"] == sum(array.nbytes for array in features)
@@ -116,7 +119,7 @@ def test_a_candidate_is_evaluated_the_same_way_twice_whatever_came_before(cache)
     evaluate = CandidateEvaluator(cache, SMALL)
     before = [p.clone() for p in cache.encoders[ENCODER].parameters()]
     first = evaluate(CANDIDATE)
-    evaluate(Candidate(4, Genotype.parse("1 [0,3]"), ENCODER))
+    evaluate(Candidate(4, Architecture(Genotype.parse("1 [0,3]"), ENCODER)))
     state = torch.random.get_rng_state()
     again = evaluate(CANDIDATE)
     assert first.score == again.score
@@ -134,9 +137,10 @@ def test_chance_is_common_to_all_candidates(cache):
     assert evaluate(CANDIDATE).score == evaluate(replace(CANDIDATE, number=77)).score
     orders = []
     for genotype in (GENOTYPE, Genotype.parse("1 [0,3] [1,2] [2,5]")):
-        training = evaluator._Training(evaluate, replace(CANDIDATE, genotype=genotype))
+        architecture = Architecture(genotype, ENCODER)
+        training = evaluator._Training(evaluate, replace(CANDIDATE, architecture=architecture))
         torch.rand(len(str(genotype)))
-        orders.append(torch.cat(list(training._steps(2, []))))
+        orders.append(torch.cat([step for epoch in training._epochs(2, []) for step in epoch]))
     assert torch.equal(*orders)
     assert not torch.equal(orders[0][:16], orders[0][16:])
 

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from export.errors import UnavailableError
+from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.search.executors.local import LocalExecutor
 from toolchain.search.trial import Candidate, CandidateError, Evaluation, Failure
@@ -41,7 +42,7 @@ def broken():
 
 def submit(executor, *numbers):
     for number in numbers:
-        executor.submit(Candidate(number, GENOTYPE, "ghostnet-0.1"))
+        executor.submit(Candidate(number, Architecture(GENOTYPE, "ghostnet-0.1")))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from cluster_evaluators import Holder, Scorer, SlowStart, broken, make_arrays
 from stand_in import score
 
 from export.errors import UnavailableError
+from toolchain.architecture import Architecture
 from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype
 from toolchain.search.evaluator import CandidateEvaluator
@@ -57,7 +58,7 @@ def cluster():
 
 def submit(executor, *numbers):
     for number in numbers:
-        executor.submit(Candidate(number, GENOTYPE, "ghostnet-0.1"))
+        executor.submit(Candidate(number, Architecture(GENOTYPE, "ghostnet-0.1")))
 
 
 FAILURES = {
@@ -185,9 +186,11 @@ def test_a_real_candidate_has_the_score_that_it_has_here(cluster, tmp_path):
     )
     faces = open_dataset("synthetic:24")
     images = SearchImages(faces.subset(range(16)), faces.subset(range(16, 24)), 8)
-    cache = fill_cache(SharedArrays(tmp_path), images, settings, ["ghostnet-0.1"], {})
+    cache = fill_cache(
+        SharedArrays(tmp_path), images, settings, {None: settings.search_size}, ["ghostnet-0.1"], {}
+    )
     start = partial(CandidateEvaluator, cache, settings)
     with RayExecutor(start) as executor:
         submit(executor, 5)
         there = executor.next().outcome
-    assert there.score == start()(Candidate(5, GENOTYPE, "ghostnet-0.1")).score
+    assert there.score == start()(Candidate(5, Architecture(GENOTYPE, "ghostnet-0.1"))).score

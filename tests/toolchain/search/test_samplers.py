@@ -9,9 +9,10 @@ import torch
 from stand_in import evaluate
 from test_study import CLASSES, settings_of
 
-from toolchain.search.controller import PolicyGradient, PolicySettings
+from toolchain.search.algorithms import ALGORITHMS
+from toolchain.search.algorithms.controller import PolicyGradient, PolicySettings
+from toolchain.search.algorithms.policy import LOG_PROBABILITY, lesson
 from toolchain.search.executors import InlineExecutor
-from toolchain.search.samplers import ALGORITHMS, LOG_PROBABILITY, lesson
 from toolchain.search.storage import storage_url
 from toolchain.search.study import Search
 from toolchain.search.trial import TrialState

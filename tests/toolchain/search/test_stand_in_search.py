@@ -8,8 +8,8 @@ import pytest
 
 from tests.toolchain.search.stand_in import evaluate, score
 from toolchain.genotype import Genotype
+from toolchain.search.algorithms import ALGORITHMS
 from toolchain.search.executors import InlineExecutor
-from toolchain.search.samplers import ALGORITHMS
 from toolchain.search.study import Search
 from toolchain.settings.search_settings import SearchSettings
 

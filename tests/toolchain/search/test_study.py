@@ -9,10 +9,10 @@ from export.files import write_json
 from toolchain.architecture import Architecture
 from toolchain.graph import canonical
 from toolchain.search import study
+from toolchain.search.algorithms import ALGORITHMS
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.pareto import hypervolume, knee, non_dominated, pareto_front
 from toolchain.search.run import Run, pick, thinned, worth_rescoring
-from toolchain.search.samplers import ALGORITHMS
 from toolchain.search.study import Search
 from toolchain.search.trial import CandidateError, Evaluation, Failure, TrialState, counts
 from toolchain.settings.base import Record
@@ -24,7 +24,7 @@ CLASSES = 19
 
 def evaluate(candidate):
     """A stand-in for training: the score is a fixed function of the canonical form."""
-    text = f"{canonical(candidate.genotype)}{candidate.encoder}"
+    text = f"{canonical(candidate.architecture.genotype)}{candidate.architecture.encoder}"
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Evaluation(int(digest[:8], 16) / 16**8, {"stage0": 0.0})
 
@@ -73,7 +73,7 @@ def test_the_same_computation_is_trained_once_and_counted_once(tmp_path):
     trained = []
 
     def counting(candidate):
-        trained.append(canonical(candidate.genotype))
+        trained.append(canonical(candidate.architecture.genotype))
         return evaluate(candidate)
 
     trials = run(tmp_path, counting, trials=25, branches=1, algorithm="random")
@@ -87,7 +87,7 @@ def test_the_same_computation_is_trained_once_and_counted_once(tmp_path):
 
 def test_budgets_reject_before_any_training(tmp_path):
     def never_large(candidate):
-        assert candidate.genotype in small
+        assert candidate.architecture.genotype in small
         return evaluate(candidate)
 
     small = Anything()
@@ -146,7 +146,7 @@ def test_a_search_in_two_parts_is_the_search_in_one(tmp_path, algorithm):
 def test_ppo_finds_better_candidates_than_random(tmp_path):
     def simple(candidate):
         """More separable convolutions on finer maps are better; known, smooth, cheap."""
-        values = candidate.genotype.values
+        values = candidate.architecture.genotype.values
         return Evaluation(sum(v in (2, 3) for v in values) / len(values), {})
 
     means = {}

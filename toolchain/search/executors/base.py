@@ -97,6 +97,6 @@ def attempt(evaluate: Evaluator, candidate: Candidate) -> CandidateResult:
 
 def unexpected(candidate: Candidate, error: BaseException, seconds: float) -> CandidateResult:
     """Report an error that nobody foresaw, with its traceback in the log, as a crash."""
-    log.error("candidate %d (%s)", candidate.number, candidate.genotype, exc_info=error)
+    log.error("candidate %d (%s)", candidate.number, candidate.architecture, exc_info=error)
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return CandidateResult(candidate.number, CandidateError(Failure.CRASH, reason), seconds)

@@ -1,15 +1,13 @@
-"""The search algorithms, all behind Optuna's sampler interface."""
+"""The policy-gradient controller as a sampler of Optuna."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from toolchain.search.controller import PolicyGradient, PolicySettings, trial_seed
+from toolchain.search.algorithms.controller import PolicyGradient, PolicySettings
 from toolchain.search.space import SearchSpace
 from toolchain.search.storage import CANDIDATE, ended
 from toolchain.search.trial import TrialState
@@ -81,35 +79,3 @@ def lesson(trial: FrozenTrial) -> float | None:
     if trial.intermediate_values:
         return trial.intermediate_values[trial.last_step]
     return None
-
-
-SamplerOfTrial = Callable[[int], BaseSampler]
-"""Gives the sampler for the trial of a number."""
-
-
-def _policy(algorithm: str, space: SearchSpace, seed: int) -> SamplerOfTrial:
-    sampler = ControllerSampler(space, PolicySettings(algorithm), seed)
-    return lambda number: sampler
-
-
-def _seeded(make: Callable[[int], BaseSampler], seed: int) -> SamplerOfTrial:
-    # Optuna's samplers cannot save their random state: each trial has a state of its own.
-    return lambda number: make(trial_seed(seed, number))
-
-
-ALGORITHMS: dict[str, Callable[[SearchSpace, int], SamplerOfTrial]] = {
-    "ppo": partial(_policy, "ppo"),
-    "reinforce": partial(_policy, "reinforce"),
-    "nsga2": lambda _, seed: _seeded(lambda s: NSGAIISampler(seed=s), seed),
-    "tpe": lambda _, seed: _seeded(lambda s: TPESampler(seed=s, multivariate=True), seed),
-    "random": lambda _, seed: _seeded(lambda s: RandomSampler(seed=s), seed),
-}
-
-
-def make_sampler(algorithm: str, space: SearchSpace, seed: int) -> SamplerOfTrial:
-    """Make the sampler of an algorithm, one of `ALGORITHMS`.
-
-    What it draws for a trial follows from the seed, the trial's number and the trials that have
-    finished, so that an interrupted search goes on as if nothing had happened.
-    """
-    return ALGORITHMS[algorithm](space, seed)

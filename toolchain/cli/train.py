@@ -10,6 +10,8 @@ from toolchain.cli.flags import flags
 from toolchain.cli.training import folder_options, scores_table
 from toolchain.settings.training_settings import TrainingSettings
 
+_OF_A_TRIAL = ("genotype", "encoder", "input_size", "working_size", "weights")
+
 
 @command("train")
 @click.option("--genotype", help="Architecture: published text, loose text or .json file.")
@@ -17,13 +19,24 @@ from toolchain.settings.training_settings import TrainingSettings
 @click.option("--pick", help="With --run: best, knee, pareto (several) or a trial's id.")
 @click.option("--encoder", help="Its name; mobilenetv2, or with --run the trial's, if left out.")
 @click.option(
+    "--input-size",
+    type=click.IntRange(32),
+    help="Pixels, a multiple of 32; 512, or with --run the run's, if left out.",
+)
+@click.option(
+    "--working-size",
+    type=click.IntRange(32),
+    help="Pixels to which the network averages an image down before it works on it, a multiple of "
+    "32; the --input-size, or with --run the trial's, if left out.",
+)
+@click.option(
     "--weights",
     multiple=True,
     type=click.Path(path_type=Path),
     help="Start from this checkpoint or encoder file; with --pick pareto one for each encoder, in "
     "any order. If left out, with --run those of the search.",
 )
-@flags(TrainingSettings, without=("genotype", "encoder", "weights"))
+@flags(TrainingSettings, without=_OF_A_TRIAL)
 @folder_options
 def train(output: Path, resume: bool, **settings: Any) -> Outcome:
     """Train an architecture: a given genotype, or trials of a search.

@@ -8,6 +8,7 @@ from typing import Any
 from export.errors import UsageError
 from toolchain.genotype import Genotype
 from toolchain.settings.base import FILE_NAME, check_files
+from toolchain.settings.search_settings import SearchSettings
 from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.initialisation import match_weights
 from toolchain.training.start import Start
@@ -19,11 +20,13 @@ REFERENCE_DECODER = "[[1, [0, 1, 2, 9], [1, 4, 3, 9]], [[3, 2], [4, 1], [5, 0]]]
 
 
 @dataclass(frozen=True)
-class _Architecture:
+class _Chosen:
     """What is to be trained, and the folder that it gets."""
 
     genotype: str
     encoder: str
+    input_size: int
+    working_size: int | None
     folder: Path
 
 
@@ -35,6 +38,8 @@ def train_all(
     run: Path | None,
     pick: str | None,
     encoder: str | None,
+    input_size: int | None,
+    working_size: int | None,
     weights: Sequence[Path],
     **settings: Any,
 ) -> list[TrainingResult]:
@@ -49,6 +54,8 @@ def train_all(
         run: folder of a search.
         pick: ``best``, ``knee``, ``pareto`` or a trial's id.
         encoder: name; None takes the trial's, or the default.
+        input_size: in pixels; None takes the run's, or the default.
+        working_size: in pixels; None takes the trial's, or that of the input.
         weights: a file for each encoder, in any order; none takes those of the search.
         settings: further fields of `TrainingSettings`.
 
@@ -58,13 +65,29 @@ def train_all(
         NastoolError: see `train`.
     """
     if genotype is not None and run is None and pick is None:
-        name = encoder or TrainingSettings.model_fields["encoder"].default
-        chosen = [_Architecture(str(Genotype.parse(genotype)), name, output)]
+        default = TrainingSettings.model_fields
+        name, size = encoder or default["encoder"].default, default["input_size"].default
+        text = str(Genotype.parse(genotype))
+        chosen = [_Chosen(text, name, input_size or size, working_size, output)]
         start = match_weights([name], weights)
     elif genotype is None and run is not None and pick is not None:
-        chosen = _picked(output, run, pick, encoder)
+        from toolchain.search.run import Run
+        from toolchain.search.run import pick as pick_trials
+
+        searched = Run.load(run).settings
+        assert searched, "a run folder has settings"
+        chosen = [
+            _Chosen(
+                trial.genotype,
+                encoder or trial.encoder,
+                input_size or searched.input_size,
+                working_size or trial.working_size,
+                output / str(trial.id) if pick == "pareto" else output,
+            )
+            for trial in pick_trials(run, pick)
+        ]
         names = [one.encoder for one in chosen]
-        start = match_weights(names, weights) if weights else _weights_of(run, names)
+        start = match_weights(names, weights) if weights else _weights_of(run, searched, names)
     else:
         raise UsageError("give either --genotype, or --run with --pick")
     plan = [
@@ -72,6 +95,8 @@ def train_all(
             TrainingSettings.of(
                 genotype=one.genotype,
                 encoder=one.encoder,
+                input_size=one.input_size,
+                working_size=one.working_size,
                 weights=start.get(one.encoder),
                 **settings,
             ),
@@ -93,30 +118,13 @@ def pretrain(output: Path, resume: bool, **settings: Any) -> TrainingResult:
     return train(TrainingSettings.of(genotype=REFERENCE_DECODER, **settings), output, resume)
 
 
-def _picked(output: Path, run: Path, pick: str, encoder: str | None) -> list[_Architecture]:
-    from toolchain.search.run import pick as pick_trials
-
-    return [
-        _Architecture(
-            trial.genotype,
-            encoder or trial.encoder,
-            output / str(trial.id) if pick == "pareto" else output,
-        )
-        for trial in pick_trials(run, pick)
-    ]
-
-
-def _weights_of(run: Path, encoders: Sequence[str]) -> dict[str, Path]:
+def _weights_of(run: Path, settings: SearchSettings, encoders: Sequence[str]) -> dict[str, Path]:
     """Return the weights that a search began with, by encoder; nothing where it had none.
 
     Raises:
         DataError: they have changed since, or are gone.
         UsageError: it had some, but none for an encoder.
     """
-    from toolchain.search.run import Run
-
-    settings = Run.load(run).settings
-    assert settings, "a run folder has settings"
     check_files(run / FILE_NAME, settings, ["weights"], "bring it back, or give --weights FILE")
     found = match_weights(settings.encoders, settings.weights)
     for encoder in encoders:

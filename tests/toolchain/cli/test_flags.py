@@ -14,14 +14,19 @@ def parameters(command):
 
 
 @pytest.mark.parametrize(
-    ("command", "without"), [(train, set()), (pretrain, {"genotype", "with_search_images"})]
+    ("command", "without", "of_a_trial"),
+    [
+        (train, set(), {"genotype", "encoder", "input_size", "working_size", "weights"}),
+        (pretrain, {"genotype", "with_search_images"}, set()),
+    ],
 )
-def test_every_setting_of_a_training_is_a_flag(command, without):
+def test_every_setting_of_a_training_is_a_flag(command, without, of_a_trial):
     flags = parameters(command)
     assert set(TrainingSettings.model_fields) - set(flags) == without
     for name, field in TrainingSettings.model_fields.items():
-        if name not in without | {"genotype", "encoder", "weights"}:
+        if name not in without:
             assert f"--{name.replace('_', '-')}" in flags[name].opts
+        if name not in without | of_a_trial:
             assert flags[name].help == field.description
             assert flags[name].required == field.is_required()
             assert field.is_required() or flags[name].default == field.default
@@ -44,7 +49,8 @@ def test_a_bound_is_checked_and_named(cli, tmp_path, flag, value):
 def test_every_setting_is_a_key_of_the_configuration(cli, tmp_path):
     """What a file says is trained with, and flags win."""
     values = {
-        "data": "synthetic:8", "encoder": "ghostnet-0.1", "aggregation": 8, "input-size": 32,
+        "data": "synthetic:8", "encoder": "ghostnet-0.1", "aggregation": 8, "input-size": 64,
+        "working-size": 32,
         "batch-size": 3, "learning-rate": 0.001, "encoder-rate": 0.5, "weight-decay": 0.01,
         "warm-up": 0.2, "gradient-norm": 1.5, "polyak-decay": 0.5, "class-power": 0.25,
         "class-limit": 2.5, "dice-weight": 0.75, "auxiliary-weight": 0.05, "limit-images": 4,

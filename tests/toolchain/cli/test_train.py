@@ -127,6 +127,40 @@ def test_pareto_trains_each_candidate_from_its_encoders_weights(
         assert json.loads((output / "config.json").read_text())["weights"] == str(weights[name])
 
 
+def test_a_picked_trial_takes_its_working_size_and_the_input_size_of_its_search(
+    cli, tmp_path, searched, monkeypatch
+):
+    import toolchain.search.run
+
+    folder, trials = searched
+    trial = replace(trials[ENCODERS[0]], working_size=32)
+    monkeypatch.setattr(toolchain.search.run, "pick", lambda *_: [trial])
+    arguments = ("train", *(flag for flag in TINY if flag not in ("--input-size", "64")))
+    arguments += ("--run", folder, "--pick", trial.id)
+    for flags, sizes in [
+        ([], (64, 32)),
+        (["--input-size", 96], (96, 32)),
+        (["--working-size", 64], (64, None)),
+        (["--input-size", 96, "--working-size", 64], (96, 64)),
+    ]:
+        output = tmp_path / "-".join(map(str, ["a", *flags]))
+        result = cli(*arguments, *flags, "--output", output)
+        assert result.code == 0, result.err
+        info, _ = read_checkpoint(output / "best.pt")
+        assert (info.input_size, info.working_size) == sizes
+    result = cli(*arguments, "--working-size", 96, "--output", tmp_path / "b")
+    assert (result.code, result.out) == (2, "")
+    assert "--working-size 96 is above --input-size 64" in result.err
+
+
+def test_pretrained_at_a_working_size(cli, tmp_path):
+    arguments = ("pretrain", *TINY, "--encoder", "ghostnet-0.1", "--working-size", 32)
+    result = cli(*arguments, "--output", tmp_path / "e", "--json")
+    assert result.code == 0, result.err
+    info, _ = read_checkpoint(result.document["checkpoint"])
+    assert (info.input_size, info.working_size) == (64, 32)
+
+
 def test_a_picked_trial_takes_the_weights_of_its_search(cli, tmp_path, searched, weights):
     folder, trials = searched
     for name in ENCODERS:
@@ -216,6 +250,14 @@ def test_weights_of_a_search_that_are_no_more_are_named(cli, tmp_path, searched,
         (
             ["--genotype", GENOTYPE, "--input-size", "100"],
             "--input-size: Input should be a multiple of 32",
+        ),
+        (
+            ["--genotype", GENOTYPE, "--working-size", "40"],
+            "--working-size: Input should be a multiple of 32",
+        ),
+        (
+            ["--genotype", GENOTYPE, "--working-size", "96"],
+            "--working-size 96 is above --input-size 64",
         ),
         (["--genotype", GENOTYPE, "--epochs", "0"], "--epochs"),
         (["--genotype", GENOTYPE, "--data", "nowhere"], "nowhere"),

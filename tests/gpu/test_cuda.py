@@ -20,7 +20,8 @@ def test_a_network_is_trained_exported_and_timed(cli, tmp_path):
     from toolchain.cli import run
 
     folder = str(tmp_path / "m")
-    flags = ["--encoder", "ghostnet-0.1", "--input-size", "64", "--epochs", "1"]
+    sizes = ["--input-size", "128", "--working-size", "96"]
+    flags = ["--encoder", "ghostnet-0.1", *sizes, "--epochs", "1"]
     device = ["--device", "cuda:0", "--output", folder]
     trained = run(["train", "--data", "synthetic:24", "--genotype", "1 [0,1]", *flags, *device])
     assert trained == 0

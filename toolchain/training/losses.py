@@ -1,8 +1,9 @@
 """What training minimises.
 
-Logits come at the decoder's resolution, labels at the input's. The cross-entropy of the final
-training is taken at the labels' resolution, with the upsampling inside (`cross_entropy`): a network
-trained at the decoder's own resolution loses several points of F1 on eyes and brows.
+Logits come at the decoder's resolution, labels at that of the image that the network sees. The
+cross-entropy of the final training is taken at the labels' resolution, with the upsampling inside
+(`cross_entropy`): a network trained at the decoder's own resolution loses several points of F1 on
+eyes and brows.
 """
 
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ from export.tail import DEFAULT_TAIL, TAILS
 
 OPSETS = (18, 19, 20)
 STRIDE = 32
-"""A free height or width is a multiple of this, the coarsest grid of common encoders."""
+"""Sides that a network sees are multiples of this, the coarsest grid of common encoders."""
 Output = Literal["labels", "probabilities"]
 LOGITS = "logits"
 PRODUCER = "nastool"

@@ -22,6 +22,7 @@ COMMANDS = {
     "faces": ("toolchain.cli.faces:faces", "Write a dataset, or synthetic faces, as a folder."),
     "pretrain": ("toolchain.cli.pretrain:pretrain", "Train encoder weights or a teacher."),
     "search": ("toolchain.cli.search:search", "Search architectures under your objectives."),
+    "space": ("toolchain.cli.space:space", "Benchmark the space; compare search algorithms."),
     "rank": ("toolchain.cli.rank:rank", "Train some candidates longer: were the scores right?"),
     "pareto": ("toolchain.cli.pareto:pareto", "Show the Pareto front of a run."),
     "report": ("toolchain.cli.report:report", "Make an HTML report of runs and logs."),

@@ -116,6 +116,16 @@ class DilatedConvolution(nn.Conv2d):
         return x.contiguous(memory_format=torch.channels_last)
 
 
+def shrink_dilations(network: nn.Module, scale: float) -> None:
+    """Scale the dilations of a network, to at least 1, for images that were scaled likewise."""
+    for module in network.modules():
+        if isinstance(module, DilatedConvolution):
+            dilation = max(1, round(scale * module.dilation[0]))
+            reach = module.kernel_size[0] // 2
+            module.dilation = (dilation, dilation)
+            module.padding = (dilation * reach, dilation * reach)
+
+
 class GlobalAveragePool(nn.Module):
     """Mean over all pixels, 1x1 convolution unit; the sum that reads the result spreads it.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
 
 from toolchain.architecture import Architecture
@@ -10,6 +10,7 @@ from toolchain.blueprint import Blueprint, blueprint
 from toolchain.costs import count
 from toolchain.graph import canonical
 from toolchain.profiling.table import LatencyTable
+from toolchain.search.features import Array, features
 from toolchain.search.objectives import Budget, Costs, costs_in
 
 
@@ -18,7 +19,8 @@ class Appraisal:
     """An architecture, costed.
 
     Attributes:
-        plan: its blueprint, as the network runs.
+        architecture: the network.
+        plan: its blueprint, as it runs.
         computes: what is equal for architectures that compute the same.
         facts: those fields of a trial that follow from the architecture alone.
         costs: in the form that objectives and budgets read.
@@ -27,6 +29,7 @@ class Appraisal:
             worth training.
     """
 
+    architecture: Architecture
     plan: Blueprint
     computes: tuple[str, str, int | None]
     facts: dict[str, Any]
@@ -34,12 +37,17 @@ class Appraisal:
     complaint: str | None
     excess: float
 
+    @cached_property
+    def features(self) -> Array:
+        """What a predictor of scores knows of it; see `features`."""
+        return features(self.architecture, self.plan)
+
 
 Appraise = Callable[[Architecture], Appraisal]
 
 
 class Appraiser:
-    """Appraises the architectures of one search; remembers what it was asked last.
+    """Appraises the architectures of one search, in about a millisecond each.
 
     Args:
         classes: number of classes.
@@ -57,13 +65,9 @@ class Appraiser:
     ):
         self._classes, self._input_size = classes, input_size
         self._tables, self._budgets = tables, budgets
-        self._remembered = lru_cache(maxsize=1 << 14)(self._appraise)
 
     def __call__(self, architecture: Architecture) -> Appraisal:
         """Appraise an architecture."""
-        return self._remembered(architecture)
-
-    def _appraise(self, architecture: Architecture) -> Appraisal:
         plan = blueprint(architecture, self._classes, self._input_size, pruned=True)
         counted = count(plan)
         latencies = {name: table.predict(plan).median for name, table in self._tables.items()}
@@ -88,4 +92,4 @@ class Appraiser:
         if not counted.flops.total:
             complaint, share = "its context cell ignores the image", 1.0
         computes = (facts["canonical"], architecture.encoder, architecture.working_size)
-        return Appraisal(plan, computes, facts, costs, complaint, share)
+        return Appraisal(architecture, plan, computes, facts, costs, complaint, share)

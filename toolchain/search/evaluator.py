@@ -20,6 +20,7 @@ from export.errors import UsageError
 from export.onnx import normalise
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.segmenter import build_segmenter
+from toolchain.networks.units import shrink_dilations
 from toolchain.search.algorithms.controller import trial_seed
 from toolchain.search.feature_cache import CachedImages, FeatureCache
 from toolchain.search.trial import Candidate, CandidateError, Evaluation, Failure
@@ -125,6 +126,8 @@ class _Training:
         network = build_segmenter(architecture.genotype, architecture.encoder, classes)
         pretrained = evaluator.cache.encoders[architecture.encoder]
         network.encoder.load_state_dict(pretrained.state_dict())
+        if self._settings.shrink_dilations:
+            shrink_dilations(network, self._settings.search_size / self._settings.input_size)
         self._network = on_device(network, device)
         self._heads = AuxiliaryHeads(architecture.genotype.cells, network.aggregation, classes)
         self._heads.to(device)

@@ -44,9 +44,6 @@ FEWEST_SCORED = 8
 ROLES = ("train", "score")
 _COMMON = "common.pickle"
 
-Sides = Mapping[int | None, int]
-"""Pixels of the images that candidates see, by working size; None is that of the input."""
-
 
 @dataclass(frozen=True)
 class CachedImages:
@@ -181,16 +178,17 @@ class SearchImages:
         return cls(first(train, settings.search_images), score.subset(order), len(few))
 
     def shapes(
-        self, size: int, sides: Sides, encoders: Sequence[str], *, teacher: bool
+        self, settings: EvaluationSettings, encoders: Sequence[str], *, teacher: bool
     ) -> Iterator[tuple[str, tuple[int, ...], type]]:
         """List the arrays of the cache: name, shape, kind."""
+        size, sides = settings.search_size, dict.fromkeys(settings.sides.values())
         classes = len(self.train.label_set.classes)
         for role, count, featured in (
             ("train", len(self.train), len(self.train)),
             ("score", len(self.score), self.scored),
         ):
             yield f"{role}.labels", (count, size, size), np.uint8
-            for side in dict.fromkeys(sides.values()):
+            for side in sides:
                 small = -(-side // LABEL_STRIDE)
                 yield f"{role}.images@{side}", (count, side, side, 3), np.uint8
                 yield f"{role}.small_labels@{side}", (count, small, small), np.uint8
@@ -203,11 +201,11 @@ class SearchImages:
                     yield f"{role}.targets@{side}", (count, small, small, classes), np.float16
 
     def bytes_needed(
-        self, size: int, sides: Sides, encoders: Sequence[str], *, teacher: bool
+        self, settings: EvaluationSettings, encoders: Sequence[str], *, teacher: bool
     ) -> dict[str, int]:
         """Say how many bytes the cache takes: images, features, targets of the teacher."""
         result = {"images": 0, "features": 0, "targets": 0}
-        for name, shape, kind in self.shapes(size, sides, encoders, teacher=teacher):
+        for name, shape, kind in self.shapes(settings, encoders, teacher=teacher):
             part = name.split(".")[1].partition("@")[0]
             result[part if part in result else "images"] += prod(shape) * np.dtype(kind).itemsize
         return result
@@ -217,7 +215,6 @@ def fill_cache(
     shared: SharedArrays,
     images: SearchImages,
     settings: EvaluationSettings,
-    sides: Sides,
     encoders: Sequence[str],
     weights: Mapping[str, Path],
     teacher: Path | None = None,
@@ -229,8 +226,7 @@ def fill_cache(
     Args:
         shared: where the arrays go.
         images: of the search.
-        settings: their size.
-        sides: pixels of the images by working size; None is that of the input.
+        settings: their sizes.
         encoders: names of the encoders that candidates may use.
         weights: initial weights by encoder; none: random.
         teacher: checkpoint whose outputs candidates imitate.
@@ -245,9 +241,9 @@ def fill_cache(
     classes = len(label_set.classes)
     arrays = {
         name: shared.new(name, shape, kind)
-        for name, shape, kind in images.shapes(size, sides, encoders, teacher=teacher is not None)
+        for name, shape, kind in images.shapes(settings, encoders, teacher=teacher is not None)
     }
-    distinct = list(dict.fromkeys(sides.values()))
+    distinct = list(dict.fromkeys(settings.sides.values()))
     imitated = load_teacher(teacher, label_set.classes, size, computer) if teacher else None
     for role, dataset in zip(ROLES, (images.train, images.score), strict=True):
         _fill_images(arrays, role, dataset, size, distinct)
@@ -272,7 +268,7 @@ def fill_cache(
         "label_set": label_set,
         "class_weights": class_weights(pixels, power=0.5, limit=5.0),
         "encoders": pretrained,
-        "sides": dict(sides),
+        "sides": settings.sides,
     }
     (shared.folder / _COMMON).write_bytes(pickle.dumps(common))
     return FeatureCache.open(shared.folder)

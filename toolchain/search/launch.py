@@ -97,7 +97,7 @@ def run_search(
     check_free(settings, path, resume)
     with ExitStack() as stack:
         stack.enter_context(only_one(path))
-        cache, executor = stack.enter_context(open_executor(settings, settings, images, path))
+        cache, executor = stack.enter_context(open_executor(settings, images, path))
         record = Record(path, settings, cache.digests())
         if record.path.exists():
             record.check()
@@ -133,13 +133,12 @@ def check_free(settings: SearchSettings, path: Path, resume: bool) -> None:
 
 @contextmanager
 def open_executor(
-    settings: SearchSettings, evaluation: EvaluationSettings, images: SearchImages, path: Path
+    settings: SearchSettings, images: SearchImages, path: Path
 ) -> Iterator[tuple[FeatureCache, Executor]]:
     """Compute what candidates share, and start the workers that evaluate them.
 
     Args:
-        settings: of the search: encoders, weights, workers and devices.
-        evaluation: how candidates are trained; the search's own, or a longer one.
+        settings: of the search: how candidates are trained, from which weights and where.
         images: of the data.
         path: the run's folder, where the cache goes if memory has no room.
 
@@ -147,15 +146,15 @@ def open_executor(
         UsageError, DataError: parts, weights or the teacher do not fit.
         UnavailableError: a device or a package is missing.
     """
-    part_numbers(evaluation.parts, images.train.label_set.classes)
+    part_numbers(settings.parts, images.train.label_set.classes)
     _check_devices(settings)
     weights = match_weights(settings.encoders, settings.weights)
     teacher = (settings.teacher,) if settings.teacher else ()
     _check_unseen(images, [*weights.values(), *teacher])
     with ExitStack() as stack:
-        shared = stack.enter_context(_place(settings, evaluation, images, path))
-        cache = _fill(settings, evaluation, images, weights, shared)
-        yield cache, stack.enter_context(_executor(settings, evaluation, cache, shared))
+        shared = stack.enter_context(_place(settings, images, path))
+        cache = _fill(settings, images, weights, shared)
+        yield cache, stack.enter_context(_executor(settings, cache, shared))
 
 
 def _check_unseen(images: SearchImages, files: Sequence[Path]) -> None:
@@ -183,16 +182,9 @@ def _check_devices(settings: SearchSettings) -> None:
         torch_device(device)
 
 
-def _place(
-    settings: SearchSettings, evaluation: EvaluationSettings, images: SearchImages, path: Path
-) -> SharedArrays:
+def _place(settings: SearchSettings, images: SearchImages, path: Path) -> SharedArrays:
     """Say what the cache will hold, and make the place for it."""
-    needed = images.bytes_needed(
-        evaluation.search_size,
-        settings.sides,
-        settings.encoders,
-        teacher=settings.teacher is not None,
-    )
+    needed = images.bytes_needed(settings, settings.encoders, teacher=settings.teacher is not None)
     total = sum(needed.values())
     budget = None if settings.memory_budget is None else int(settings.memory_budget * 2**30)
     shared = place_arrays(total, path, budget)
@@ -201,7 +193,7 @@ def _place(
         len(images.train),
         images.scored,
         len(images.score),
-        evaluation.search_size,
+        settings.search_size,
         total / 2**20,
         ", ".join(f"{part} {size / 2**20:.0f}" for part, size in needed.items() if size),
         "in memory" if MEMORY_DISK in shared.folder.parents else f"on disk in {shared.folder}",
@@ -211,7 +203,6 @@ def _place(
 
 def _fill(
     settings: SearchSettings,
-    evaluation: EvaluationSettings,
     images: SearchImages,
     weights: Mapping[str, Path],
     shared: SharedArrays,
@@ -222,8 +213,7 @@ def _fill(
     cache = fill_cache(
         shared,
         images,
-        evaluation,
-        settings.sides,
+        settings,
         settings.encoders,
         weights,
         settings.teacher,
@@ -236,7 +226,6 @@ def _fill(
 
 def _executor(
     settings: SearchSettings,
-    evaluation: EvaluationSettings,
     cache: FeatureCache,
     shared: SharedArrays,
 ) -> Executor:
@@ -248,7 +237,7 @@ def _executor(
         on_gpu = settings.devices[0] != "cpu"
         # Ray shows each worker its own GPU only.
         device = "cuda" if on_gpu else "cpu"
-        start = partial(CandidateEvaluator, cache, evaluation, settings.seed, device)
+        start = partial(CandidateEvaluator, cache, settings, settings.seed, device)
         return RayExecutor(start, workers, timeout, gpus=settings.gpu_share if on_gpu else 0)
     from toolchain.search.executors.local import LocalExecutor
 
@@ -258,7 +247,7 @@ def _executor(
         partial(
             _open_evaluator,
             shared.folder,
-            evaluation,
+            settings,
             settings.seed,
             devices[worker % len(devices)],
             threads,

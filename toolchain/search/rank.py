@@ -26,7 +26,8 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
     """Train some candidates of a run longer, and hold the results against the search's scores.
 
     They train on images of ``train`` and are scored on ``val``, which the search has not touched,
-    at the size, with the encoders, the teacher and the devices of the search. The document is
+    with the encoders, the teacher and the devices of the search, at its size or at the one that is
+    asked for. The document is
     written to ``rank.json`` in the run's folder after every candidate; ``resume`` goes on from it.
 
     Returns:
@@ -51,9 +52,11 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
     longer = search.model_copy(
         update={
             "search_images": settings.images,
+            "search_size": settings.size or search.search_size,
             "search_validation": settings.validation,
             "joint_epochs": settings.epochs,
             "early_stop": False,
+            "every_epoch": False,
         }
     )
     images = SearchImages.open(search.data, search.dataset, longer, ("train", "val"), again=False)
@@ -61,7 +64,7 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
     document = {"run": str(path), "settings": settings.model_dump()}
     rows = list(known.values())
     left = {trial.id: (trial, why) for trial, why in chosen if trial.id not in known}
-    with only_one(path), open_executor(search, longer, images, path) as (_, executor):
+    with only_one(path), open_executor(longer, images, path) as (_, executor):
         began = time.perf_counter()
         candidates = (candidate_of(trial) for trial, _ in left.values())
         for done, result in enumerate(executor.map(candidates), 1):

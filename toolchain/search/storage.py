@@ -25,6 +25,8 @@ CANDIDATE = "candidate"
 RESCORED = "rescored "
 """The attributes of the study that hold what longer trainings gave; a trial's number follows."""
 _SQLITE = "sqlite:///"
+MEMORY = "memory:"
+"""The storage of a search that nobody will continue or read: it ends with the process."""
 
 
 class StudyStorage:
@@ -177,7 +179,7 @@ def read_study(url: str) -> tuple[list[FrozenTrial], dict[int, dict[str, Any]]]:
         return trials, _rescored(database, database.get_study_id_from_name(STUDY))
 
 
-def _rescored(database: optuna.storages.RDBStorage, study: int) -> dict[int, dict[str, Any]]:
+def _rescored(database: optuna.storages.BaseStorage, study: int) -> dict[int, dict[str, Any]]:
     return {
         int(key.removeprefix(RESCORED)): value
         for key, value in database.get_study_user_attrs(study).items()
@@ -236,7 +238,7 @@ class _Database(optuna.storages.RDBStorage):
         )
 
 
-def open_database(url: str, *, to_write: bool = False) -> optuna.storages.RDBStorage:
+def open_database(url: str, *, to_write: bool = False) -> optuna.storages.BaseStorage:
     """Open a database, make its tables if it has none.
 
     Args:
@@ -249,6 +251,8 @@ def open_database(url: str, *, to_write: bool = False) -> optuna.storages.RDBSto
     import sqlalchemy
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if url == MEMORY:
+        return optuna.storages.InMemoryStorage()
     # A server may have closed a connection while candidates were trained: ask before use.
     options = {} if url.startswith(_SQLITE) else {"pool_pre_ping": True}
     try:
@@ -266,7 +270,7 @@ def open_database(url: str, *, to_write: bool = False) -> optuna.storages.RDBSto
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[optuna.storages.RDBStorage]:
+def _opened(url: str) -> Iterator[optuna.storages.BaseStorage]:
     database = open_database(url)
     try:
         yield database
@@ -274,9 +278,10 @@ def _opened(url: str) -> Iterator[optuna.storages.RDBStorage]:
         _close(database)
 
 
-def _close(database: optuna.storages.RDBStorage) -> None:
+def _close(database: optuna.storages.BaseStorage) -> None:
     database.remove_session()
-    database.engine.dispose()
+    if isinstance(database, optuna.storages.RDBStorage):
+        database.engine.dispose()
 
 
 def _write_ahead(connection: Any, _: Any) -> None:

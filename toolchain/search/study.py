@@ -68,14 +68,14 @@ class Search:
             self._objectives, settings.combination, settings.bonus_limit, FLOPS_FLOOR
         )
         budgets = [Budget.parse(text) for text in settings.budgets]
-        self._appraise = Appraiser(classes, settings.input_size, self._tables, budgets)
+        self.appraise = Appraiser(classes, settings.input_size, self._tables, budgets)
         self._check_costs_known()
-        costs = search_costs(list(self._tables), settings.objectives)
-        task = SearchTask(self.space, self._appraise, costs, self._reward)
+        self.costs = search_costs(list(self._tables), settings.objectives)
+        task = SearchTask(self.space, self.appraise, self.costs, self._reward)
         self._sampler = make_sampler(settings.algorithm, task, settings.seed)
         # NSGA-II weighs nothing: it gets score and costs themselves. The others get the reward.
         self._several = settings.algorithm == "nsga2" and bool(self._objectives)
-        self._pruner = Pruner(costs)
+        self._pruner = Pruner(self.costs)
         self._known: dict[tuple[str, str, int | None], Trial] = {}
         # Drawn trials that are being trained, and those that wait for one of them that computes
         # the same, each as far as it is known.
@@ -143,7 +143,7 @@ class Search:
 
     def _begin(self, number: int, drawn: optuna.trial.FrozenTrial, executor: Executor) -> None:
         """End a trial without training where that is possible; have it trained elsewhere."""
-        found = self._appraise(self.space.decode(drawn.params))
+        found = self.appraise(self.space.decode(drawn.params))
         trial = Trial(number, state=TrialState.COMPLETE, score=None, reward=None, **found.facts)
         same = (n for n, other in self._at_work.items() if other.computes == trial.computes)
         if found.complaint:
@@ -260,7 +260,7 @@ class Search:
     def _check_costs_known(self) -> None:
         """Fail now, not after the first candidate, where an objective names an unknown table."""
         anything = self.space.decode(dict.fromkeys(self.space.options, 0))
-        costs = self._appraise(anything).costs
+        costs = self.appraise(anything).costs
         for objective in self._objectives:
             objective.factor(costs)
 

@@ -22,6 +22,18 @@ def without_password(url: str) -> str:
 class EvaluationSettings(Settings):
     """How much, on what and by what a candidate is trained before it is scored."""
 
+    input_size: int = setting(
+        512,
+        "Pixels of the deployed network's image; costs are of this size.",
+        ge=32,
+        multiple_of=32,
+    )
+    working_sizes: tuple[int, ...] = setting(
+        (),
+        "Pixels that encoder and decoder see of the image, a multiple of 32; several: it is "
+        "searched too. The --input-size if left out.",
+        flag="working-size",
+    )
     search_size: int = setting(
         192,
         "Pixels of whole faces, shrunk: what the --input-size is here; a --working-size shrinks in "
@@ -51,6 +63,27 @@ class EvaluationSettings(Settings):
     )
     half: bool | None = setting(None, "Train in 16 bits; on CUDA if left out.")
     every_epoch: bool = setting(False, "Score after every epoch too, to study the scores.")
+    shrink_dilations: bool = setting(
+        False, "Shrink dilations with the images, so that they span the same share of a face."
+    )
+
+    @model_validator(mode="after")
+    def _check_working_sizes(self) -> Self:
+        for size in self.working_sizes:
+            if size % STRIDE or not STRIDE <= size <= self.input_size:
+                raise ValueError(
+                    f"--working-size is a multiple of {STRIDE}, at most the --input-size of "
+                    f"{self.input_size}, not {size}"
+                )
+        return self
+
+    @property
+    def sides(self) -> dict[int | None, int]:
+        """Pixels that candidates see here, by working size; None is that of the input."""
+        if not self.working_sizes:
+            return {None: self.search_size}
+        scale = self.search_size / self.input_size
+        return {size: max(STRIDE, round(scale * size)) for size in self.working_sizes}
 
 
 class SearchSettings(EvaluationSettings):
@@ -98,18 +131,6 @@ class SearchSettings(EvaluationSettings):
     )
     weights: tuple[Path, ...] = setting((), "Initial weights, a file for each --encoder.")
     teacher: Path | None = setting(None, "Checkpoint to imitate.")
-    input_size: int = setting(
-        512,
-        "Pixels of the deployed network's image; costs are of this size.",
-        ge=32,
-        multiple_of=32,
-    )
-    working_sizes: tuple[int, ...] = setting(
-        (),
-        "Pixels that encoder and decoder see of the image, a multiple of 32; several: it is "
-        "searched too. The --input-size if left out.",
-        flag="working-size",
-    )
     storage: str | None = setting(
         None,
         "Database URL of the study; SQLite in the run folder if left out.",
@@ -138,23 +159,32 @@ class SearchSettings(EvaluationSettings):
     )
     timeout: float | None = setting(None, "Seconds that a candidate may take.", gt=0, free=True)
 
-    @model_validator(mode="after")
-    def _check_working_sizes(self) -> Self:
-        for size in self.working_sizes:
-            if size % STRIDE or not STRIDE <= size <= self.input_size:
-                raise ValueError(
-                    f"--working-size is a multiple of {STRIDE}, at most the --input-size of "
-                    f"{self.input_size}, not {size}"
-                )
-        return self
 
-    @property
-    def sides(self) -> dict[int | None, int]:
-        """Pixels that candidates see here, by working size; None is that of the input."""
-        if not self.working_sizes:
-            return {None: self.search_size}
-        scale = self.search_size / self.input_size
-        return {size: max(STRIDE, round(scale * size)) for size in self.working_sizes}
+class ContestSettings(Settings):
+    """How search algorithms compete on a benchmark of the space."""
+
+    command: ClassVar[str] = "space contest"
+    algorithms: tuple[Algorithm, ...] = setting(
+        ("predictor", "ppo", "nsga2", "tpe", "random"), "Who competes.", flag="algorithm"
+    )
+    trials: tuple[int, ...] = setting(
+        (50, 150), "Trainings after which to measure; the largest ends a search.", flag="trials"
+    )
+    seeds: int = setting(20, "Searches of each algorithm.", ge=1)
+    noise: float = setting(0.01, "Standard deviation of what chance adds to a score.", ge=0)
+    latency_tables: tuple[Path, ...] = setting(
+        (), "Table of a device: its latency is the cost.", flag="latency-table"
+    )
+    objectives: tuple[str, ...] = setting((), "As of nastool search.", flag="objective")
+    budgets: tuple[str, ...] = setting((), "As of nastool search.", flag="budget")
+    encoders: tuple[str, ...] = setting(
+        (), "Of the space; all of the benchmark if left out.", flag="encoder"
+    )
+    working_sizes: tuple[int, ...] = setting(
+        (), "Of the space; all of the benchmark if left out.", flag="working-size"
+    )
+    workers: int = setting(1, "Candidates at work at once in a search.", ge=1)
+    processes: int = setting(1, "Searches at once.", ge=1)
 
 
 class RankSettings(Settings):
@@ -167,4 +197,9 @@ class RankSettings(Settings):
     epochs: int = setting(5, "Passes of encoder and decoder together.", ge=1)
     images: int = setting(1000, "To train on at most, of the part train.", ge=2)
     validation: int = setting(300, "To score on at most, of the part val.", ge=8)
+    size: int | None = setting(
+        None,
+        "Pixels of whole faces, up to those of the deployed network; the search's if left out.",
+        ge=32,
+    )
     seed: int = setting(0, "Of the draw.", ge=0)

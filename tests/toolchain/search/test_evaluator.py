@@ -46,9 +46,7 @@ def images(faces):
 def prepare(images, tmp_path_factory):
     def prepared(settings=SMALL, encoders=(ENCODER,), **more):
         shared = SharedArrays(tmp_path_factory.mktemp("arrays"))
-        sides = more.pop("sides", {None: settings.search_size})
-        weights = more.pop("weights", {})
-        return fill_cache(shared, images, settings, sides, encoders, weights, **more)
+        return fill_cache(shared, images, settings, encoders, more.pop("weights", {}), **more)
 
     return prepared
 
@@ -88,7 +86,7 @@ def test_features_are_what_the_encoder_gives(cache, role):
 
 
 def test_what_is_announced_is_what_is_held(images, cache):
-    announced = images.bytes_needed(64, {None: 64}, [ENCODER], teacher=False)
+    announced = images.bytes_needed(SMALL, [ENCODER], teacher=False)
     assert sum(announced.values()) == sum(array.nbytes for array in cache.arrays.values())
     features = [a for name, a in cache.arrays.items() if "features" in name]
     assert announced["features"] == sum(array.nbytes for array in features)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import ndtr
 
-from toolchain.search.algorithms.predictor import Array
+from toolchain.search.features import Array
 from toolchain.search.pareto import non_dominated
 
 LIMITS = 64
@@ -24,6 +24,34 @@ def expected_improvement(means: Array, deviations: Array, best: Array) -> Array:
     return np.asarray((means - best) * ndtr(scaled) + deviations * density)
 
 
+def limits_between(low: Array, high: Array, count: int, chance: np.random.Generator) -> Array:
+    """Return cost limits, [n, costs]: evenly along a line for one cost, at random for several.
+
+    Args:
+        low: the smallest limit of each cost, [costs].
+        high: the largest.
+        count: of limits, for each cost.
+        chance: draws the limits of several costs.
+    """
+    costs = len(low)
+    even = np.linspace(0, 1, count)[:, None]
+    return np.asarray(
+        low + (even if costs == 1 else chance.random((count * costs, costs))) * (high - low)
+    )
+
+
+def best_within(scores: Array, costs: Array, limits: Array) -> Array:
+    """Return the best score within each of n limits, 0 where nothing is within, [n].
+
+    Args:
+        scores: of candidates, [m], 0..1.
+        costs: of the same, [m, costs].
+        limits: [n, costs].
+    """
+    within = (costs[None] <= limits[:, None]).all(2)
+    return np.asarray(np.where(within, scores, 0.0).max(1, initial=0.0))
+
+
 class Coverage:
     """The best score within many limits of the costs: what a front offers to its users.
 
@@ -39,15 +67,8 @@ class Coverage:
 
     def __init__(self, scores: Array, costs: Array, chance: np.random.Generator):
         low, high = costs.min(0), np.quantile(costs, DEAREST, axis=0)
-        count = costs.shape[1]
-        shares = (
-            np.linspace(0, 1, LIMITS)[:, None]
-            if count == 1
-            else chance.random((LIMITS * count, count))
-        )
-        self._limits = low + shares * (high - low)
-        within = (costs[None] <= self._limits[:, None]).all(2)
-        self.best = np.where(within, scores, 0.0).max(1)
+        self._limits = limits_between(low, high, LIMITS, chance)
+        self.best = best_within(scores, costs, self._limits)
 
     def expected_gain(self, means: Array, deviations: Array, costs: Array) -> Array:
         """Return how much the mean over the limits is expected to rise by each of n candidates.

@@ -1,60 +1,18 @@
 """A predictor of scores: what a network will score, and how sure that is, before it is trained."""
 
-from collections.abc import Sequence
-from math import log1p, log2
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from toolchain.blueprint import Blueprint
-from toolchain.genotype import OPERATIONS, TAPS
+from toolchain.search.features import Array
 
-Array = npt.NDArray[np.float64]
-
-_KINDS = (*OPERATIONS[:9], "add", "upsample_add", "upsample", "adapt", "project", "constant")
-_PLACE = {kind: place for place, kind in enumerate(_KINDS)}
 _LENGTHS = (2.0, 4.0, 8.0, 16.0, 32.0)
 _NOISES = (0.01, 0.05, 0.2, 0.5)
 
 
-def features(plan: Blueprint) -> Array:
-    """Describe a network by what it runs: dead and constant parts do not count.
-
-    Counts of units by kind; of operations by stride; maps that are adapted by stride; logarithms of
-    parameters and FLOPs of encoder and decoder, of the sizes of the first map and of the logits;
-    the encoder's stages; the maps in the head.
-
-    Args:
-        plan: pruned, and no constant.
-    """
-    kinds, strides, taps = np.zeros(len(_KINDS)), np.zeros(TAPS), np.zeros(TAPS)
-    first = plan.encoder[0].to[0]
-    heads = 0.0
-    for unit in plan.decoder:
-        if unit.kind == "head":
-            heads = unit.inputs / unit.outputs
-        if (place := _PLACE.get(unit.kind)) is None:
-            continue
-        kinds[place] += 1
-        stride = min(TAPS - 1, max(0, round(log2(first / unit.size[0]))))
-        if unit.kind == "adapt":
-            taps[stride] += 1
-        elif unit.kind in OPERATIONS:
-            strides[stride] += 1
-    sizes = [
-        log1p(sum(getattr(unit, quantity) for unit in units))
-        for units in (plan.encoder, plan.decoder)
-        for quantity in ("parameters", "flops")
-    ]
-    logits = plan.labels[0].size[0]
-    rest = [*sizes, log2(first), log2(logits), len(plan.encoder), heads]
-    return np.concatenate([kinds, strides, taps, rest])
-
-
 class ScorePredictor:
-    """A Gaussian process over `features` with a Matern 5/2 kernel.
+    """A Gaussian process over features with a Matern 5/2 kernel.
 
     Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, algorithm 2.1; features
     and scores are standardised. Length and noise are those of the largest marginal likelihood
@@ -125,8 +83,3 @@ def held_out(x: Array, scores: Array, folds: int = 10, seed: int = 0) -> Array:
         rest = np.setdiff1d(order, out)
         result[out] = ScorePredictor(x[rest], scores[rest]).predict(x[out])[0]
     return result
-
-
-def stacked(plans: Sequence[Blueprint]) -> Array:
-    """Return the features of several networks, [n, features]."""
-    return np.stack([features(plan) for plan in plans])

@@ -10,6 +10,7 @@ cost limits at once.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from optuna.trial import TrialState as OptunaState
 
 from toolchain.search.algorithms.controller import trial_seed
 from toolchain.search.algorithms.coverage import Coverage, expected_improvement, front_of
-from toolchain.search.algorithms.predictor import Array, ScorePredictor, stacked
+from toolchain.search.algorithms.predictor import ScorePredictor
 from toolchain.search.algorithms.task import SearchTask
 from toolchain.search.appraisal import Appraisal
+from toolchain.search.features import Array
 from toolchain.search.pareto import cost_values
 from toolchain.search.storage import CANDIDATE, ended
 from toolchain.search.trial import TrialState
@@ -38,6 +40,9 @@ SHARES = (0.65, 0.15, 0.2)
 MOST_CHANGES = 3
 PATIENCE = 2000
 """Steps to find one architecture that keeps the budgets."""
+
+REMEMBERED = 1 << 14
+"""Appraisals that are kept: those of the front come up in every draw."""
 
 Decisions = tuple[int, ...]
 
@@ -57,6 +62,7 @@ class PredictorSampler(BaseSampler):
     def __init__(self, task: SearchTask, seed: int):
         self._task, self._seed = task, seed
         self._options = list(task.space.options.values())
+        self._appraised = lru_cache(maxsize=REMEMBERED)(self._appraise)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -168,7 +174,7 @@ class PredictorSampler(BaseSampler):
     def _decisions(self, trial: FrozenTrial) -> Decisions:
         return tuple(trial.params[place] for place in self._task.space.options)
 
-    def _appraised(self, decisions: Decisions) -> Appraisal:
+    def _appraise(self, decisions: Decisions) -> Appraisal:
         space = self._task.space
         return self._task.appraise(space.decode(dict(zip(space.options, decisions, strict=True))))
 
@@ -179,7 +185,7 @@ class PredictorSampler(BaseSampler):
         """Return features, [n, features], and the logarithms of costs, [n, costs]."""
         appraised = [self._appraised(decisions) for decisions in drawn]
         costs = [cost_values(each.costs, self._task.costs) for each in appraised]
-        return stacked([each.plan for each in appraised]), np.log(np.array(costs))
+        return np.stack([each.features for each in appraised]), np.log(np.array(costs))
 
     def _factors(self, drawn: Sequence[Decisions]) -> Array:
         """Return what the costs make of a score of 1, as a reward, [n]."""

@@ -14,7 +14,7 @@ class SearchTask:
 
     Attributes:
         space: the decisions.
-        appraise: costs an architecture; takes a fraction of a millisecond.
+        appraise: costs an architecture; takes about a millisecond.
         costs: names of the costs that the front is of, as `cost_values` reads them.
         reward: of a score at some costs.
     """

@@ -1,0 +1,185 @@
+"""Search algorithms against each other, on a benchmark of the space, over many seeds."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from export.console import track
+from export.errors import UsageError
+from toolchain.architecture import Architecture
+from toolchain.search.algorithms.coverage import best_within, limits_between
+from toolchain.search.executors import InlineExecutor
+from toolchain.search.features import Array
+from toolchain.search.pareto import cost_values
+from toolchain.search.space import SearchSpace
+from toolchain.search.space_benchmark import SpaceBenchmark
+from toolchain.search.storage import MEMORY
+from toolchain.search.study import Search
+from toolchain.search.trial import Candidate, Evaluation, TrialState
+from toolchain.settings.search_settings import ContestSettings, SearchSettings
+
+log = logging.getLogger(__name__)
+RANDOM_DRAWS = 2000
+RANGE = (0.01, 0.95)
+"""Hypervolumes are taken between these quantiles of the costs of random networks."""
+LIMITS = 512
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What one algorithm reached with some number of trainings.
+
+    Attributes:
+        algorithm: its name.
+        trials: trainings.
+        hypervolumes: of each seed: mean of the best score within a cost limit, over logarithms of
+            the limits.
+    """
+
+    algorithm: str
+    trials: int
+    hypervolumes: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.hypervolumes))
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over the seeds; 0 of one."""
+        several = len(self.hypervolumes) > 1
+        return float(np.std(self.hypervolumes, ddof=1)) if several else 0.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What every search of a contest has in common.
+
+    Attributes:
+        settings: of the searches; algorithm and seed change.
+        classes: number of classes.
+        score: gives the score of an architecture.
+        noise: standard deviation of what a training adds to it.
+        trials: after how many trainings to measure, rising.
+        workers: candidates at work at once.
+    """
+
+    settings: SearchSettings
+    classes: int
+    score: Callable[[Architecture], float]
+    noise: float
+    trials: tuple[int, ...]
+    workers: int = 1
+
+
+def hold(benchmark: SpaceBenchmark, source: Path, settings: ContestSettings) -> list[Standing]:
+    """Hold a contest on a benchmark.
+
+    Args:
+        benchmark: of the space.
+        source: its file.
+        settings: of the contest.
+
+    Raises:
+        UsageError: a number of trainings is none.
+        DataError: the benchmark is of another space, or a table does not fit it.
+    """
+    if not settings.trials or min(settings.trials) < 1:
+        raise UsageError("--trials is at least 1")
+    sizes = settings.working_sizes or tuple(s for s in benchmark.working_sizes if s is not None)
+    search = SearchSettings(
+        data=f"{source}",
+        branches=benchmark.branches,
+        cells=benchmark.cells,
+        encoders=settings.encoders or tuple(benchmark.encoders),
+        working_sizes=sizes,
+        input_size=benchmark.input_size,
+        latency_tables=settings.latency_tables,
+        objectives=settings.objectives,
+        budgets=settings.budgets,
+        early_stop=False,
+    )
+    wanted = SearchSpace(search.branches, search.cells, search.encoders, tuple(search.sides))
+    benchmark.check_space(wanted, source)
+    rules = Rules(
+        search,
+        benchmark.classes,
+        benchmark.surrogate.score,
+        settings.noise,
+        tuple(sorted(settings.trials)),
+        settings.workers,
+    )
+    return contest(rules, settings.algorithms, settings.seeds, settings.processes)
+
+
+def contest(
+    rules: Rules, algorithms: Sequence[str], seeds: int, processes: int = 1
+) -> list[Standing]:
+    """Let algorithms search, each with every seed from 0; return what they reached."""
+    limits = _limits(rules)
+    standings: list[Standing] = []
+    # A new process for each: one that has used torch's threads must not be forked.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for algorithm in algorithms:
+            searches = pool.map(partial(_search, rules, algorithm, limits), range(seeds))
+            reached = list(track(searches, algorithm, seeds))
+            standings += [
+                Standing(algorithm, trials, tuple(hypervolumes))
+                for trials, *hypervolumes in zip(rules.trials, *reached, strict=True)
+            ]
+            for one in standings[-len(rules.trials) :]:
+                log.info(
+                    "%s, %d trainings: hypervolume %.4f, deviation %.4f",
+                    *(one.algorithm, one.trials, one.mean, one.deviation),
+                )
+    return standings
+
+
+def _search(rules: Rules, algorithm: str, limits: Array, seed: int) -> list[float]:
+    """Search once; return the hypervolume of the true scores after so many trainings each."""
+    chance = np.random.default_rng((seed, 77))
+
+    def evaluate(candidate: Candidate) -> Evaluation:
+        score = rules.score(candidate.architecture)
+        return Evaluation(float(np.clip(score + rules.noise * chance.standard_normal(), 0, 1)))
+
+    settings = rules.settings.model_copy(
+        update={
+            "algorithm": algorithm,
+            "seed": seed,
+            "trials": rules.trials[-1],
+            "rescore": 0,
+            "storage": MEMORY,
+        }
+    )
+    search = Search(settings, Path(), rules.classes)
+    executor = InlineExecutor(evaluate)
+    executor.capacity = rules.workers
+    trained = [t for t in search.run(executor) if t.state is TrialState.COMPLETE]
+    costs = np.log([cost_values(trial.costs, search.costs) for trial in trained])
+    scores = np.array([rules.score(trial.architecture) for trial in trained])
+    return [
+        float(best_within(scores[:count], costs[:count], limits).mean()) for count in rules.trials
+    ]
+
+
+def _limits(rules: Rules) -> Array:
+    """Return logarithms of the cost limits that hypervolumes are means over."""
+    search = Search(rules.settings.model_copy(update={"storage": MEMORY}), Path(), rules.classes)
+    chance = np.random.default_rng(0)
+    options = search.space.options
+    drawn = (
+        {place: int(chance.integers(count)) for place, count in options.items()}
+        for _ in range(RANDOM_DRAWS)
+    )
+    appraised = (search.appraise(search.space.decode(decisions)) for decisions in drawn)
+    costs = np.log([cost_values(a.costs, search.costs) for a in appraised if a.excess <= 0])
+    low, high = np.quantile(costs, RANGE, axis=0)
+    return limits_between(low, high, LIMITS, chance)

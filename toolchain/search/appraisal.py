@@ -11,18 +11,16 @@ from toolchain.costs import count
 from toolchain.graph import canonical
 from toolchain.profiling.table import LatencyTable
 from toolchain.search.features import Array, features
-from toolchain.search.objectives import Budget, Costs, costs_in
+from toolchain.search.objectives import Budget, Costs, facts_in
 
 
 @dataclass(frozen=True)
 class Appraisal:
-    """An architecture, costed.
+    """An architecture, costed; what takes longer is computed when it is asked for.
 
     Attributes:
         architecture: the network.
         plan: its blueprint, as it runs.
-        computes: what is equal for architectures that compute the same.
-        facts: those fields of a trial that follow from the architecture alone.
         costs: in the form that objectives and budgets read.
         complaint: why it is not worth training, or None.
         excess: by what share it is over its budgets; 1 where it is no network; 0 or less: it is
@@ -31,16 +29,32 @@ class Appraisal:
 
     architecture: Architecture
     plan: Blueprint
-    computes: tuple[str, str, int | None]
-    facts: dict[str, Any]
     costs: Costs
     complaint: str | None
     excess: float
 
     @cached_property
+    def computes(self) -> tuple[str, str, int | None]:
+        """What is equal for architectures that compute the same."""
+        architecture = self.architecture
+        return canonical(architecture.genotype), architecture.encoder, architecture.working_size
+
+    @cached_property
     def features(self) -> Array:
         """What a predictor of scores knows of it; see `features`."""
         return features(self.architecture, self.plan)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Those fields of a trial that follow from the architecture alone."""
+        text, encoder, working_size = self.computes
+        return {
+            "genotype": str(self.architecture.genotype),
+            "canonical": text,
+            "encoder": encoder,
+            "working_size": working_size,
+            **facts_in(self.costs),
+        }
 
 
 Appraise = Callable[[Architecture], Appraisal]
@@ -70,26 +84,20 @@ class Appraiser:
         """Appraise an architecture."""
         plan = blueprint(architecture, self._classes, self._input_size, pruned=True)
         counted = count(plan)
-        latencies = {name: table.predict(plan).median for name, table in self._tables.items()}
-        image = (self._input_size, self._input_size)
-        height, width = architecture.working_image(image)
-        facts: dict[str, Any] = {
-            "genotype": str(architecture.genotype),
-            "canonical": canonical(architecture.genotype),
-            "encoder": architecture.encoder,
-            "working_size": architecture.working_size,
+        height, width = architecture.working_image((self._input_size, self._input_size))
+        costs = {
             "parameters": counted.parameters.total,
             "flops": counted.flops.total,
             "decoder_flops": counted.flops.decoder,
             "pixels": height * width,
-            "latency_ms": {name: round(ms, 4) for name, ms in latencies.items()},
+        } | {
+            f"latency:{name}": round(table.predict(plan).median, 4)
+            for name, table in self._tables.items()
         }
-        costs = costs_in(facts)
-        excess = [(budget.excess(costs), budget) for budget in self._budgets]
-        over = [(share, budget) for share, budget in excess if share > 0]
-        complaint = over[0][1].complaint(costs) if over else None
-        share = max((share for share, _ in excess), default=-1.0)
         if not counted.flops.total:
-            complaint, share = "its context cell ignores the image", 1.0
-        computes = (facts["canonical"], architecture.encoder, architecture.working_size)
-        return Appraisal(architecture, plan, computes, facts, costs, complaint, share)
+            return Appraisal(architecture, plan, costs, "its context cell ignores the image", 1.0)
+        excess = [(budget.excess(costs), budget) for budget in self._budgets]
+        over = [budget for share, budget in excess if share > 0]
+        complaint = over[0].complaint(costs) if over else None
+        share = max((share for share, _ in excess), default=-1.0)
+        return Appraisal(architecture, plan, costs, complaint, share)

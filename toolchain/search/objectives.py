@@ -26,6 +26,16 @@ the network itself sees, and for each table ``latency:TABLE``, in ms."""
 _COUNTS = ("parameters", "flops", "decoder_flops", "pixels")
 
 
+def facts_in(costs: Costs) -> dict[str, Any]:
+    """Return costs as the fields of a trial; the other way round than `costs_in`."""
+    latencies = {
+        name.removeprefix("latency:"): ms
+        for name, ms in costs.items()
+        if name.startswith("latency:")
+    }
+    return {name: costs[name] for name in _COUNTS} | {"latency_ms": latencies}
+
+
 def costs_in(facts: Mapping[str, Any]) -> dict[str, float]:
     """Return the costs among the fields of a trial, in the form that objectives read."""
     latencies = {f"latency:{table}": ms for table, ms in facts["latency_ms"].items()}

@@ -169,3 +169,29 @@ def test_a_search_that_cannot_begin_leaves_its_folder_free(cli, tmp_path, flags,
     result = cli(*SEARCH, *flags, "--run", tmp_path / "run", "--trials", 1)
     assert (result.code, problem in result.err) == (2, True), result.err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_working_size_is_searched(cli, tmp_path):
+    sizes = ("--input-size", 128, "--working-size", 64, "--working-size", 128)
+    search = [*SEARCH, *sizes, "--algorithm", "random", "--every-epoch", "--no-early-stop"]
+    result = cli(*search, "--run", tmp_path / "run", "--trials", 6, "--seed", 1, "--json")
+    assert result.code == 0
+    trials = Run.load(tmp_path / "run").trials
+    assert {trial.working_size for trial in trials} == {64, 128}
+    assert {trial["working_size"] for trial in result.document["pareto"]} <= {64, 128}
+    # Everything but the first map, which follows from the image, has a quarter of the pixels.
+    assert {trial.pixels for trial in trials} == {64 * 64, 128 * 128}
+    made = cli("space", "make", tmp_path / "run", "--output", tmp_path / "space.json")
+    assert (made.code, "has 6 candidates trained to the end, a surrogate needs 30" in made.err) == (
+        2,
+        True,
+    )
+
+
+def test_a_working_size_that_does_not_fit_is_one_line(cli, tmp_path):
+    for size in (100, 640):
+        result = cli(*SEARCH, "--run", tmp_path / "run", "--working-size", size)
+        assert result.code == 2
+        assert "--working-size is a multiple of 32, at most the --input-size of 512" in result.err
+        assert len(result.err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()

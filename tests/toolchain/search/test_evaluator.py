@@ -9,6 +9,8 @@ from export.onnx import normalise
 from toolchain.architecture import Architecture
 from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype
+from toolchain.networks.segmenter import build_segmenter
+from toolchain.networks.units import DilatedConvolution, shrink_dilations
 from toolchain.search import evaluator
 from toolchain.search.evaluator import CandidateEvaluator
 from toolchain.search.feature_cache import FeatureCache, SearchImages, fill_cache
@@ -286,3 +288,59 @@ def test_out_of_memory_fails_the_candidate_and_a_bug_does_not(cache, monkeypatch
     raises(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
         evaluate(CANDIDATE)
+
+
+SIZED = changed(SMALL, input_size=128, working_sizes=(64, 128))
+
+
+@pytest.fixture(scope="module")
+def sized(prepare):
+    return prepare(SIZED)
+
+
+def test_a_working_size_shrinks_the_images_and_not_what_is_scored(sized):
+    assert sized.sides == {64: 32, 128: 64}
+    small, whole = (sized.images("train", size) for size in (64, 128))
+    assert (small.images.shape[1:3], whole.images.shape[1:3]) == ((32, 32), (64, 64))
+    # As the file does it: each pixel is the mean of four.
+    means = whole.images.float().reshape(-1, 32, 2, 32, 2, 3).mean((2, 4))
+    assert (small.images.float() - means).abs().max() <= 0.5 + 1e-6
+    assert torch.equal(small.labels, whole.labels)
+    assert small.labels.shape[1:] == (64, 64)
+    assert small.small_labels.shape[1:] == (8, 8)
+    assert [tap.shape[1] for tap in small.features[ENCODER]] == [8, 4, 2, 1]
+
+
+def test_a_candidate_is_trained_at_its_working_size(sized):
+    evaluate = CandidateEvaluator(sized, changed(SIZED, decoder_epochs=6))
+    scores = [evaluate(Candidate(0, Architecture(GENOTYPE, ENCODER, s))).score for s in (64, 128)]
+    assert scores[0] != scores[1]
+    alone = changed(SMALL, decoder_epochs=6)
+    assert evaluate(Candidate(1, Architecture(GENOTYPE, ENCODER, 128))).score == scores[1]
+    assert alone.sides == {None: 64}
+
+
+@pytest.mark.parametrize("size", [250, 544, 0, -32])
+def test_a_wrong_working_size_is_refused(size):
+    with pytest.raises(UsageError, match=r"--working-size is a multiple of 32, at most the --inp"):
+        EvaluationSettings.of(working_sizes=(256, size))
+
+
+def test_every_epoch_is_scored_where_that_is_asked_for(cache):
+    plain = CandidateEvaluator(cache, changed(SMALL, early_stop=False))(CANDIDATE)
+    found = CandidateEvaluator(cache, changed(SMALL, early_stop=False, every_epoch=True))(CANDIDATE)
+    assert plain.epoch_scores == []
+    assert len(found.epoch_scores) == SMALL.decoder_epochs + SMALL.joint_epochs
+    # To look is not to touch.
+    assert found.epoch_scores[-1] == found.score == plain.score
+
+
+def test_dilations_shrink_with_the_images():
+    network = build_segmenter(Genotype.parse("6 [0,1,7,8] [0,1]"), ENCODER)
+    shrink_dilations(network, 0.375)
+    convolutions = [m for m in network.modules() if isinstance(m, DilatedConvolution)]
+    found = {(m.kernel_size[0], m.groups > 1): (m.dilation[0], m.padding[0]) for m in convolutions}
+    # 12, 3 and 6 pixels; a 5x5 kernel reaches two dilations far.
+    assert found == {(3, False): (4, 4), (3, True): (1, 1), (5, True): (2, 4)}
+    images = torch.randn(2, 3, 64, 64)
+    assert network(images).shape == (2, 19, 16, 16)

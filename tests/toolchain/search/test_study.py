@@ -91,7 +91,7 @@ def test_budgets_reject_before_any_training(tmp_path):
         return evaluate(candidate)
 
     small = Anything()
-    trials = run(tmp_path, never_large, budgets=("flops<=0.1G",))
+    trials = run(tmp_path, never_large, algorithm="random", budgets=("flops<=0.1G",))
     rejected = [t for t in trials if t.state is TrialState.INFEASIBLE]
     assert rejected
     assert all(t.flops > 0.1e9 or t.flops == 0 for t in rejected)
@@ -250,7 +250,7 @@ def test_failures_before_a_resume_do_not_count_after_it(tmp_path):
     with pytest.raises(GateError, match="in a row failed"):
         run(tmp_path, broken)
     # Over a budget at once: the failures of before would have ended the old search here.
-    trials = run(tmp_path, evaluate, budgets=("flops<=0.1G",))
+    trials = run(tmp_path, evaluate, algorithm="random", budgets=("flops<=0.1G",))
     assert counts(trials)["complete"] == 5
     assert counts(trials)["infeasible"]
 

@@ -4,9 +4,13 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from threadpoolctl import ThreadpoolController
 
 from toolchain.search.features import Array
 
+# Matrices of some hundred rows gain nothing from threads, and lose much where candidates are being
+# trained on the same cores.
+_one_thread = ThreadpoolController().wrap(limits=1, user_api="blas")
 _LENGTHS = (2.0, 4.0, 8.0, 16.0, 32.0)
 _NOISES = (0.01, 0.05, 0.2, 0.5)
 
@@ -30,6 +34,7 @@ class ScorePredictor:
 
     shape: tuple[float, float]
 
+    @_one_thread  # type: ignore[untyped-decorator]
     def __init__(self, x: Array, scores: Array, like: "ScorePredictor | None" = None):
         self._mean, spread = x.mean(0), x.std(0)
         self._spread = np.where(spread > 1e-9, spread, np.inf)  # what never differs says nothing
@@ -52,6 +57,7 @@ class ScorePredictor:
         likelihood = -0.5 * len(target) * np.log(variance) - np.log(np.diag(factor[0])).sum()
         return float(likelihood), (length, noise), factor, weights, variance
 
+    @_one_thread  # type: ignore[untyped-decorator]
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return the expected scores and their standard deviations, without the noise, [n] each."""
         kernel = _matern(_distances(self._scaled(x), self._known) / self.shape[0])

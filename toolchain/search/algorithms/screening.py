@@ -107,9 +107,7 @@ class PredictorSampler(BaseSampler):
         # What is predicted for those that are known: their scores, with less of their luck.
         settled_scores = predictor.predict(x)[0]
         parents = [drawn[place] for place in front_of(settled_scores, costs)]
-        proposals = self._proposals(chance, parents, known)
-        if not proposals:
-            return self._affordable(chance, known)
+        proposals = self._proposals(chance, parents)
         x, their_costs = self._described(proposals)
         coverage = Coverage(settled_scores, costs, chance)
         means, deviations = predictor.predict(x)
@@ -119,13 +117,16 @@ class PredictorSampler(BaseSampler):
             factors = self._factors(proposals)
             highest = (self._factors(drawn) * settled_scores).max()
             gains = gains + factors * expected_improvement(means, deviations, highest / factors)
-        return proposals[int(np.argmax(gains))]
+        for place in np.argsort(-gains, kind="stable"):
+            if self._appraised(proposals[place]).computes not in known:
+                return proposals[place]
+        return self._affordable(chance, known)
 
     def _proposals(
-        self, chance: np.random.Generator, parents: Sequence[Decisions], known: set[Any]
+        self, chance: np.random.Generator, parents: Sequence[Decisions]
     ) -> list[Decisions]:
-        """Propose architectures that keep the budgets and are new, no two that compute the same."""
-        found: dict[Any, Decisions] = {}
+        """Propose architectures that keep the budgets."""
+        found: dict[Decisions, None] = {}
         for kind in chance.choice(3, 3 * PROPOSALS, p=SHARES):
             mother, father = (parents[place] for place in chance.integers(len(parents), size=2))
             if kind == 0:
@@ -136,12 +137,11 @@ class PredictorSampler(BaseSampler):
                 decisions = tuple(b if other else a for a, b, other in pairs)
             else:
                 decisions = self._random(chance)
-            appraised = self._appraised(decisions)
-            if appraised.excess <= 0 and appraised.computes not in known:
-                found.setdefault(appraised.computes, decisions)
+            if self._appraised(decisions).excess <= 0:
+                found[decisions] = None
             if len(found) == PROPOSALS:
                 break
-        return list(found.values())
+        return list(found) or list(parents)
 
     def _affordable(self, chance: np.random.Generator, known: set[Any]) -> Decisions:
         """Draw an architecture that is new and keeps the budgets, if one is found in time.

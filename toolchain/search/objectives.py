@@ -208,7 +208,10 @@ class Reward:
         return score * mean
 
     def _limit(self, score: float, costs: Costs) -> float:
-        floor = (self.flops_floor or 0.0) * costs["pixels"]
-        if costs["decoder_flops"] < floor and score < SCORE_FLOOR:
+        if (
+            self.flops_floor is not None
+            and costs["decoder_flops"] < self.flops_floor * costs["pixels"]
+            and score < SCORE_FLOOR
+        ):
             return 1.0
         return math.inf if self.bonus_limit is None else self.bonus_limit

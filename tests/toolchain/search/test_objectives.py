@@ -10,6 +10,7 @@ COSTS = {
     "parameters": 0.8e6,
     "flops": 2e9,
     "decoder_flops": 1e9,
+    "pixels": 512**2,
     "latency:a": 10.0,
     "latency:b": 30.0,
 }
@@ -80,11 +81,15 @@ def test_the_bonus_for_being_under_a_target_is_bounded(combination):
 
 def test_being_cheap_and_useless_is_not_paid_for():
     """The encoder's FLOPs do not lift a decoder that does nothing over its floor."""
-    reward = Reward([Objective.parse("flops:10G:-0.4")], flops_floor=FLOPS_FLOOR * 512**2)
+    reward = Reward([Objective.parse("flops:10G:-0.4")], flops_floor=FLOPS_FLOOR)
     useless = COSTS | {"decoder_flops": 0.1e9}
     assert reward(0.2, useless) == pytest.approx(0.2)
     assert reward(0.3, useless) > 0.3
     assert reward(0.2, COSTS | {"decoder_flops": 0.7e9}) > 0.2
+    # A quarter of the pixels, a quarter of the floor.
+    small = COSTS | {"pixels": 256**2}
+    assert reward(0.2, small | {"decoder_flops": 0.16e9}) > 0.2
+    assert reward(0.2, small | {"decoder_flops": 0.14e9}) == pytest.approx(0.2)
 
 
 def test_the_published_rewards_are_reproduced():

@@ -25,6 +25,7 @@ COMMANDS = {
     "space": ("toolchain.cli.space:space", "Benchmark the space; compare search algorithms."),
     "rank": ("toolchain.cli.rank:rank", "Train some candidates longer: were the scores right?"),
     "pareto": ("toolchain.cli.pareto:pareto", "Show the Pareto front of a run."),
+    "compare": ("toolchain.cli.compare:compare", "Say which of two runs is better, how surely."),
     "report": ("toolchain.cli.report:report", "Make an HTML report of runs and logs."),
     "train": ("toolchain.cli.train:train", "Train a searched or given architecture."),
     "evaluate": ("toolchain.cli.evaluate:evaluate", "F1 and IoU of a checkpoint or model file."),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from toolchain.reporting.figures import SCORE, bin_name, styled
-from toolchain.reporting.series import Cost, Series, bin_width, history, references
+from toolchain.reporting.series import Series, bin_width, history, ranges_of
+from toolchain.search.shown_costs import Cost
 
 LAST = 50
 REWARD_POINTS = 500
@@ -84,16 +85,16 @@ def reward_so_far(series: Sequence[Series], axis: Axis) -> go.Figure:
 
 
 def hypervolume(series: Sequence[Series], costs: Sequence[Cost], axis: Axis) -> go.Figure:
-    """Draw the hypervolume of each run, as of `series.covered`."""
-    largest = references(series, costs)
+    """Draw the hypervolume of each run, as of `covered`."""
+    ranges = ranges_of(series, costs)
     traces = []
     for one in series:
-        points = list(history(one, costs, largest))
+        points = list(history(one, costs, ranges))
         x = [axis.place(count, hours) for count, hours, _ in points]
         volumes = [volume for _, _, volume in points]
         style = {"shape": "hv", "width": 2.5, "dash": one.dash}
         traces.append(_curve(one, axis, x, volumes, "hypervolume", style))
-    figure = styled(traces, x=axis.title, y="Hypervolume (share, 0 to 1)")
+    figure = styled(traces, x=axis.title, y="Hypervolume (0 to 1)")
     return figure.update_xaxes(rangemode="tozero")
 
 

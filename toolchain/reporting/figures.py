@@ -12,7 +12,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from toolchain.genotype import OPERATIONS, Genotype
-from toolchain.reporting.series import Cost, Series, bin_width
+from toolchain.reporting.series import Series, bin_width
+from toolchain.search.shown_costs import Cost
 
 SCORE = "Score (mean F1, 0 to 1)"
 EARLY_TO_LATE = [[step / 4, f"var(--trial-{step})"] for step in range(5)]

@@ -9,10 +9,12 @@ from toolchain.genotype import Genotype
 from toolchain.reporting import curves, effort, figures, trust
 from toolchain.reporting.drawing import draw_cell, draw_decoder
 from toolchain.reporting.markup import card, genotype_line, section, swatch
-from toolchain.reporting.series import Cost, Series, all_costs, covered, objectives, references
+from toolchain.reporting.series import Series, all_costs, ranges_of
 from toolchain.reporting.standalone import Figures, standalone_page
 from toolchain.reporting.tables import best_genotypes, settings_table
+from toolchain.reporting.verdicts import hypervolume_words
 from toolchain.search.pareto import knee
+from toolchain.search.shown_costs import Cost, objectives
 from toolchain.search.trial import Trial, TrialState
 
 DRAWN = 4
@@ -65,8 +67,7 @@ class Page:
         )
 
     def _facts(self, one: Series) -> str:
-        largest = references(self._series, self._costs)
-        share = covered(one.front(self._costs), self._costs, largest)
+        share = one.hypervolume(self._costs, ranges_of(self._series, self._costs))
         facts = {
             "Best score": "–" if one.best_score is None else f"{one.best_score:.3f}",
             "Trials": f"{len(one.trials):,}",
@@ -130,13 +131,11 @@ class Page:
             for axis in axes
         )
         boxes = self._figures.place("Score over the iterations", curves.score_boxes(self._scored))
-        largest = references(self._scored, self._costs)
-        limits = [cost.amount(top) for cost, top in zip(self._costs, largest, strict=True)]
+        ranges = ranges_of(self._scored, self._costs)
         return section(
             "Progress",
             f"The mean reward is of the last {curves.LAST} trials. {self._reward_warning}"
-            "The hypervolume is the share that a run's trials dominate of the box from score 0 to "
-            f"1 and from cost 0 to the largest of any trial here: {', '.join(limits)}.",
+            f"{hypervolume_words(self._costs, ranges)}",
             self._compared(f'<div class="grid">{rewards}{volumes}</div>{boxes}'),
         )
 

@@ -9,7 +9,7 @@ from export.errors import DataError
 from export.files import write_text
 from toolchain.reporting.logs import read_log
 from toolchain.reporting.page import Page
-from toolchain.reporting.series import Series, chosen_costs, covered, references
+from toolchain.reporting.series import Series, chosen_costs, ranges_of
 from toolchain.search.run import Run
 
 
@@ -35,7 +35,7 @@ def write_report(
     """
     series = open_series(sources)
     costs = chosen_costs(series, objectives)
-    largest = references(series, costs)
+    ranges = ranges_of(series, costs)
     write_text(output, Page(series, costs).html())
     return {
         "output": str(output),
@@ -46,7 +46,7 @@ def write_report(
                 "trials": len(one.trials),
                 "best_score": one.best_score,
                 "front_size": len(one.front(costs)),
-                "hypervolume": covered(one.front(costs), costs, largest),
+                "hypervolume": one.hypervolume(costs, ranges),
             }
             for one in series
         ],
@@ -63,6 +63,6 @@ def open_series(sources: Sequence[Path]) -> list[Series]:
         seen[name] += 1
         one = Series(name if seen[name] == 1 else f"{name} ({seen[name]})", run, position)
         if not one.trials:
-            raise DataError(source, "has no finished trial yet; report it after some trials")
+            raise DataError(source, "has no finished trial yet; come back after some")
         series.append(one)
     return series

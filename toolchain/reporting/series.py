@@ -1,73 +1,17 @@
-"""Runs prepared for figures: names, colours, costs with units, fronts and hypervolume."""
+"""Runs prepared for figures: names, colours, costs, fronts and hypervolume."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from export.errors import UsageError
-from toolchain.search.pareto import hypervolume, pareto_front
+from toolchain.search.pareto import Ranges, cost_ranges, covered, pareto_front
 from toolchain.search.run import Run
+from toolchain.search.shown_costs import Cost, common_costs, measured, measured_costs, objectives
 from toolchain.search.trial import Trial
 
 COLOURS = 6
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 HISTORY_POINTS = 120
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A cost as it is shown.
-
-    Attributes:
-        objective: its name for `pareto_front`: params, flops or latency@TABLE.
-        kind: what it is, as a word in a sentence.
-        unit: of the shown value.
-        scale: what the stored value is divided by.
-        digits: decimals that are shown.
-    """
-
-    objective: str
-    kind: str
-    unit: str
-    scale: float
-    digits: int
-
-    @property
-    def table(self) -> str:
-        """The latency table that it is from, or nothing."""
-        return self.objective.partition("@")[2]
-
-    @property
-    def name(self) -> str:
-        """What tells it from the others, in a sentence."""
-        return f"{self.kind} ({self.table})" if self.table else self.kind
-
-    @property
-    def axis(self) -> str:
-        """The title of an axis, under a heading with the name."""
-        return f"{self.kind[0].upper()}{self.kind[1:]} ({self.unit})"
-
-    @property
-    def column(self) -> str:
-        """The title of a column."""
-        return f"{self.axis}, {self.table}" if self.table else self.axis
-
-    def amount(self, value: float) -> str:
-        """Write a shown value in a sentence."""
-        return f"{value:.{self.digits}f} {self.unit} {self.name}"
-
-    def of(self, trial: Trial) -> float | None:
-        """Return the shown value, or None where it was not measured."""
-        if self == SLOWEST:
-            return max(trial.latency_ms.values(), default=None)
-        stored = trial.costs.get(f"latency:{self.table}" if self.table else self.kind.lower())
-        return stored / self.scale if stored else None
-
-
-SLOWEST = Cost("latency", "latency", "ms", 1, 1)
-"""What latency means where there are several tables."""
 
 
 @dataclass(frozen=True)
@@ -126,27 +70,19 @@ class Series:
     @cached_property
     def costs(self) -> list[Cost]:
         """The costs that were measured for at least one scored trial."""
-        tables = dict.fromkeys(table for trial in self.scored for table in trial.latency_ms)
-        known = [
-            Cost("params", "parameters", "M", 1e6, 3),
-            Cost("flops", "FLOPs", "G", 1e9, 2),
-            *(Cost(f"latency@{table}", "latency", "ms", 1, 1) for table in tables),
-        ]
-        return [cost for cost in known if any(cost.of(trial) for trial in self.scored)]
+        return measured_costs(self.scored)
 
     def measured(self, costs: Sequence[Cost]) -> list[Trial]:
         """Return the scored trials for which all these costs are known."""
-        return [t for t in self.scored if all(cost.of(t) is not None for cost in costs)]
+        return measured(self.scored, costs)
 
     def front(self, costs: Sequence[Cost]) -> list[Trial]:
         """Return the Pareto front of score and these costs of the finalists, best score first."""
-        known = [t for t in self.run.finalists if all(cost.of(t) is not None for cost in costs)]
-        return pareto_front(known, objectives(costs))
+        return pareto_front(measured(self.run.finalists, costs), objectives(costs))
 
-
-def objectives(costs: Sequence[Cost]) -> list[str]:
-    """Name the score and these costs for `pareto_front` and `knee`."""
-    return ["score", *(cost.objective for cost in costs)]
+    def hypervolume(self, costs: Sequence[Cost], ranges: Ranges) -> float:
+        """Return the hypervolume of the front, as of `covered`."""
+        return covered(self.front(costs), objectives(costs)[1:], ranges)
 
 
 def all_costs(series: Sequence[Series]) -> list[Cost]:
@@ -155,51 +91,18 @@ def all_costs(series: Sequence[Series]) -> list[Cost]:
 
 
 def chosen_costs(series: Sequence[Series], names: Sequence[str] | None) -> list[Cost]:
-    """Find the costs that fronts and hypervolumes of these runs are about.
-
-    Args:
-        series: the runs; only a cost that all that have a score have can be compared.
-        names: objectives such as ``["score", "latency"]``; by default score and latency on all
-            tables that all runs have, else parameters and FLOPs.
-
-    Raises:
-        UsageError: an objective is unknown, or not all runs have it.
-    """
-    scored = [one for one in series if one.scored]
-    common = [cost for cost in all_costs(scored) if all(cost in one.costs for one in scored)]
-    if names is None:
-        return [cost for cost in common if cost.table] or common
-    found = []
-    for name in names:
-        matches = [c for c in common if name in (c.objective, c.kind.lower())]
-        if len(matches) > 1:
-            matches = [SLOWEST]
-        if not matches and name != "score":
-            known = ", ".join(objectives(common))
-            raise UsageError(f"objective {name!r} is none of those that every run has: {known}")
-        found += matches
-    return found
+    """Find the costs that fronts and hypervolumes of these runs are about; see `common_costs`."""
+    return common_costs([one.scored for one in series], names)
 
 
-def references(series: Sequence[Series], costs: Sequence[Cost]) -> list[float]:
-    """Return the largest value of each cost in any of the runs."""
-    return [max(cost.of(t) or 0 for one in series for t in one.scored) for cost in costs]
-
-
-def covered(trials: Sequence[Trial], costs: Sequence[Cost], largest: Sequence[float]) -> float:
-    """Return the hypervolume of trials as a share, 0 to 1, of the box of all possible values.
-
-    The box reaches from score 0 to score 1 and from cost 0 to ``largest``. Source: Zitzler and
-    Thiele, "Multiobjective evolutionary algorithms", IEEE Trans. Evol. Comp. 3(4), 1999.
-    """
-    front = pareto_front(trials, objectives(costs))
-    points = np.array([[-(t.score or 0), *(cost.of(t) or 0 for cost in costs)] for t in front])
-    points = points.reshape(-1, 1 + len(costs))
-    return hypervolume(points / [1, *largest], np.array([0.0] + [1.0] * len(costs)))
+def ranges_of(series: Sequence[Series], costs: Sequence[Cost]) -> Ranges:
+    """Return the range of each cost over the scored trials of all runs; none where none has any."""
+    trials = [trial for one in series for trial in one.measured(costs)]
+    return cost_ranges(trials, objectives(costs)[1:]) if trials else []
 
 
 def history(
-    series: Series, costs: Sequence[Cost], largest: Sequence[float]
+    series: Series, costs: Sequence[Cost], ranges: Ranges
 ) -> Iterator[tuple[int, float, float]]:
     """Yield (trials so far, hours of evaluation so far, hypervolume as of `covered`)."""
     # Only the front so far and the trials since then can be on the front: history stays cheap.
@@ -214,7 +117,7 @@ def history(
             new.append(trial)
         if count % step == 0 or count == len(series.trials):
             front, new = pareto_front([*front, *new], objectives(costs)), []
-            yield count, seconds / 3600, covered(front, costs, largest)
+            yield count, seconds / 3600, covered(front, objectives(costs)[1:], ranges)
 
 
 def bin_width(series: Sequence[Series], most: int = 12) -> int:

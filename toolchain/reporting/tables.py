@@ -7,7 +7,8 @@ from typing import Any
 
 from toolchain.reporting.logs import UNKNOWN_ENCODER
 from toolchain.reporting.markup import genotype_line, section, swatch
-from toolchain.reporting.series import Cost, Series, all_costs
+from toolchain.reporting.series import Series, all_costs
+from toolchain.search.shown_costs import Cost
 from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.search_settings import without_password
 

@@ -100,3 +100,40 @@ def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
 
     inside = points[(points <= reference).all(1)]
     return float(compute_hypervolume(inside, reference)) if len(inside) else 0.0
+
+
+Ranges = Sequence[tuple[float, float]]
+"""The smallest and the largest value of some costs."""
+
+
+def cost_ranges(trials: Sequence[Trial], names: Sequence[str]) -> Ranges:
+    """Return the range of each cost, as of `cost_values`, over trials of which all are known."""
+    values = np.array([cost_values(trial.costs, names) for trial in trials])
+    return list(zip(values.min(0).tolist(), values.max(0).tolist(), strict=True))
+
+
+def cost_shares(trials: Sequence[Trial], names: Sequence[str], ranges: Ranges) -> np.ndarray:
+    """Return the places of costs in their ranges, 0 to 1 evenly in logarithms, [N, costs]."""
+    values = np.array([cost_values(trial.costs, names) for trial in trials])
+    low, high = np.log(np.array(ranges).reshape(-1, 2)).T
+    return np.asarray((np.log(values) - low) / np.where(high > low, high - low, 1.0))
+
+
+def covered(trials: Sequence[Trial], names: Sequence[str], ranges: Ranges) -> float:
+    """Return the hypervolume of scored trials, 0 to 1: the mean of the best score within a limit.
+
+    The mean is over all limits of the costs within their ranges, evenly in logarithms; where
+    nothing is within a limit, the best score there is 0. Source: Zitzler and Thiele,
+    "Multiobjective evolutionary algorithms", IEEE Trans. Evol. Comp. 3(4), 1999.
+
+    Args:
+        trials: of which all these costs are known.
+        names: of the costs, as `cost_values` reads them.
+        ranges: of the costs; the same for all that is to be compared.
+    """
+    front = pareto_front(trials, ["score", *names])
+    if not front:
+        return 0.0
+    scores = np.array([-(trial.score or 0.0) for trial in front])
+    points = np.column_stack([scores, cost_shares(front, names, ranges)])
+    return hypervolume(points, np.array([0.0] + [1.0] * len(names)))

@@ -10,11 +10,16 @@ from toolchain.reporting.series import (
     all_costs,
     bin_width,
     chosen_costs,
-    covered,
     history,
-    references,
+    ranges_of,
 )
-from toolchain.search.pareto import cost_values, default_objectives, pareto_front
+from toolchain.search.pareto import (
+    cost_ranges,
+    cost_values,
+    covered,
+    default_objectives,
+    pareto_front,
+)
 
 Make = Callable[..., Series]
 
@@ -68,30 +73,47 @@ def test_latency_of_several_tables_is_that_of_the_slowest(make_series: Make) -> 
     assert series.front(costs) == pareto_front(series.run.finalists, ["score", "latency"])
 
 
-def test_hypervolume_is_the_covered_share_of_the_box(make_series: Make) -> None:
+def test_hypervolume_is_the_mean_of_the_best_score_within_a_limit(make_series: Make) -> None:
     series = make_series("a", count=3)
-    [costs] = [chosen_costs([series], ["params"])]
     good, small, bad = (
         replace(series.trials[0], score=score, parameters=parameters)
-        for score, parameters in ((0.8, 500_000), (0.4, 250_000), (0.3, 1_000_000))
+        for score, parameters in ((0.8, 400_000), (0.4, 200_000), (0.3, 1_600_000))
     )
-    # Of the box 1 x 1: 0.8 high over the right half, 0.4 high over the quarter before it.
-    share = covered([good, small, bad], costs, [1.0])
-    assert share == pytest.approx(0.8 * 0.5 + 0.4 * 0.25)
-    assert covered([], costs, [1.0]) == 0
+    trials = [good, small, bad]
+    ranges = cost_ranges(trials, ["params"])
+    assert ranges == [(200_000, 1_600_000)]
+    # Of three doublings: 0.4 within the first one, 0.8 within the others.
+    assert covered(trials, ["params"], ranges) == pytest.approx((0.4 + 0.8 + 0.8) / 3)
+    assert covered([good, bad], ["params"], ranges) == pytest.approx((0 + 0.8 + 0.8) / 3)
+    assert covered([small], ["params"], ranges) == pytest.approx(0.4)
+    # Of two costs: both must be within their limits.
+    twice = [replace(good, flops=2 * 10**9), replace(small, flops=10**9)]
+    two = [(200_000, 1_600_000), (10**9, 4 * 10**9)]
+    assert covered(twice, ["params", "flops"], two) == pytest.approx(
+        0.8 * (2 / 3) * (1 / 2) + 0.4 * (1 - (2 / 3) * (1 / 2))
+    )
+    assert covered([], ["params"], ranges) == 0
+
+
+def test_hypervolume_of_one_trial_is_its_score(make_series: Make) -> None:
+    """No range of limits is left."""
+    [trial] = make_series("a", count=1).trials
+    trial = replace(trial, score=0.7)
+    assert covered([trial], ["flops"], cost_ranges([trial], ["flops"])) == pytest.approx(0.7)
+    assert covered([trial], [], cost_ranges([trial], [])) == pytest.approx(0.7)
 
 
 def test_history_never_falls_and_ends_at_the_whole_run(make_series: Make) -> None:
     series = make_series("a", count=300, tables=["phone"])
     costs = chosen_costs([series], None)
-    largest = references([series], costs)
-    points = list(history(series, costs, largest))
+    ranges = ranges_of([series], costs)
+    points = list(history(series, costs, ranges))
     volumes = [volume for _, _, volume in points]
     assert volumes == sorted(volumes)
     assert points[-1] == (
         300,
         pytest.approx(series.hours),
-        pytest.approx(covered(series.scored, costs, largest)),
+        pytest.approx(covered(series.scored, names(costs), ranges)),
     )
 
 

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from export.errors import UsageError
 from toolchain.architecture import Architecture
 from toolchain.blueprint import Blueprint, blueprint
 from toolchain.costs import count
 from toolchain.graph import canonical
+from toolchain.profiling.costing import load_tables
 from toolchain.profiling.table import LatencyTable
 from toolchain.search.features import Array, features
 from toolchain.search.objectives import Budget, Costs, facts_in
+from toolchain.settings.search_settings import SearchSettings
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,29 @@ class Appraisal:
             "working_size": working_size,
             **facts_in(self.costs),
         }
+
+
+def named_tables(settings: SearchSettings, classes: int) -> dict[str, LatencyTable]:
+    """Load the latency tables of a search by the names of their files.
+
+    A table need not be of this machine: one may search here for a device that is elsewhere.
+
+    Raises:
+        UsageError: two files have one name.
+        DataError: a table cannot be read, or does not fit the search.
+    """
+    names = [path.stem for path in settings.latency_tables]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"two --latency-table are named {repeated[0]}; rename one of the files")
+    tables = load_tables(
+        settings.latency_tables,
+        classes,
+        settings.input_size,
+        settings.encoders,
+        settings.working_sizes,
+        anywhere=True,
+    )
+    return dict(zip(names, tables.values(), strict=True))
 
 
 Appraise = Callable[[Architecture], Appraisal]

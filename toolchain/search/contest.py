@@ -106,8 +106,7 @@ def hold(benchmark: SpaceBenchmark, source: Path, settings: ContestSettings) -> 
         budgets=settings.budgets,
         early_stop=False,
     )
-    wanted = SearchSpace(search.branches, search.cells, search.encoders, tuple(search.sides))
-    benchmark.check_space(wanted, source)
+    benchmark.check_space(SearchSpace.of(search), source)
     rules = Rules(
         search,
         benchmark.classes,
@@ -145,9 +144,10 @@ def contest(
 def _search(rules: Rules, algorithm: str, limits: Array, seed: int) -> list[float]:
     """Search once; return the hypervolume of the true scores after so many trainings each."""
     chance = np.random.default_rng((seed, 77))
+    true: dict[int, float] = {}
 
     def evaluate(candidate: Candidate) -> Evaluation:
-        score = rules.score(candidate.architecture)
+        score = true[candidate.number] = rules.score(candidate.architecture)
         return Evaluation(float(np.clip(score + rules.noise * chance.standard_normal(), 0, 1)))
 
     settings = rules.settings.model_copy(
@@ -164,7 +164,7 @@ def _search(rules: Rules, algorithm: str, limits: Array, seed: int) -> list[floa
     executor.capacity = rules.workers
     trained = [t for t in search.run(executor) if t.state is TrialState.COMPLETE]
     costs = np.log([cost_values(trial.costs, search.costs) for trial in trained])
-    scores = np.array([rules.score(trial.architecture) for trial in trained])
+    scores = np.array([true[trial.id] for trial in trained])
     return [
         float(best_within(scores[:count], costs[:count], limits).mean()) for count in rules.trials
     ]
@@ -174,12 +174,9 @@ def _limits(rules: Rules) -> Array:
     """Return logarithms of the cost limits that hypervolumes are means over."""
     search = Search(rules.settings.model_copy(update={"storage": MEMORY}), Path(), rules.classes)
     chance = np.random.default_rng(0)
-    options = search.space.options
-    drawn = (
-        {place: int(chance.integers(count)) for place, count in options.items()}
-        for _ in range(RANDOM_DRAWS)
-    )
-    appraised = (search.appraise(search.space.decode(decisions)) for decisions in drawn)
+    space = search.space
+    drawn = (space.architecture(space.random(chance)) for _ in range(RANDOM_DRAWS))
+    appraised = map(search.appraise, drawn)
     costs = np.log([cost_values(a.costs, search.costs) for a in appraised if a.excess <= 0])
     low, high = np.quantile(costs, RANGE, axis=0)
     return limits_between(low, high, LIMITS, chance)

@@ -1,6 +1,5 @@
 """What the results of a run say of networks that it has not trained."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,9 +8,8 @@ import numpy as np
 from export.errors import NastoolError
 from toolchain.blueprint import blueprint
 from toolchain.costs import count
-from toolchain.profiling.costing import load_tables
 from toolchain.search.algorithms.predictor import ScorePredictor, held_out
-from toolchain.search.appraisal import Appraisal, Appraiser
+from toolchain.search.appraisal import Appraisal, Appraiser, named_tables
 from toolchain.search.features import Array
 from toolchain.search.objectives import Budget
 from toolchain.search.pareto import cost_values, pareto_front
@@ -29,7 +27,6 @@ MOST_HELD_OUT = 200
 DRAWN = 2000
 CHANGED = 0.25
 """The share of changed members of the front among what is drawn."""
-MOST_CHANGES = 3
 
 
 @dataclass(frozen=True)
@@ -99,10 +96,7 @@ class RunPredictor:
 
         That is the luck of a training, and whatever else no feature describes: rather too much.
         """
-        # Far from all that is known the predictor is as unsure as before any result; the noise is
-        # so many times that variance.
-        _, (unsure,) = self._predictor.predict(np.full((1, self._x.shape[1]), 1e9))
-        return float(unsure * np.sqrt(self._predictor.shape[1]))
+        return self._predictor.noise
 
     @cached_property
     def held_out(self) -> list[tuple[Trial, float]]:
@@ -143,30 +137,18 @@ class RunPredictor:
     def _networks(self) -> list[Appraisal]:
         """All networks whose scores are predicted for an outlook."""
         chance = np.random.default_rng(0)
-        space = search_space(self._settings)
-        options = list(space.options.values())
-        parents = [
-            _decisions(trial, space)
-            for trial in pareto_front(self.trials, ["score", "params", "flops"])
-        ]
+        space = SearchSpace.of(self._settings)
+        front = pareto_front(self.trials, ["score", "params", "flops"])
+        parents = [space.decisions(trial.architecture) for trial in front]
         found = list(self._known)
         for number in range(self._drawn):
             if number < CHANGED * self._drawn:
-                decisions = list(parents[number % len(parents)])
-                changes = int(chance.integers(1, MOST_CHANGES + 1))
-                for place in chance.choice(len(options), changes, replace=False):
-                    decisions[place] = int(chance.integers(options[place]))
+                decisions = space.changed(chance, parents[number % len(parents)])
             else:
-                decisions = [int(chance.integers(many)) for many in options]
-            chosen = dict(zip(space.options, decisions, strict=True))
-            if (appraised := self._appraise(space.decode(chosen))).excess <= 0:
+                decisions = space.random(chance)
+            if (appraised := self._appraise(space.architecture(decisions))).excess <= 0:
                 found.append(appraised)
         return found
-
-
-def search_space(settings: SearchSettings) -> SearchSpace:
-    """Return the space of a search."""
-    return SearchSpace(settings.branches, settings.cells, settings.encoders, tuple(settings.sides))
 
 
 def classes_of(trial: Trial, input_size: int) -> int | None:
@@ -190,30 +172,13 @@ def _complete(run: Run) -> list[Trial]:
     return [t for t in run.trials if t.state is TrialState.COMPLETE and t.score is not None]
 
 
-def _decisions(trial: Trial, space: SearchSpace) -> Sequence[int]:
-    """Return the decisions that lead to a trial's architecture, in the order of the space."""
-    architecture = trial.architecture
-    sizes = space.working_sizes
-    chosen = [sizes.index(architecture.working_size)] if len(sizes) > 1 else []
-    return [space.encoders.index(architecture.encoder), *chosen, *architecture.genotype.values]
-
-
 def _appraiser(run: Run, settings: SearchSettings, classes: int) -> Appraiser:
     """Make the appraiser of a run's search; without latencies where its tables are gone."""
-    names = [path.stem for path in settings.latency_tables]
     try:
         check_files(run.path / FILE_NAME, settings, ["latency_tables"])
-        loaded = load_tables(
-            settings.latency_tables,
-            classes,
-            settings.input_size,
-            settings.encoders,
-            settings.working_sizes,
-            anywhere=True,
-        )
+        tables = named_tables(settings, classes)
     except NastoolError:
-        loaded = {}
-    tables = dict(zip(names, loaded.values(), strict=False))
+        tables = {}
     budgets = [Budget.parse(text) for text in settings.budgets]
     kept = [budget for budget in budgets if tables or budget.quantity != "latency"]
     return Appraiser(classes, settings.input_size, tables, kept)

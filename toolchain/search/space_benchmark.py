@@ -21,13 +21,13 @@ from export import environment
 from export.errors import DataError
 from export.files import read_json, write_text
 from toolchain.architecture import Architecture
-from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype
 from toolchain.search.algorithms.predictor import ScorePredictor, held_out
 from toolchain.search.appraisal import Appraiser
+from toolchain.search.prediction import classes_of
 from toolchain.search.run import Run
 from toolchain.search.space import SearchSpace
-from toolchain.search.trial import Candidate, Evaluation, Trial, TrialState
+from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.base import FILE_NAME, read_record
 from toolchain.settings.search_settings import SearchSettings
 
@@ -186,10 +186,6 @@ class Surrogate:
         share = (int.from_bytes(digest[:8], "big") + 0.5) / 2**64
         return float(np.clip(mean + self.deviation * ndtri(share), 0.0, 1.0))
 
-    def evaluate(self, candidate: Candidate) -> Evaluation:
-        """Evaluate as `CandidateEvaluator` does, without any training."""
-        return Evaluation(self.score(candidate.architecture))
-
 
 def fidelity_correlations(benchmark: SpaceBenchmark) -> dict[str, dict[str, float]]:
     """Return Spearman's correlation of each pair of fidelities over the rows that have both."""
@@ -215,7 +211,7 @@ def benchmark_of(run: Run) -> SpaceBenchmark:
 
     Raises:
         DataError: the run has too few candidates that were trained to the end, or was made without
-            ``--every-epoch``.
+            ``--every-epoch``, or by another version.
     """
     settings = run.settings
     trials = [t for t in run.trials if t.state is TrialState.COMPLETE and t.score is not None]
@@ -225,6 +221,9 @@ def benchmark_of(run: Run) -> SpaceBenchmark:
         )
     if not all(trial.epoch_scores for trial in trials):
         raise DataError(run.path, "has no scores of epochs; search with --every-epoch")
+    classes = classes_of(trials[0], settings.input_size)
+    if classes is None:
+        raise DataError(run.path, "has costs that this nastool counts otherwise; search anew")
     longer = {row["id"]: row for row in (run.ranking or {}).get("trials", ())}
     rows = [
         Row(
@@ -252,7 +251,7 @@ def benchmark_of(run: Run) -> SpaceBenchmark:
         cells=settings.cells,
         encoders=list(settings.encoders),
         working_sizes=list(settings.sides),
-        classes=len(open_dataset(settings.data, kind=settings.dataset).label_set.classes),
+        classes=classes,
         input_size=settings.input_size,
         fidelities=[*epochs, "long"],
         target=epochs[-1],

@@ -11,10 +11,8 @@ from typing import Any
 import optuna
 
 from export.errors import GateError, UsageError
-from toolchain.profiling.costing import load_tables
-from toolchain.profiling.table import LatencyTable
 from toolchain.search.algorithms import SearchTask, make_sampler
-from toolchain.search.appraisal import Appraiser
+from toolchain.search.appraisal import Appraiser, named_tables
 from toolchain.search.executors import CandidateResult, Executor
 from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward, cost_of
 from toolchain.search.pareto import search_costs
@@ -56,10 +54,8 @@ class Search:
 
     def __init__(self, settings: SearchSettings, path: Path, classes: int):
         self.settings, self._path, self.classes = settings, path, classes
-        self.space = SearchSpace(
-            settings.branches, settings.cells, settings.encoders, tuple(settings.sides)
-        )
-        self._tables = _named_tables(settings, classes)
+        self.space = SearchSpace.of(settings)
+        self._tables = named_tables(settings, classes)
         self._objectives = [Objective.parse(text) for text in settings.objectives]
         weighed = any(objective.weight != 1 for objective in self._objectives)
         if weighed and settings.combination == "product":
@@ -283,22 +279,3 @@ class Search:
                 f"{why}; raise the --budget, or choose a smaller --encoder or fewer --cells"
             )
         log.warning("%s: the search ends before its %d trials", why, self.settings.trials)
-
-
-def _named_tables(settings: SearchSettings, classes: int) -> dict[str, LatencyTable]:
-    """Load the latency tables of a search by the names of their files.
-
-    A table need not be of this machine: one may search here for a device that is elsewhere.
-    """
-    names = [path.stem for path in settings.latency_tables]
-    if repeated := [name for name in names if names.count(name) > 1]:
-        raise UsageError(f"two --latency-table are named {repeated[0]}; rename one of the files")
-    tables = load_tables(
-        settings.latency_tables,
-        classes,
-        settings.input_size,
-        settings.encoders,
-        settings.working_sizes,
-        anywhere=True,
-    )
-    return dict(zip(names, tables.values(), strict=True))

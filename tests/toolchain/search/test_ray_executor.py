@@ -186,9 +186,7 @@ def test_a_real_candidate_has_the_score_that_it_has_here(cluster, tmp_path):
     )
     faces = open_dataset("synthetic:24")
     images = SearchImages(faces.subset(range(16)), faces.subset(range(16, 24)), 8)
-    cache = fill_cache(
-        SharedArrays(tmp_path), images, settings, {None: settings.search_size}, ["ghostnet-0.1"], {}
-    )
+    cache = fill_cache(SharedArrays(tmp_path), images, settings, ["ghostnet-0.1"], {})
     start = partial(CandidateEvaluator, cache, settings)
     with RayExecutor(start) as executor:
         submit(executor, 5)

@@ -57,6 +57,11 @@ class ScorePredictor:
         likelihood = -0.5 * len(target) * np.log(variance) - np.log(np.diag(factor[0])).sum()
         return float(likelihood), (length, noise), factor, weights, variance
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of what a score owes to all that the features do not say."""
+        return float(self._scale * np.sqrt(self._variance * self.shape[1]))
+
     @_one_thread  # type: ignore[untyped-decorator]
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return the expected scores and their standard deviations, without the noise, [n] each."""

@@ -27,6 +27,7 @@ from toolchain.search.algorithms.task import SearchTask
 from toolchain.search.appraisal import Appraisal
 from toolchain.search.features import Array
 from toolchain.search.pareto import cost_values
+from toolchain.search.space import Decisions
 from toolchain.search.storage import CANDIDATE, ended
 from toolchain.search.trial import TrialState
 
@@ -37,22 +38,19 @@ REFIT = 10
 """The length and the noise of the predictor are chosen again after so many results."""
 SHARES = (0.65, 0.15, 0.2)
 """Of changed, crossed and random architectures among the proposals."""
-MOST_CHANGES = 3
 PATIENCE = 2000
 """Steps to find one architecture that keeps the budgets."""
 
 REMEMBERED = 1 << 14
 """Appraisals that are kept: those of the front come up in every draw."""
 
-Decisions = tuple[int, ...]
-
 
 class PredictorSampler(BaseSampler):
     """Samples what a predictor expects to do most for the front of score and costs.
 
-    It keeps nothing but what it can compute again: a draw follows from the seed, the trial's number
-    and the trials before it. Candidates that are at work count as finished with the score that is
-    predicted for them, so that those beside them look elsewhere.
+    It keeps nothing that it could not compute again: a draw follows from the seed, the trial's
+    number and the trials before it. Candidates that are at work count as finished with the score
+    that is predicted for them, so that those beside them look elsewhere.
 
     Args:
         task: the search.
@@ -61,7 +59,8 @@ class PredictorSampler(BaseSampler):
 
     def __init__(self, task: SearchTask, seed: int):
         self._task, self._seed = task, seed
-        self._options = list(task.space.options.values())
+        # What was fitted to the first results, by their number: it stays.
+        self._fitted: dict[int, ScorePredictor] = {}
         self._appraised = lru_cache(maxsize=REMEMBERED)(self._appraise)
 
     def infer_relative_search_space(
@@ -95,48 +94,57 @@ class PredictorSampler(BaseSampler):
         drawn = [self._decisions(trial) for trial in results]
         x, costs = self._described(drawn)
         scores = _expected(results)
-        settled = len(results) // REFIT * REFIT or len(results)
-        predictor = ScorePredictor(x, scores, ScorePredictor(x[:settled], scores[:settled]))
-        waiting = [v for v in map(self._decisions, at_work) if self._is_network(v)]
-        if waiting:
+        predictor = ScorePredictor(x, scores, self._shaped(x, results))
+        if at_work:
+            waiting = [self._decisions(trial) for trial in at_work]
             drawn += waiting
             more, more_costs = self._described(waiting)
             scores = np.concatenate([scores, predictor.predict(more)[0]])
             x, costs = np.concatenate([x, more]), np.concatenate([costs, more_costs])
             predictor = ScorePredictor(x, scores, predictor)
         # What is predicted for those that are known: their scores, with less of their luck.
-        settled_scores = predictor.predict(x)[0]
-        parents = [drawn[place] for place in front_of(settled_scores, costs)]
-        proposals = self._proposals(chance, parents)
-        x, their_costs = self._described(proposals)
-        coverage = Coverage(settled_scores, costs, chance)
-        means, deviations = predictor.predict(x)
+        believed = predictor.predict(x)[0]
+        proposals = self._proposals(chance, [drawn[place] for place in front_of(believed, costs)])
+        proposed, their_costs = self._described(proposals)
+        means, deviations = predictor.predict(proposed)
+        coverage = Coverage(believed, costs, chance)
         gains = coverage.expected_gain(means, deviations, their_costs)
         if self._task.reward.objectives:
             # Somebody waits for the highest reward: it counts as much as the whole front.
             factors = self._factors(proposals)
-            highest = (self._factors(drawn) * settled_scores).max()
+            highest = (self._factors(drawn) * believed).max()
             gains = gains + factors * expected_improvement(means, deviations, highest / factors)
         for place in np.argsort(-gains, kind="stable"):
             if self._appraised(proposals[place]).computes not in known:
                 return proposals[place]
         return self._affordable(chance, known)
 
+    def _shaped(self, x: Array, results: Sequence[FrozenTrial]) -> ScorePredictor:
+        """Return a predictor of the last full `REFIT` results, for its length and noise.
+
+        Of those alone, so that it is the same whenever and in whatever process it is fitted.
+        """
+        first = len(results) // REFIT * REFIT
+        if first not in self._fitted:
+            self._fitted = {first: ScorePredictor(x[:first], _expected(results[:first]))}
+        return self._fitted[first]
+
     def _proposals(
         self, chance: np.random.Generator, parents: Sequence[Decisions]
     ) -> list[Decisions]:
         """Propose architectures that keep the budgets."""
+        space = self._task.space
         found: dict[Decisions, None] = {}
         for kind in chance.choice(3, 3 * PROPOSALS, p=SHARES):
             mother, father = (parents[place] for place in chance.integers(len(parents), size=2))
             if kind == 0:
-                decisions = self._changed(chance, mother)
+                decisions = space.changed(chance, mother)
             elif kind == 1:
                 from_father = chance.random(len(mother)) < 0.5
                 pairs = zip(mother, father, from_father, strict=True)
                 decisions = tuple(b if other else a for a, b, other in pairs)
             else:
-                decisions = self._random(chance)
+                decisions = space.random(chance)
             if self._appraised(decisions).excess <= 0:
                 found[decisions] = None
             if len(found) == PROPOSALS:
@@ -148,38 +156,26 @@ class PredictorSampler(BaseSampler):
 
         Where random ones are all too expensive, the least expensive is changed bit by bit.
         """
-        best = self._random(chance)
+        space = self._task.space
+        best = space.random(chance)
         for step in range(PATIENCE):
             appraised = self._appraised(best)
             if appraised.excess <= 0 and appraised.computes not in known:
                 break
             if appraised.excess <= 0 or step < 50:
-                other = self._random(chance)
+                other = space.random(chance)
             else:
-                other = self._changed(chance, best)
+                other = space.changed(chance, best)
             # One that is known is as bad as one that costs anything.
             if appraised.computes in known or self._appraised(other).excess < appraised.excess:
                 best = other
         return best
 
-    def _random(self, chance: np.random.Generator) -> Decisions:
-        return tuple(int(chance.integers(count)) for count in self._options)
-
-    def _changed(self, chance: np.random.Generator, decisions: Decisions) -> Decisions:
-        result = list(decisions)
-        for place in chance.choice(len(result), int(chance.integers(1, MOST_CHANGES + 1)), False):
-            result[place] = int(chance.integers(self._options[place]))
-        return tuple(result)
-
     def _decisions(self, trial: FrozenTrial) -> Decisions:
         return tuple(trial.params[place] for place in self._task.space.options)
 
     def _appraise(self, decisions: Decisions) -> Appraisal:
-        space = self._task.space
-        return self._task.appraise(space.decode(dict(zip(space.options, decisions, strict=True))))
-
-    def _is_network(self, decisions: Decisions) -> bool:
-        return bool(self._appraised(decisions).plan.encoder)
+        return self._task.appraise(self._task.space.architecture(decisions))
 
     def _described(self, drawn: Sequence[Decisions]) -> tuple[Array, Array]:
         """Return features, [n, features], and the logarithms of costs, [n, costs]."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.toolchain.search.test_comparison import search
+from tests.toolchain.search.test_run_comparison import search
 
 Cli = Callable[..., Any]
 

@@ -40,6 +40,7 @@ def pareto(run: Path, objectives: str | None) -> Outcome:
 def front_table(front: "Sequence[Trial]") -> Any:
     """Make a table of a front."""
     names = list(front[0].latency_ms) if front else []
+    sized = any(trial.working_size for trial in front)
     rows = [
         [
             trial.id,
@@ -49,9 +50,11 @@ def front_table(front: "Sequence[Trial]") -> Any:
             f"{trial.flops / 1e9:.2f}",
             *(f"{trial.latency_ms[name]:.1f}" for name in names),
             trial.encoder,
+            *([trial.working_size] if sized else []),
             trial.genotype,
         ]
         for trial in front
     ]
     columns = ["id", "score", "reward", "params M", "GFLOPs", *(f"{n} ms" for n in names)]
-    return table([*columns, "encoder", "genotype"], rows)
+    columns += ["encoder", *(["working size"] if sized else []), "genotype"]
+    return table(columns, rows)

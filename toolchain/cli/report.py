@@ -25,10 +25,10 @@ def report(sources: tuple[Path, ...], output: Path, objectives: str | None) -> O
     """Make an HTML report of SOURCES: run folders, published search logs, or both.
 
     Writes one file that opens in any browser without a network: Pareto fronts of the runs over
-    each other, reward, hypervolume and score over trials and time, where the time went and how well
-    the early stop chose, score against each cost, how often each operation was sampled, the best
-    architectures drawn, and a table to copy genotypes from. It has about 5 MB, most of it the
-    plotting library.
+    each other, reward, hypervolume and score over trials and time, the spread over seeds, how well
+    the early stop chose, what the scores say of networks that were not trained, where the time
+    went, score against each cost, how often each operation was sampled, the best architectures
+    drawn, and a table to copy genotypes from. It has about 5 MB, most of it the plotting library.
 
     \b
       nastool report runs/first

@@ -25,7 +25,7 @@ def score_against_cost(series: Series, cost: Cost) -> go.Figure:
     trials = series.measured([cost])
     return styled(
         [
-            _trials(
+            trial_points(
                 series,
                 cost,
                 trials,
@@ -51,8 +51,8 @@ def pareto_fronts(series: Sequence[Series], cost: Cost) -> go.Figure:
         faint = {"color": one.colour, "size": 4, "opacity": 0.16}
         others = {"marker": faint, "hoverinfo": "skip", "hovertemplate": None, "customdata": None}
         traces += [
-            _trials(one, cost, one.measured([cost]), **others),
-            _trials(
+            trial_points(one, cost, one.measured([cost]), **others),
+            trial_points(
                 one,
                 cost,
                 front,
@@ -78,6 +78,15 @@ def operation_shares(series: Series) -> go.Figure:
 def encoder_shares(series: Series) -> go.Figure:
     """Draw how often each encoder was sampled, as of `_shares`."""
     return _shares(series, series.encoders, [[trial.encoder] for trial in series.trials])
+
+
+def working_size_shares(series: Series) -> go.Figure:
+    """Draw how often each working size was sampled, as of `_shares`."""
+    return _shares(
+        series,
+        [f"{size} pixels" for size in series.working_sizes],
+        [[f"{trial.working_size} pixels"] for trial in series.trials],
+    )
 
 
 def _shares(series: Series, names: Sequence[str], drawn: Sequence[Sequence[str]]) -> go.Figure:
@@ -112,17 +121,25 @@ def _shares(series: Series, names: Sequence[str], drawn: Sequence[Sequence[str]]
     return figure.update_yaxes(autorange="reversed", showgrid=False)
 
 
-def _trials(series: Series, cost: Cost, trials: Sequence[Any], **style: Any) -> go.Scatter:
-    encoder = ", %{customdata[2]}" if len(series.encoders) > 1 else ""
+def trial_points(series: Series, cost: Cost, trials: Sequence[Any], **style: Any) -> go.Scatter:
+    """Draw the scores of trials against a cost, with what is to be read of each; a click copies."""
+    several = [
+        [trial.encoder] * (len(series.encoders) > 1)
+        + [f"at {trial.working_size}"] * (len(series.working_sizes) > 1)
+        for trial in trials
+    ]
     return go.Scatter(
         **{
             "x": [cost.of(trial) for trial in trials],
             "y": [round(trial.score, 5) for trial in trials],
-            "customdata": [[trial.id, trial.genotype, trial.encoder] for trial in trials],
+            "customdata": [
+                [trial.id, trial.genotype, "".join(f", {word}" for word in words)]
+                for trial, words in zip(trials, several, strict=True)
+            ],
             "name": series.name,
             "meta": series.position,
             "mode": "markers",
-            "hovertemplate": f"{series.name}, trial %{{customdata[0]}}{encoder}"
+            "hovertemplate": f"{series.name}, trial %{{customdata[0]}}%{{customdata[2]}}"
             f"<br>score %{{y:.3f}}<br>"
             f"%{{x:.4~g}} {cost.unit}<br><i>click: copy genotype</i><extra></extra>",
             **style,

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cached_property
 from html import escape
 
 from toolchain.genotype import Genotype
 from toolchain.reporting import curves, effort, figures, trust
 from toolchain.reporting.drawing import draw_cell, draw_decoder
 from toolchain.reporting.markup import card, genotype_line, section, swatch
+from toolchain.reporting.outlook import RunOutlook, outlooks, prediction_figure
+from toolchain.reporting.seeds import seed_figures, seed_groups
 from toolchain.reporting.series import Series, all_costs, ranges_of
 from toolchain.reporting.standalone import Figures, standalone_page
 from toolchain.reporting.tables import best_genotypes, settings_table
@@ -39,6 +42,7 @@ class Page:
             self._fronts(),
             self._progress(),
             self._trust(),
+            self._predictions(),
             self._effort(),
             *map(self._run, self._series),
             best_genotypes(self._series, self._costs),
@@ -132,11 +136,14 @@ class Page:
         )
         boxes = self._figures.place("Score over the iterations", curves.score_boxes(self._scored))
         ranges = ranges_of(self._scored, self._costs)
+        seeds = ""
+        if groups := seed_groups(self._scored):
+            seeds = seed_figures(groups, self._scored, self._costs, self._figures)
         return section(
             "Progress",
             f"The mean reward is of the last {curves.LAST} trials. {self._reward_warning}"
             f"{hypervolume_words(self._costs, ranges)}",
-            self._compared(f'<div class="grid">{rewards}{volumes}</div>{boxes}'),
+            self._compared(f'<div class="grid">{rewards}{volumes}</div>{boxes}{seeds}'),
         )
 
     @property
@@ -197,6 +204,17 @@ class Page:
         note = card(f"<h3>{early}</h3><p>{text}</p>{words}")
         return self._compared(f'<div class="grid wide">{plot}{note}</div>')
 
+    @cached_property
+    def _outlooks(self) -> dict[int, RunOutlook]:
+        return outlooks(self._series)
+
+    def _predictions(self) -> str:
+        """Write how well scores foretell those of other candidates."""
+        if not (found := list(self._outlooks.values())):
+            return ""
+        content = self._compared(prediction_figure(found, self._figures))
+        return section("Could the scores be predicted?", "", content)
+
     def _effort(self) -> str:
         trained = [one for one in self._series if one.timed and effort.mean_phases(one)]
         bars = ""
@@ -226,13 +244,19 @@ class Page:
             shares += self._figures.place(
                 "Encoders sampled, % of all drawn", figures.encoder_shares(one), "low"
             )
+        if len(one.working_sizes) > 1:
+            shares += self._figures.place(
+                "Working sizes sampled, % of all drawn", figures.working_size_shares(one), "low"
+            )
+        known = self._outlooks.get(one.position)
+        outlook = known.place(self._costs, self._figures) if known else ""
         return section(
             one.name if self._many else "Trials",
             "",
             f"{legend if plots else ''}"
             f'<div class="grid">{plots}</div><h3 class="apart">What the search preferred</h3>'
             '<div class="scale">¼ of a uniform draw or less<i class="shares"></i>4 × or more</div>'
-            f"{shares}{self._drawings(one)}",
+            f"{shares}{outlook}{self._drawings(one)}",
             swatch(one) if self._many else "",
         )
 
@@ -265,9 +289,10 @@ def _drawing(one: Series, trial: Trial, tag: str) -> str:
     measured = [(cost, cost.of(trial)) for cost in one.costs]
     costs = ", ".join(cost.amount(value) for cost, value in measured if value is not None)
     encoder = f", {escape(trial.encoder)}" if len(one.encoders) > 1 else ""
+    size = f", working size {trial.working_size}" if len(one.working_sizes) > 1 else ""
     return card(
         f'<h3>Trial {trial.id}<span class="tag">{tag}</span></h3>'
-        f'<p class="soft">score {trial.score:.3f}, {costs}{encoder}</p><div class="graphs">'
+        f'<p class="soft">score {trial.score:.3f}, {costs}{encoder}{size}</p><div class="graphs">'
         f"<div><h4>Decoder</h4>{draw_decoder(genotype)}</div>"
         f"<div><h4>Context cell</h4>{draw_cell(genotype)}</div></div>{genotype_line(trial)}",
         "drawn",

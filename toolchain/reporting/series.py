@@ -62,6 +62,11 @@ class Series:
         """The encoders that were sampled."""
         return sorted({trial.encoder for trial in self.trials})
 
+    @cached_property
+    def working_sizes(self) -> list[int]:
+        """The working sizes that were sampled, pixels; none where it is the input's."""
+        return sorted({trial.working_size for trial in self.trials if trial.working_size})
+
     @property
     def hours(self) -> float:
         """Evaluation time, summed over the trials."""

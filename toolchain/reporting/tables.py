@@ -13,6 +13,7 @@ from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.search_settings import without_password
 
 BEST = 20
+WORKING_SIZE = "Working size (pixels)"
 
 
 def best_genotypes(series: Sequence[Series], costs: Sequence[Cost]) -> str:
@@ -35,12 +36,14 @@ def best_genotypes(series: Sequence[Series], costs: Sequence[Cost]) -> str:
         return ""
     chosen.sort(key=lambda row: -(row[1].score or 0))
     rows = [_cells(*row, shown) for row in chosen]
-    # The run's name is of use beside another, the encoder where it is known.
+    # The run's name is of use beside another, the encoder where it is known, the working size where
+    # one of several was chosen.
     columns = [
         name
         for name in rows[0]
         if (name != "Run" or len(series) > 1)
         and (name != "Of the search" or any(t.search_score is not None for _, t, _ in chosen))
+        and (name != WORKING_SIZE or any(len(one.working_sizes) > 1 for one in series))
         and (name != "Encoder" or any(trial.encoder != UNKNOWN_ENCODER for _, trial, _ in chosen))
     ]
     heads = "".join(map(_heading, columns))
@@ -84,6 +87,7 @@ def _cells(one: Series, trial: Trial, on_front: bool, costs: Sequence[Cost]) -> 
         "Run": f'<td class="text" data-value="{name}">{swatch(one)}'
         f'<span class="name" title="{name}">{name}</span></td>',
         "Encoder": f'<td class="text" data-value="{trial.encoder}">{trial.encoder}</td>',
+        WORKING_SIZE: _number(trial.working_size, 0),
         "Trial": _number(trial.id, 0),
         "Score": _number(trial.score, 3),
         "Of the search": _number(trial.search_score, 3),

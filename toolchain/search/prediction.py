@@ -122,16 +122,19 @@ class RunPredictor:
         Args:
             cost: as `cost_values` names it; one that it `knows`.
         """
-        networks = self._networks
-        x = np.stack([each.features for each in networks])
-        costs = np.array([cost_values(each.costs, [cost])[0] for each in networks])
-        means, deviations = self._predictor.predict(x)
+        costs = np.array([cost_values(each.costs, [cost])[0] for each in self._networks])
+        means, deviations = self._predicted
         order = np.lexsort((-means, costs))
         costs, means, deviations = costs[order], means[order], deviations[order]
         # The first one, and every later one that is better than all before it.
         best = np.maximum.accumulate(means)
         rises = np.concatenate([[True], means[1:] > best[:-1]])
         return Outlook(costs[rises], means[rises], deviations[rises])
+
+    @cached_property
+    def _predicted(self) -> tuple[Array, Array]:
+        """Means and standard deviations of the scores of all `_networks`."""
+        return self._predictor.predict(np.stack([each.features for each in self._networks]))
 
     @cached_property
     def _networks(self) -> list[Appraisal]:

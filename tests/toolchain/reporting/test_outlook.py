@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.toolchain.search.test_comparison import search
+from tests.toolchain.search.stand_in import searched
 from toolchain.cli.pareto import front_table
 from toolchain.reporting import outlook
 from toolchain.reporting.outlook import RunOutlook, outlooks
@@ -24,8 +24,8 @@ SIZES = {"working_sizes": (512, 256), "encoders": ("mobilenetv2", "ghostnet-0.1"
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Series]:
     """Return three seeds of a search, and one of other settings with too few trials."""
     folder = tmp_path_factory.mktemp("runs")
-    runs: list[Run] = [search(folder / str(n), trials=24, seed=n, **SIZES) for n in range(3)]
-    runs.append(search(folder / "other", trials=6, cells=1))
+    runs: list[Run] = [searched(folder / str(n), trials=24, seed=n, **SIZES) for n in range(3)]
+    runs.append(searched(folder / "other", trials=6, cells=1))
     names = ["seed-0", "seed-1", "seed-2", "other"]
     return [Series(name, run, n) for n, (name, run) in enumerate(zip(names, runs, strict=True))]
 

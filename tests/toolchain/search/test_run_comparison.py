@@ -7,34 +7,14 @@ import numpy as np
 import pytest
 
 from export.errors import DataError, UsageError
-from tests.toolchain.search.stand_in import score
+from tests.toolchain.search.stand_in import CLASSES, searched
 from toolchain.reporting.logs import read_log
 from toolchain.reporting.verdicts import comparison_document, sentences, side_names
 from toolchain.search.comparable import differences
 from toolchain.search.comparison import compare
-from toolchain.search.executors import InlineExecutor
 from toolchain.search.prediction import RunPredictor, classes_of
-from toolchain.search.run import Run
-from toolchain.search.study import Search
-from toolchain.search.trial import Evaluation, TrialState
+from toolchain.search.trial import TrialState
 from toolchain.settings.base import Record
-from toolchain.settings.search_settings import SearchSettings
-
-CLASSES = 19
-
-
-def evaluate(candidate):
-    """Score by the formula; a longer training brings a tenth more."""
-    return Evaluation(score(candidate.architecture.genotype) * (1.1 if candidate.rescored else 1))
-
-
-def search(path, contents=None, **settings):
-    defaults = {"data": "formula", "trials": 8, "rescore": 0, "algorithm": "random", "cells": 2}
-    chosen = SearchSettings(**(defaults | settings))
-    path.mkdir(parents=True)
-    Record(path, chosen, contents or {}).write()
-    Search(chosen, path, CLASSES).run(InlineExecutor(evaluate))
-    return Run.load(path)
 
 
 def changed(run, make_score):
@@ -49,12 +29,12 @@ def changed(run, make_score):
 @pytest.fixture(scope="module")
 def sixty(tmp_path_factory):
     """Return a random search of 60 candidates."""
-    return search(tmp_path_factory.mktemp("runs") / "sixty", trials=60)
+    return searched(tmp_path_factory.mktemp("runs") / "sixty", trials=60)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    return search(tmp_path_factory.mktemp("runs") / "small")
+    return searched(tmp_path_factory.mktemp("runs") / "small")
 
 
 def test_a_run_does_not_differ_from_itself(sixty):
@@ -71,7 +51,7 @@ def test_a_run_does_not_differ_from_itself(sixty):
 def test_a_predictor_is_better_than_chance_over_seeds(tmp_path):
     sides = [
         {
-            f"{algorithm}{seed}": search(
+            f"{algorithm}{seed}": searched(
                 tmp_path / f"{algorithm}{seed}", algorithm=algorithm, seed=seed, trials=36
             )
             for seed in range(3)
@@ -96,7 +76,7 @@ def test_a_predictor_is_better_than_chance_over_seeds(tmp_path):
 
 
 def test_runs_of_one_algorithm_do_not_differ_over_seeds(tmp_path):
-    runs = [search(tmp_path / str(seed), seed=seed, trials=12) for seed in range(6)]
+    runs = [searched(tmp_path / str(seed), seed=seed, trials=12) for seed in range(6)]
     first, second = (
         dict(zip("ace", runs[:3], strict=True)),
         dict(zip("bdf", runs[3:], strict=True)),
@@ -188,7 +168,7 @@ def test_where_each_run_leads(small):
 
 
 def test_scores_of_a_longer_training_count_where_all_runs_have_them(tmp_path):
-    runs = [search(tmp_path / str(n), rescore=n, seed=n) for n in (0, 3, 4)]
+    runs = [searched(tmp_path / str(n), rescore=n, seed=n) for n in (0, 3, 4)]
     both = compare({"a": runs[1]}, {"b": runs[2]})
     assert both.rescored
     assert [len(side[0].trials) for side in both.sides] == [3, 4]
@@ -218,14 +198,14 @@ def test_other_efforts_are_said(small, sixty):
     ],
 )
 def test_runs_that_do_not_compare(tmp_path, small, settings, message):
-    other = search(tmp_path / "other", trials=2, **settings)
+    other = searched(tmp_path / "other", trials=2, **settings)
     with pytest.raises(UsageError, match=f"a and b do not compare: {message}"):
         compare({"a": small}, {"b": other})
 
 
 def test_runs_of_other_spaces_algorithms_and_budgets_compare(tmp_path, small):
     settings = {"cells": 1, "budgets": ("params<=3M",), "encoders": ("ghostnet-0.1",)}
-    other = search(tmp_path / "other", algorithm="tpe", working_sizes=(512, 256), **settings)
+    other = searched(tmp_path / "other", algorithm="tpe", working_sizes=(512, 256), **settings)
     compare({"a": small}, {"b": other})
     assert set(differences([[small], [other]])) == {
         *("algorithm", "cells", "budget", "encoder", "working-size")
@@ -234,15 +214,15 @@ def test_runs_of_other_spaces_algorithms_and_budgets_compare(tmp_path, small):
 
 def test_images_are_known_by_their_contents(tmp_path):
     images = {"--data (images to score on)": "one"}
-    first = search(tmp_path / "first", images, trials=2, data=str(tmp_path / "here"))
-    moved = search(tmp_path / "moved", images, trials=2, data=str(tmp_path / "there"))
+    first = searched(tmp_path / "first", images, trials=2, data=str(tmp_path / "here"))
+    moved = searched(tmp_path / "moved", images, trials=2, data=str(tmp_path / "there"))
     compare({"a": first}, {"b": moved})
     images = {"--data (images to score on)": "two"}
-    later = search(tmp_path / "later", images, trials=2, data=str(tmp_path / "here"))
+    later = searched(tmp_path / "later", images, trials=2, data=str(tmp_path / "here"))
     with pytest.raises(UsageError, match=r"the images in .*here \(--data\) have changed"):
         compare({"a": first}, {"b": later})
     # Working sizes and scoring again take other images of the same data.
-    other = search(tmp_path / "other", images, trials=2, data=first.settings.data, rescore=1)
+    other = searched(tmp_path / "other", images, trials=2, data=first.settings.data, rescore=1)
     compare({"a": first}, {"b": other})
 
 

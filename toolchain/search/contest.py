@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,10 +13,8 @@ import numpy as np
 from export.console import track
 from export.errors import UsageError
 from toolchain.architecture import Architecture
-from toolchain.search.algorithms.coverage import best_within, limits_between
 from toolchain.search.executors import InlineExecutor
-from toolchain.search.features import Array
-from toolchain.search.pareto import cost_values
+from toolchain.search.pareto import Ranges, cost_values, covered
 from toolchain.search.space import SearchSpace
 from toolchain.search.space_benchmark import SpaceBenchmark
 from toolchain.search.storage import MEMORY
@@ -28,7 +26,6 @@ log = logging.getLogger(__name__)
 RANDOM_DRAWS = 2000
 RANGE = (0.01, 0.95)
 """Hypervolumes are taken between these quantiles of the costs of random networks."""
-LIMITS = 512
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,7 @@ class Standing:
     Attributes:
         algorithm: its name.
         trials: trainings.
-        hypervolumes: of each seed: mean of the best score within a cost limit, over logarithms of
-            the limits.
+        hypervolumes: of the true scores, as of `covered`, for each seed.
     """
 
     algorithm: str
@@ -122,12 +118,12 @@ def contest(
     rules: Rules, algorithms: Sequence[str], seeds: int, processes: int = 1
 ) -> list[Standing]:
     """Let algorithms search, each with every seed from 0; return what they reached."""
-    limits = _limits(rules)
+    ranges = _ranges(rules)
     standings: list[Standing] = []
     # A new process for each: one that has used torch's threads must not be forked.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for algorithm in algorithms:
-            searches = pool.map(partial(_search, rules, algorithm, limits), range(seeds))
+            searches = pool.map(partial(_search, rules, algorithm, ranges), range(seeds))
             reached = list(track(searches, algorithm, seeds))
             standings += [
                 Standing(algorithm, trials, tuple(hypervolumes))
@@ -141,7 +137,7 @@ def contest(
     return standings
 
 
-def _search(rules: Rules, algorithm: str, limits: Array, seed: int) -> list[float]:
+def _search(rules: Rules, algorithm: str, ranges: Ranges, seed: int) -> list[float]:
     """Search once; return the hypervolume of the true scores after so many trainings each."""
     chance = np.random.default_rng((seed, 77))
     true: dict[int, float] = {}
@@ -162,21 +158,20 @@ def _search(rules: Rules, algorithm: str, limits: Array, seed: int) -> list[floa
     search = Search(settings, Path(), rules.classes)
     executor = InlineExecutor(evaluate)
     executor.capacity = rules.workers
-    trained = [t for t in search.run(executor) if t.state is TrialState.COMPLETE]
-    costs = np.log([cost_values(trial.costs, search.costs) for trial in trained])
-    scores = np.array([true[trial.id] for trial in trained])
-    return [
-        float(best_within(scores[:count], costs[:count], limits).mean()) for count in rules.trials
+    trained = [
+        replace(trial, score=true[trial.id])
+        for trial in search.run(executor)
+        if trial.state is TrialState.COMPLETE
     ]
+    return [covered(trained[:count], search.costs, ranges) for count in rules.trials]
 
 
-def _limits(rules: Rules) -> Array:
-    """Return logarithms of the cost limits that hypervolumes are means over."""
+def _ranges(rules: Rules) -> Ranges:
+    """Return the ranges of the costs that hypervolumes are taken over."""
     search = Search(rules.settings.model_copy(update={"storage": MEMORY}), Path(), rules.classes)
     chance = np.random.default_rng(0)
     space = search.space
     drawn = (space.architecture(space.random(chance)) for _ in range(RANDOM_DRAWS))
     appraised = map(search.appraise, drawn)
-    costs = np.log([cost_values(a.costs, search.costs) for a in appraised if a.excess <= 0])
-    low, high = np.quantile(costs, RANGE, axis=0)
-    return limits_between(low, high, LIMITS, chance)
+    costs = [cost_values(each.costs, search.costs) for each in appraised if each.excess <= 0]
+    return list(np.quantile(costs, RANGE, axis=0).T.tolist())

@@ -135,5 +135,6 @@ def covered(trials: Sequence[Trial], names: Sequence[str], ranges: Ranges) -> fl
     if not front:
         return 0.0
     scores = np.array([-(trial.score or 0.0) for trial in front])
-    points = np.column_stack([scores, cost_shares(front, names, ranges)])
+    # What costs less than the least limit is within all of them, and no more than that.
+    points = np.column_stack([scores, np.maximum(cost_shares(front, names, ranges), 0.0)])
     return hypervolume(points, np.array([0.0] + [1.0] * len(names)))

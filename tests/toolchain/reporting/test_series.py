@@ -86,6 +86,10 @@ def test_hypervolume_is_the_mean_of_the_best_score_within_a_limit(make_series: M
     assert covered(trials, ["params"], ranges) == pytest.approx((0.4 + 0.8 + 0.8) / 3)
     assert covered([good, bad], ["params"], ranges) == pytest.approx((0 + 0.8 + 0.8) / 3)
     assert covered([small], ["params"], ranges) == pytest.approx(0.4)
+    # Less than the least limit is no better than that, more than the largest one is out.
+    narrow = [(400_000, 800_000)]
+    assert covered([small], ["params"], narrow) == pytest.approx(0.4)
+    assert covered([bad], ["params"], narrow) == 0
     # Of two costs: both must be within their limits.
     twice = [replace(good, flops=2 * 10**9), replace(small, flops=10**9)]
     two = [(200_000, 1_600_000), (10**9, 4 * 10**9)]

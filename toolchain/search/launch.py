@@ -102,7 +102,10 @@ def run_search(
         if record.path.exists():
             record.check()
         progress = Progress(
-            search.trials, settings.trials, path / TENSORBOARD if tensorboard else None
+            search.trials,
+            settings.trials,
+            path / TENSORBOARD if tensorboard else None,
+            lambda: search.seconds_left,
         )
         stack.callback(progress.close)
         record.write()

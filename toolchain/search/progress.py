@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from export.errors import UnavailableError
@@ -20,13 +21,20 @@ class Progress:
             the first that is reported was found by an earlier run of the search.
         wanted: candidates to train in all.
         tensorboard: folder for curves, if any.
+        seconds_left: says how much time is left, where that is limited.
 
     Raises:
         UnavailableError: TensorBoard is wanted and not installed.
     """
 
-    def __init__(self, records: list[Trial], wanted: int, tensorboard: Path | None = None):
-        self._records, self._wanted = records, wanted
+    def __init__(
+        self,
+        records: list[Trial],
+        wanted: int,
+        tensorboard: Path | None = None,
+        seconds_left: Callable[[], float | None] = lambda: None,
+    ):
+        self._records, self._wanted, self._seconds_left = records, wanted, seconds_left
         self._start = time.perf_counter()
         self._counts: Counter[TrialState] = Counter()
         self._front: list[Trial] = []
@@ -66,6 +74,8 @@ class Progress:
         """Say how the search does, which has trained so many candidates since it was started."""
         each = (time.perf_counter() - self._start) / done
         left = each * (self._wanted - self._trained)
+        if (limit := self._seconds_left()) is not None:
+            left = min(left, max(0.0, limit))
         return (
             f"{self._trained}/{self._wanted}  best {self._best:.3f}  front {len(self._front)}  "
             f"stopped {self._counts[TrialState.PRUNED]}  failed {self._counts[TrialState.FAILED]}  "

@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
+from math import ceil
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -20,7 +22,7 @@ from toolchain.search.pruner import Pruner
 from toolchain.search.run import finalists, read_trial, worth_rescoring
 from toolchain.search.space import SearchSpace
 from toolchain.search.storage import StudyStorage, storage_url
-from toolchain.search.trial import CandidateError, Trial, TrialState, candidate_of
+from toolchain.search.trial import LONGER, CandidateError, Trial, TrialState, candidate_of
 from toolchain.settings.search_settings import SearchSettings
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Search:
 
     def __init__(self, settings: SearchSettings, path: Path, classes: int):
         self.settings, self._path, self.classes = settings, path, classes
+        self._start = time.perf_counter()
         self.space = SearchSpace.of(settings)
         self._tables = named_tables(settings, classes)
         self._objectives = [Objective.parse(text) for text in settings.objectives]
@@ -135,7 +138,23 @@ class Search:
 
     @property
     def _enough(self) -> bool:
-        return self._trained + len(self._at_work) >= self.settings.trials
+        left = self.seconds_left
+        begun = self._trained + len(self._at_work)
+        return begun >= self.settings.trials or (left is not None and left < 0)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """For candidates to begin with, so that the best can be scored again in time.
+
+        None: there is no limit.
+        """
+        if self.settings.hours is None:
+            return None
+        complete = [trial.seconds for trial in self.trials if trial.state is TrialState.COMPLETE]
+        each = fmean(complete) if complete else 0.0
+        # The one that begins now, and all that follow the last one.
+        still = each * (1 + LONGER * ceil(self.settings.rescore / self.settings.workers))
+        return self.settings.hours * 3600 - (time.perf_counter() - self._start) - still
 
     def _begin(self, number: int, drawn: optuna.trial.FrozenTrial, executor: Executor) -> None:
         """End a trial without training where that is possible; have it trained elsewhere."""

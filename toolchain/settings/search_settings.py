@@ -115,6 +115,12 @@ class SearchSettings(EvaluationSettings):
     trials: int = setting(
         100, "Candidates to train; rejected and reused ones are not counted.", ge=1, free=True
     )
+    hours: float | None = setting(
+        None,
+        "End within so many hours, scoring the best again included, if --trials does not end it.",
+        gt=0,
+        free=True,
+    )
     rescore: int = setting(
         10,
         "Train so many of the best again, longer, before best, knee or front are named.",

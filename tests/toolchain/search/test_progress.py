@@ -70,6 +70,16 @@ def test_a_line_for_each_candidate_that_was_trained(clock, caplog):
     ]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "left"), [(300.0, "5 min"), (99_999.0, "16 min"), (-9, "0 min")]
+)
+def test_the_time_left_is_that_of_a_limit_where_it_comes_first(clock, caplog, seconds, left):
+    caplog.set_level(logging.INFO)
+    records = []
+    watch(Progress(records, 100, seconds_left=lambda: seconds), records, TRIALS[:1])
+    assert lines(caplog)[0].endswith(f", {left} left")
+
+
 def test_a_resumed_search_counts_what_there_was_but_not_its_time(clock, caplog):
     caplog.set_level(logging.INFO)
     records = []

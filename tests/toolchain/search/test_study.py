@@ -53,6 +53,28 @@ def essence(trials):
     return [(t.id, t.genotype, t.encoder, t.state, t.score, t.reward) for t in trials]
 
 
+def test_a_search_ends_within_its_hours(tmp_path, monkeypatch):
+    """Scoring the best again included; a minute a candidate, three where it is scored again."""
+    now = [0.0]
+    monkeypatch.setattr(study.time, "perf_counter", lambda: now[0])
+
+    def minutes(candidate):
+        now[0] += 60 * candidate.effort
+        return evaluate(candidate)
+
+    trials = run(tmp_path, minutes, hours=0.5, trials=1000, rescore=2)
+    assert sum(t.state.trained for t in trials) == 24
+    assert now[0] == 1800
+    assert len(Run.load(tmp_path).finalists) == 2
+    # A search that goes on has as many hours again.
+    search = Search(settings_of(hours=0.1, trials=1000, rescore=2), tmp_path, CLASSES)
+    search.run(InlineExecutor(minutes))
+    assert sum(t.state.trained for t in search.trials) == 24
+    search = Search(settings_of(hours=0.2, trials=1000, rescore=2), tmp_path, CLASSES)
+    search.run(InlineExecutor(minutes))
+    assert 24 < sum(t.state.trained for t in search.trials) < 36
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm_runs_and_is_read_back(tmp_path, algorithm):
     trials = run(tmp_path, algorithm=algorithm, encoders=("ghostnet-0.1", "ghostnet-0.25"))

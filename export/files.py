@@ -36,7 +36,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError as error:  # a folder is there
+            raise DataError(
+                path, f"cannot be written ({error.strerror}); choose another path"
+            ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

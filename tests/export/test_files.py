@@ -29,6 +29,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"a\.json: cannot be written"):
         write_json(tmp_path / "file" / "a.json", {})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="folder: cannot be written"):
+        write_json(tmp_path / "folder", {})
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_broken_json_is_named(tmp_path):

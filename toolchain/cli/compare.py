@@ -22,7 +22,8 @@ RUN = click.Path(path_type=Path)
 @click.option(
     "--objectives",
     help="What to compare by, such as score,latency or score,params.  "
-    "[default: score and latency where all runs have it, else score, params and flops]",
+    "[default: score and latency where all runs know it of the same tables, else score, params and "
+    "flops]",
 )
 def compare(runs: tuple[Path, ...], against: tuple[Path, ...], objectives: str | None) -> Outcome:
     """Say which of two runs is better, how surely, and where along the costs each one leads.

@@ -74,7 +74,7 @@ def contest(path: Path, **settings: Any) -> Outcome:
 
     What counts is the hypervolume of the true scores of all trained candidates: the mean of the
     best score within a cost limit, over logarithms of the limit. Costs are FLOPs and parameters, or
-    the latencies of --latency-table.
+    the latencies of --latency-table, and those of each --objective.
 
     \b
       nastool space contest space.json --algorithm predictor --algorithm random \\
@@ -93,10 +93,14 @@ def contest(path: Path, **settings: Any) -> Outcome:
         }
         for one in standings
     ]
-    rows = [[s.algorithm, s.trials, f"{s.mean:.4f}", f"{s.deviation:.4f}"] for s in standings]
+    rows = [
+        [s.algorithm, s.trials, f"{s.mean:.4f}"]
+        + ([] if s.deviation is None else [f"{s.deviation:.4f}"])
+        for s in standings
+    ]
     return Outcome(
         {"benchmark": str(path), "standings": documents},
-        table(["algorithm", "trainings", "hypervolume", "deviation"], rows),
+        table(["algorithm", "trainings", "hypervolume", "deviation"][: len(rows[0])], rows),
     )
 
 

@@ -1,7 +1,7 @@
 """A report of runs and published logs."""
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,13 @@ def write_report(
 
 def open_series(sources: Sequence[Path]) -> list[Series]:
     """Read runs and logs; each is named after its folder or file, numbered where names repeat."""
-    seen: Counter[str] = Counter()
-    series = []
+    series: list[Series] = []
     for position, source in enumerate(sources):
         run = read_log(source) if source.is_file() else Run.load(source)
         name = source.resolve().stem if source.is_file() else source.resolve().name
-        seen[name] += 1
-        one = Series(name if seen[name] == 1 else f"{name} ({seen[name]})", run, position)
+        taken = {other.name for other in series}
+        numbered = (f"{name} ({number})" for number in count(2))
+        one = Series(next(n for n in chain([name], numbered) if n not in taken), run, position)
         if not one.trials:
             raise DataError(source, "has no finished trial yet; come back after some")
         series.append(one)

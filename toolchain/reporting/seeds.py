@@ -13,7 +13,7 @@ from toolchain.reporting.markup import card, swatch
 from toolchain.reporting.series import Series, history, ranges_of
 from toolchain.reporting.standalone import Figures
 from toolchain.reporting.verdicts import side_names
-from toolchain.search.comparable import differences
+from toolchain.search.comparable import differences, same_inputs
 from toolchain.search.features import Array
 from toolchain.search.pareto import Ranges
 from toolchain.search.shown_costs import Cost
@@ -41,9 +41,10 @@ def seed_groups(series: Sequence[Series]) -> list[Group]:
 def _differ_by_seed(group: Group, one: Series) -> bool:
     settings = [each.run.settings for each in (*group, one)]
     seeds = [each.seed for each in settings if each]
-    data = {(each.data, each.dataset) for each in settings if each}
-    other = differences([[group[0].run], [one.run]])
-    return len(set(seeds)) == len(seeds) and len(data) == 1 and not other
+    others = {(e.data, e.dataset, e.trials, e.hours, e.rescore) for e in settings if e}
+    runs = group[0].run, one.run
+    same = not differences([runs[:1], runs[1:]]) and same_inputs(*runs)
+    return len(set(seeds)) == len(seeds) and len(others) == 1 and same
 
 
 def seed_figures(

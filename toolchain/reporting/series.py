@@ -45,7 +45,7 @@ class Series:
     @cached_property
     def scored(self) -> list[Trial]:
         """The trials that have a score."""
-        return [trial for trial in self.run.trials if trial.score is not None]
+        return self.run.scored
 
     @property
     def best_score(self) -> float | None:

@@ -5,19 +5,13 @@ from typing import Any
 
 from export.errors import DataError, UsageError
 from toolchain.search.run import Run
-from toolchain.search.shown_costs import SLOWEST, Cost, common_costs, measured_costs
-from toolchain.search.trial import Trial
+from toolchain.search.shown_costs import SLOWEST, Cost, common_costs, measured, measured_costs
 from toolchain.settings.base import FILE_NAME, read_record
 from toolchain.settings.search_settings import EvaluationSettings, SearchSettings
 
 OF_THE_SEARCH = ("working_sizes", "early_stop", "every_epoch")
 """Settings of evaluations that say which candidates are trained how far, not how one is scored."""
 _UNTOLD = ("seed", "storage", "data", "dataset")
-
-
-def scored(run: Run) -> list[Trial]:
-    """Return the trials of a run that have a score of the search."""
-    return [trial for trial in run.trials if trial.score is not None]
 
 
 def comparable_costs(runs: Mapping[str, Run], names: Sequence[str] | None) -> list[Cost]:
@@ -32,9 +26,9 @@ def comparable_costs(runs: Mapping[str, Run], names: Sequence[str] | None) -> li
         UsageError: runs are of other data, evaluations or tables, or have no cost in common.
     """
     for run in runs.values():
-        if not scored(run) or not run.finalists:
+        if not run.scored or not run.finalists:
             raise DataError(run.path, "has no trial with a score; compare it after some have one")
-    trials = [scored(run) for run in runs.values()]
+    trials = [run.scored for run in runs.values()]
     costs = common_costs(trials, names)
     shared = ", ".join(runs)
     if not costs and names is None:
@@ -45,6 +39,10 @@ def comparable_costs(runs: Mapping[str, Run], names: Sequence[str] | None) -> li
             f"{shared} have no latency table in common; add --objectives score,params,flops to "
             "compare other costs"
         )
+    for run in runs.values():
+        if not measured(run.finalists, costs):
+            names = ", ".join(cost.objective for cost in costs)
+            raise DataError(run.path, f"has no trial with all of score, {names}; compare by fewer")
     known = [(name, run) for name, run in runs.items() if run.settings is not None]
     for name, run in known[1:]:
         _check_evaluations(*known[0], name, run)
@@ -57,16 +55,20 @@ def _check_evaluations(first: str, run: Run, second: str, other: Run) -> None:
     ours, theirs = _settings(run), _settings(other)
     compared = [name for name in EvaluationSettings.model_fields if name not in OF_THE_SEARCH]
     for name in compared:
-        one, two = getattr(ours, name), getattr(theirs, name)
-        if one != two:
-            raise _refusal(first, second, name, _text(one), _text(two))
+        if getattr(ours, name) != getattr(theirs, name):
+            values = (_text(getattr(settings, name)) for settings in (ours, theirs))
+            raise _refusal(first, second, name, *values)
     contents, others = _contents(run), _contents(other)
     for name in ("teacher", "weights"):
-        # Where encoders differ, so do the files of their weights.
-        if name == "weights" and ours.encoders != theirs.encoders:
-            continue
         digests = [_digests(known, f"--{ours.flag(name)}") for known in (contents, others)]
-        if sorted(digests[0].values()) != sorted(digests[1].values()):
+        one, two = (sorted(each.values()) for each in digests)
+        if name == "weights" and set(ours.encoders) != set(theirs.encoders):
+            # Files are of different encoders then; those of a common one are the same.
+            shared = set(ours.encoders) & set(theirs.encoders)
+            alike = bool(one) == bool(two) and (not one or not shared or set(one) & set(two))
+        else:
+            alike = one == two
+        if not alike:
             raise _refusal(first, second, name, *(", ".join(each) or "none" for each in digests))
     digests = [_digests(known, "--data") for known in (contents, others)]
     if all(digests) and digests[0] == digests[1]:
@@ -128,6 +130,14 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(_text, value)) or "left out"
     return "left out" if value is None else f"{value}"
+
+
+def same_inputs(run: Run, other: Run) -> bool:
+    """Say whether weights, teacher and tables of two searches had the same contents."""
+    flags = [f"--{SearchSettings.flag(name)}" for name in ("weights", "teacher", "latency_tables")]
+    both = (_contents(run), _contents(other))
+    ours, theirs = ([sorted(_digests(c, f).values()) for f in flags] for c in both)
+    return ours == theirs
 
 
 def differences(sides: Sequence[Sequence[Run]]) -> dict[str, list[list[str]]]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtri
 from scipy.stats import ttest_ind
 
 from export.errors import UsageError
 from toolchain.search.algorithms.coverage import best_within, limits_between
-from toolchain.search.comparable import comparable_costs, scored
+from toolchain.search.comparable import comparable_costs
+from toolchain.search.features import Array
 from toolchain.search.pareto import (
     Ranges,
     cost_ranges,
@@ -30,15 +30,13 @@ from toolchain.search.pareto import (
 from toolchain.search.prediction import RunPredictor
 from toolchain.search.run import Run
 from toolchain.search.shown_costs import Cost, measured, objectives
-from toolchain.search.trial import Trial, TrialState
+from toolchain.search.trial import Trial
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 LIMITS = 256
 LEVEL = 0.005
 """Best scores within a cost limit that are less apart than this lead by nothing."""
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -156,12 +154,12 @@ def compare(
     runs = {**first, **second}
     costs = comparable_costs(runs, names)
     stored = objectives(costs)[1:]
-    everything = [trial for run in runs.values() for trial in measured(scored(run), costs)]
+    everything = [trial for run in runs.values() for trial in measured(run.scored, costs)]
     ranges = cost_ranges(everything, stored)
     rescored = all(_rescored(run) for run in runs.values())
 
     def entry(name: str, run: Run) -> Entry:
-        trials = measured(run.finalists if rescored else _of_the_search(run), costs)
+        trials = measured(run.finalists if rescored else run.complete, costs)
         return Entry(name, run, trials, covered(trials, stored, ranges))
 
     one, two = ([entry(*pair) for pair in side.items()] for side in (first, second))
@@ -183,10 +181,6 @@ def compare(
 
 def _rescored(run: Run) -> bool:
     return any(trial.search_score is not None for trial in run.finalists)
-
-
-def _of_the_search(run: Run) -> list[Trial]:
-    return [trial for trial in scored(run) if trial.state is TrialState.COMPLETE]
 
 
 def _noise(run: Run) -> float | None:

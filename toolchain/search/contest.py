@@ -48,10 +48,14 @@ class Standing:
         return float(np.mean(self.hypervolumes))
 
     @property
-    def deviation(self) -> float:
-        """Standard deviation over the seeds; 0 of one."""
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds; None: there is one seed."""
         several = len(self.hypervolumes) > 1
-        return float(np.std(self.hypervolumes, ddof=1)) if several else 0.0
+        return float(np.std(self.hypervolumes, ddof=1)) if several else None
+
+    def __str__(self) -> str:
+        spread = "" if self.deviation is None else f" ± {self.deviation:.4f}"
+        return f"hypervolume {self.mean:.4f}{spread}"
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,13 @@ def hold(benchmark: SpaceBenchmark, source: Path, settings: ContestSettings) -> 
         settings: of the contest.
 
     Raises:
-        UsageError: a number of trainings is none.
+        UsageError: a setting is wrong, or no random network keeps a budget.
         DataError: the benchmark is of another space, or a table does not fit it.
     """
     if not settings.trials or min(settings.trials) < 1:
         raise UsageError("--trials is at least 1")
     sizes = settings.working_sizes or tuple(s for s in benchmark.working_sizes if s is not None)
-    search = SearchSettings(
+    search = SearchSettings.of(
         data=f"{source}",
         branches=benchmark.branches,
         cells=benchmark.cells,
@@ -130,10 +134,7 @@ def contest(
                 for trials, *hypervolumes in zip(rules.trials, *reached, strict=True)
             ]
             for one in standings[-len(rules.trials) :]:
-                log.info(
-                    "%s, %d trainings: hypervolume %.4f, deviation %.4f",
-                    *(one.algorithm, one.trials, one.mean, one.deviation),
-                )
+                log.info("%s, %d trainings: %s", one.algorithm, one.trials, one)
     return standings
 
 
@@ -174,4 +175,6 @@ def _ranges(rules: Rules) -> Ranges:
     drawn = (space.architecture(space.random(chance)) for _ in range(RANDOM_DRAWS))
     appraised = map(search.appraise, drawn)
     costs = [cost_values(each.costs, search.costs) for each in appraised if each.excess <= 0]
+    if not costs:
+        raise UsageError(f"none of {RANDOM_DRAWS} random networks keeps the --budget: raise it")
     return list(np.quantile(costs, RANGE, axis=0).T.tolist())

@@ -142,7 +142,8 @@ class _Training:
         if settings.decoder_epochs:
             self._network.decoder = self._stage0()
             if settings.early_stop and settings.joint_epochs and not again:
-                early = self._score(partial(self._decode, self._network.decoder))
+                decode = partial(self._decode, self._network.decoder)
+                early = self._epoch_scores[-1] if settings.every_epoch else self._score(decode)
                 if self._candidate.stop_below is not None and early < self._candidate.stop_below:
                     return self._evaluation(None, early)
         trained: nn.Module = self._stage1() if settings.joint_epochs else self._network
@@ -179,7 +180,7 @@ class _Training:
 
     def _follow(self, network: nn.Module, logits_of: Callable[[Tensor], Tensor]) -> None:
         """Score a network in the midst of its training, where that was asked for."""
-        if self._settings.every_epoch:
+        if self._settings.every_epoch and not self._candidate.rescored:
             trains = network.training
             network.eval()
             self._epoch_scores.append(self._score(logits_of))

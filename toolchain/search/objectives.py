@@ -23,6 +23,8 @@ _SCALES = {
 Costs = Mapping[str, float]
 """Costs of a candidate: ``parameters``, ``flops``, ``decoder_flops``, ``pixels`` of the image that
 the network itself sees, and for each table ``latency:TABLE``, in ms."""
+STEEPEST = -10
+"""Exponent of an objective; beyond it factors are no longer numbers that a computer knows."""
 _COUNTS = ("parameters", "flops", "decoder_flops", "pixels")
 
 
@@ -122,8 +124,11 @@ class Objective:
             exponent, weight = float(parts[2]), float(parts[3]) if parts[3:] else 1.0
         except ValueError:
             raise UsageError(f"objective {text!r}: exponent and weight are numbers") from None
-        if not (-math.inf < exponent < 0 and 0 < weight < math.inf):
-            raise UsageError(f"objective {text!r}: the exponent is below 0, the weight above 0")
+        if not (STEEPEST <= exponent < 0 and 0 < weight < math.inf):
+            raise UsageError(
+                f"objective {text!r}: the exponent is below 0 and at least {STEEPEST}, the weight "
+                "above 0"
+            )
         return cls(quantity, table, target, exponent, weight)
 
     @property

@@ -39,9 +39,11 @@ def front_costs(tables: Sequence[str]) -> list[str]:
 
 
 def search_costs(tables: Sequence[str], objectives: Sequence[str]) -> list[str]:
-    """Name all costs that a search with these tables and objectives cares for."""
-    wanted = [Objective.parse(text).cost for text in objectives]
-    return list(dict.fromkeys([*front_costs(tables), *wanted]))
+    """Name all costs that a search with these tables and objectives cares for, each once."""
+    wanted = [Objective.parse(text) for text in objectives]
+    # A front is of every table's latency anyway, under one name.
+    others = [objective.cost for objective in wanted if objective.quantity != "latency"]
+    return list(dict.fromkeys([*front_costs(tables), *others]))
 
 
 def default_objectives(trials: Sequence[Trial]) -> list[str]:

@@ -15,7 +15,7 @@ from toolchain.search.objectives import Budget
 from toolchain.search.pareto import cost_values, pareto_front
 from toolchain.search.run import Run
 from toolchain.search.space import SearchSpace
-from toolchain.search.trial import Trial, TrialState
+from toolchain.search.trial import Trial
 from toolchain.settings.base import FILE_NAME, check_files
 from toolchain.settings.search_settings import SearchSettings
 
@@ -68,7 +68,7 @@ class RunPredictor:
         assert run.settings is not None, "a published log has no space"
         self._settings, self._drawn = run.settings, drawn
         self._appraise = _appraiser(run, run.settings, classes)
-        trained = _complete(run)
+        trained = run.complete
         if len(trained) > MOST:
             front = {trial.id for trial in pareto_front(trained, ["score", "params", "flops"])}
             others = [trial for trial in trained if trial.id not in front]
@@ -85,9 +85,9 @@ class RunPredictor:
     @classmethod
     def of(cls, run: Run, drawn: int = DRAWN) -> "RunPredictor | None":
         """Fit to a run; None where it is no search of this version, or has trained too few."""
-        if run.settings is None or len(_complete(run)) < FEWEST:
+        if run.settings is None or len(run.complete) < FEWEST:
             return None
-        classes = classes_of(_complete(run)[0], run.settings.input_size)
+        classes = classes_of(run.complete[0], run.settings.input_size)
         return None if classes is None else cls(run, classes, drawn)
 
     @property
@@ -169,10 +169,6 @@ def classes_of(trial: Trial, input_size: int) -> int | None:
     classes, rest = divmod(trial.parameters - one, two - one)
     whole = rest == 0 and classes >= 0 and costs(classes + 1) == (trial.parameters, trial.flops)
     return classes + 1 if whole else None
-
-
-def _complete(run: Run) -> list[Trial]:
-    return [t for t in run.trials if t.state is TrialState.COMPLETE and t.score is not None]
 
 
 def _appraiser(run: Run, settings: SearchSettings, classes: int) -> Appraiser:

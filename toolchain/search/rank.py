@@ -27,8 +27,8 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
 
     They train on images of ``train`` and are scored on ``val``, which the search has not touched,
     with the encoders, the teacher and the devices of the search, at its size or at the one that is
-    asked for. The document is
-    written to ``rank.json`` in the run's folder after every candidate; ``resume`` goes on from it.
+    asked for. The document is written to ``rank.json`` in the run's folder after every candidate;
+    ``resume`` goes on from it.
 
     Returns:
         ``run``, ``settings``, ``trials`` (``id, chosen, search_score, result, seconds``, and
@@ -36,14 +36,16 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
         too few are known), ``seconds``.
 
     Raises:
-        UsageError: too few candidates have a score; a ranking is there and ``resume`` is off, or
-            it had other settings.
+        UsageError: too few candidates have a score; the size is above that of the deployed
+            network; a ranking is there and ``resume`` is off, or it had other settings.
         DataError: the run, or a file that it names, cannot be used.
     """
     start = time.perf_counter()
     run = Run.load(path)
     search = run.settings
     assert search, "a run folder has settings"
+    if settings.size and settings.size > search.input_size:
+        raise UsageError(f"--size is at most the --input-size of the run, {search.input_size}")
     chosen = choose(run.trials, settings.trials, settings.seed)
     known = _earlier(path, settings, resume)
     check_files(path / FILE_NAME, search, ["weights", "teacher"])

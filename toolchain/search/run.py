@@ -45,6 +45,16 @@ class Run:
     ranking: Mapping[str, Any] | None = None
     settings: SearchSettings | None = None
 
+    @property
+    def scored(self) -> list[Trial]:
+        """The trials that have a score of the search, copied ones too."""
+        return [trial for trial in self.trials if trial.score is not None]
+
+    @property
+    def complete(self) -> list[Trial]:
+        """The trials that were trained to the end."""
+        return [trial for trial in self.scored if trial.state is TrialState.COMPLETE]
+
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a run folder.
@@ -143,11 +153,19 @@ def read_ranking(path: Path) -> dict[str, Any] | None:
         return None
     document = read_json(file)
     rows = document.get("trials") if isinstance(document, dict) else None
-    keys = {"id", "search_score", "result"}
-    whole = isinstance(rows, list) and all(isinstance(r, dict) and keys <= r.keys() for r in rows)
+    whole = isinstance(rows, list) and all(map(_is_ranked, rows))
     if not whole or not isinstance(document.get("settings"), dict):
         raise DataError(file, "is no ranking; remove it and run nastool rank again")
     return document
+
+
+def _is_ranked(row: Any) -> bool:
+    numbers = ("id", "search_score", "result", "seconds")
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("chosen"), str)
+        and all(isinstance(row.get(key), int | float) for key in numbers)
+    )
 
 
 def pick(path: str | Path, which: str) -> list[Trial]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,22 +18,29 @@ from scipy.special import ndtri
 from scipy.stats import spearmanr
 
 from export import environment
-from export.errors import DataError
+from export.errors import DataError, UsageError
 from export.files import read_json, write_text
-from toolchain.architecture import Architecture
+from toolchain.architecture import STRIDE, Architecture
 from toolchain.genotype import Genotype
 from toolchain.search.algorithms.predictor import ScorePredictor, held_out
 from toolchain.search.appraisal import Appraiser
+from toolchain.search.correlation import Correlation
 from toolchain.search.prediction import classes_of
 from toolchain.search.run import Run
 from toolchain.search.space import SearchSpace
-from toolchain.search.trial import Trial, TrialState
+from toolchain.search.trial import Trial
 from toolchain.settings.base import FILE_NAME, read_record
 from toolchain.settings.search_settings import SearchSettings
 
 SCHEMA_VERSION = 1
 FEWEST = 30
 """Rows that a surrogate needs."""
+
+
+Score = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=16)]
+Side = Annotated[int, Field(ge=STRIDE, multiple_of=STRIDE)]
 
 
 class Row(BaseModel):
@@ -47,13 +54,13 @@ class Row(BaseModel):
         seconds: of training and scoring up to each; None where it was not measured.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     genotype: str
     encoder: str
-    working_size: int | None = None
-    scores: list[float | None]
-    seconds: list[float | None] = []
+    working_size: Side | None = None
+    scores: list[Score | None]
+    seconds: list[Seconds | None] = []
 
     @property
     def architecture(self) -> Architecture:
@@ -66,7 +73,7 @@ class SpaceBenchmark(BaseModel):
 
     Attributes:
         schema_version: of this format.
-        provenance: of the scores: data, settings of the trainings, machine, date.
+        provenance: data, settings of the trainings, their date; CPU and nastool that made the file.
         branches: of the context cell.
         cells: merge cells.
         encoders: names.
@@ -82,13 +89,13 @@ class SpaceBenchmark(BaseModel):
 
     schema_version: int = Field(SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
     provenance: dict[str, Any]
-    branches: int
-    cells: int
-    encoders: list[str]
-    working_sizes: list[int | None]
-    classes: int
-    input_size: int
-    fidelities: list[str]
+    branches: Count
+    cells: Count
+    encoders: list[str] = Field(min_length=1)
+    working_sizes: list[Side | None] = Field(min_length=1)
+    classes: int = Field(ge=1)
+    input_size: Side
+    fidelities: list[str] = Field(min_length=1)
     target: str
     rows: list[Row] = Field(min_length=FEWEST)
 
@@ -97,7 +104,7 @@ class SpaceBenchmark(BaseModel):
         """Read a benchmark.
 
         Raises:
-            DataError: the file is none, is damaged, or of a newer format.
+            DataError: the file is none, is damaged, or of a newer format; names the field.
         """
         document = read_json(path)
         if not isinstance(document, dict) or "fidelities" not in document:
@@ -110,7 +117,37 @@ class SpaceBenchmark(BaseModel):
             raise DataError(path, f"{field}: {first['msg']}") from None
         if benchmark.target not in benchmark.fidelities:
             raise DataError(path, f"target: {benchmark.target!r} is none of its fidelities")
+        for number, row in enumerate(benchmark.rows):
+            try:
+                benchmark._check_row(row)
+            except UsageError as error:
+                raise DataError(path, f"rows.{number}: {error}") from None
+        known = benchmark.scores(benchmark.target)[1]
+        if len(known) < FEWEST or len({*known}) == 1:
+            raise DataError(
+                path,
+                f"rows: {len(known)} scores of the target, a surrogate needs {FEWEST} and "
+                "some that differ",
+            )
         return benchmark
+
+    def _check_row(self, row: Row) -> None:
+        """Check that a row has a place in the benchmark; raise a UsageError where it has not."""
+        for name, values in (("scores", row.scores), ("seconds", row.seconds or row.scores)):
+            if len(values) != len(self.fidelities):
+                raise UsageError(f"{len(values)} {name} for {len(self.fidelities)} fidelities")
+        architecture = row.architecture
+        genotype = architecture.genotype
+        for what, value, known in (
+            ("branches", genotype.branches, [self.branches]),
+            ("cells", genotype.cells, [self.cells]),
+            ("encoder", row.encoder, self.encoders),
+            ("working_size", row.working_size, self.working_sizes),
+        ):
+            if value not in known:
+                raise UsageError(f"{what} {value} is none of the benchmark's")
+        if complaint := Appraiser(self.classes, self.input_size, {})(architecture).complaint:
+            raise UsageError(complaint)
 
     def save(self, path: str | Path) -> None:
         """Write the benchmark, a row a line, whole or not at all."""
@@ -188,7 +225,10 @@ class Surrogate:
 
 
 def fidelity_correlations(benchmark: SpaceBenchmark) -> dict[str, dict[str, float]]:
-    """Return Spearman's correlation of each pair of fidelities over the rows that have both."""
+    """Return Spearman's correlation of each pair of fidelities over the rows that have both.
+
+    Pairs for which there is none, since too few have both or all are equal, are left out.
+    """
     table: dict[str, dict[str, float]] = {}
     for i, first in enumerate(benchmark.fidelities):
         for j, second in enumerate(benchmark.fidelities[i + 1 :], i + 1):
@@ -197,9 +237,8 @@ def fidelity_correlations(benchmark: SpaceBenchmark) -> dict[str, dict[str, floa
                 for row in benchmark.rows
                 if row.scores[i] is not None and row.scores[j] is not None
             ]
-            if len(both) > 2:
-                value = float(spearmanr(*zip(*both, strict=True)).statistic)
-                table.setdefault(first, {})[second] = round(value, 4)
+            if both and (found := Correlation.of("spearman", *zip(*both, strict=True))):
+                table.setdefault(first, {})[second] = round(found.value, 4)
     return table
 
 
@@ -214,7 +253,7 @@ def benchmark_of(run: Run) -> SpaceBenchmark:
             ``--every-epoch``, or by another version.
     """
     settings = run.settings
-    trials = [t for t in run.trials if t.state is TrialState.COMPLETE and t.score is not None]
+    trials = run.complete
     if settings is None or len(trials) < FEWEST:
         raise DataError(
             run.path, f"has {len(trials)} candidates trained to the end, a surrogate needs {FEWEST}"

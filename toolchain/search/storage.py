@@ -2,8 +2,8 @@
 
 Optuna writes every parameter of a trial by itself: two dozen transactions, a tenth of a second. The
 algorithms therefore work on a copy of the study in memory, and the database gets a trial in one
-piece where it needs no training, and else in two: its parameters when it begins, its result when it
-ends. What is there is an ordinary Optuna study, for its dashboard as for anything else.
+piece where it needs no training, and else all its parameters at once when it begins, and its result
+when it ends. What is there is an ordinary Optuna study, for its dashboard as for anything else.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

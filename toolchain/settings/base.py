@@ -17,6 +17,8 @@ from export.files import read_json, write_json
 FILE_NAME = "config.json"
 FORMAT_VERSION = 2
 """Of the file. Version 1 was of runs whose images for training and judging overlapped."""
+LARGEST_SEED = 2**63 - 1
+"""That torch, numpy and Optuna take."""
 _RECORD = ("format_version", "command", "contents")
 
 

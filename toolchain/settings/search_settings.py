@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from toolchain.architecture import STRIDE
-from toolchain.settings.base import Data, Settings, setting
+from toolchain.settings.base import LARGEST_SEED, Data, Settings, setting
 from toolchain.settings.training_settings import AUXILIARY_WEIGHT, DISTILLATION_WEIGHT
 
 Algorithm = Literal["predictor", "ppo", "reinforce", "nsga2", "tpe", "random"]
@@ -142,7 +142,7 @@ class SearchSettings(EvaluationSettings):
         "Database URL of the study; SQLite in the run folder if left out.",
         compared=without_password,
     )
-    seed: int = setting(0, "Of draws, initial weights and order.", ge=0)
+    seed: int = setting(0, "Of draws, initial weights and order.", ge=0, le=LARGEST_SEED)
     # What follows changes where and how fast a search runs.
     workers: int = setting(
         1, "Candidates at work at once; several share a GPU, or the cores.", ge=1, free=True
@@ -174,7 +174,7 @@ class ContestSettings(Settings):
         ("predictor", "ppo", "nsga2", "tpe", "random"), "Who competes.", flag="algorithm"
     )
     trials: tuple[int, ...] = setting(
-        (50, 150), "Trainings after which to measure; the largest ends a search.", flag="trials"
+        (50, 150), "Trainings after which to measure; the largest ends a search."
     )
     seeds: int = setting(20, "Searches of each algorithm.", ge=1)
     noise: float = setting(0.01, "Standard deviation of what chance adds to a score.", ge=0)
@@ -187,7 +187,7 @@ class ContestSettings(Settings):
         (), "Of the space; all of the benchmark if left out.", flag="encoder"
     )
     working_sizes: tuple[int, ...] = setting(
-        (), "Of the space; all of the benchmark if left out.", flag="working-size"
+        (), "Of the space; all that the benchmark names if left out.", flag="working-size"
     )
     workers: int = setting(1, "Candidates at work at once in a search.", ge=1)
     processes: int = setting(1, "Searches at once.", ge=1)
@@ -205,7 +205,8 @@ class RankSettings(Settings):
     validation: int = setting(300, "To score on at most, of the part val.", ge=8)
     size: int | None = setting(
         None,
-        "Pixels of whole faces, up to those of the deployed network; the search's if left out.",
+        "Pixels of whole faces, up to those of the deployed network; the search's if left out. A "
+        "--teacher of the search knows its size alone.",
         ge=32,
     )
-    seed: int = setting(0, "Of the draw.", ge=0)
+    seed: int = setting(0, "Of the draw.", ge=0, le=LARGEST_SEED)

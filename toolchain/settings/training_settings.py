@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
-from toolchain.settings.base import Data, Settings, setting
+from toolchain.settings.base import LARGEST_SEED, Data, Settings, setting
 
 AUXILIARY_WEIGHT = 0.15
 DISTILLATION_WEIGHT = 0.3
@@ -58,7 +58,7 @@ class TrainingSettings(Settings):
         DISTILLATION_WEIGHT, "Of the difference from the teacher's outputs.", ge=0
     )
     augment: bool = setting(True, "Vary the images.")
-    seed: int = setting(0, "Of initial weights, order and augmentation.", ge=0)
+    seed: int = setting(0, "Of initial weights, order and augmentation.", ge=0, le=LARGEST_SEED)
     # What follows changes how fast a training runs, not where it goes.
     workers: int = setting(
         0, "Processes that prepare images; 0 prepares them between the steps.", ge=0, free=True

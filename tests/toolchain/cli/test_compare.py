@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.toolchain.search.test_run_comparison import search
+from tests.toolchain.search.stand_in import searched
 
 Cli = Callable[..., Any]
 
@@ -14,8 +14,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of runs that compare, and one that does not."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("a1", "a2", "b1", "b2"):
-        search(folder / name, seed=int(name[1]), algorithm="tpe" if name[0] == "b" else "random")
-    search(folder / "other", trials=2, input_size=256)
+        searched(folder / name, seed=int(name[1]), algorithm="tpe" if name[0] == "b" else "random")
+    searched(folder / "other", trials=2, input_size=256)
     (folder / "empty").mkdir()
     return folder
 

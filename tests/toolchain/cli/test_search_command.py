@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -98,6 +99,8 @@ def test_ranking_a_run(cli, run_folder):
     assert (again.code, "holds a ranking; add --resume" in again.err) == (2, True)
     other = cli("rank", run_folder, "--trials", 5, "--epochs", 2, "--resume")
     assert (other.code, "--epochs was 1, now it is 2" in other.err) == (2, True)
+    large = cli("rank", run_folder, "--trials", 5, "--size", 4096, "--resume")
+    assert (large.code, "--size is at most the --input-size of the run" in large.err) == (2, True)
     # What is known is not trained again.
     resumed = cli("rank", run_folder, "--epochs", 1, "--images", 16, "--trials", 6, "--resume")
     assert resumed.code == 0
@@ -108,6 +111,14 @@ def test_ranking_a_run(cli, run_folder):
     page = run_folder / "report.html"
     assert cli("report", run_folder, "--output", page).code == 0
     assert "Score after a longer training" in page.read_text()
+    whole = (run_folder / "rank.json").read_text()
+    for damage in ('"result": "x", ', '"chosen": 3, '):
+        key = damage.split(":")[0]
+        broken = re.sub(f"{key}: [^,]*, ?", damage, json.dumps(json.loads(whole)))
+        (run_folder / "rank.json").write_text(broken)
+        found = cli("rank", run_folder, "--resume")
+        assert (found.code, "rank.json: is no ranking" in found.err) == (2, True)
+    (run_folder / "rank.json").write_text(whole)
 
 
 def test_a_run_is_read_from_another_folder(cli, run_folder, tmp_path, monkeypatch):

@@ -19,6 +19,10 @@ def test_the_benchmark_is_as_large_and_as_sure_as_its_document_says(cli):
     spearman = document["spearman"]
     assert spearman["stage 0, epoch 2"]["stage 1, epoch 1"] > 0.9
     assert spearman["stage 0, epoch 1"]["stage 1, epoch 1"] < 0.8
+    # And what more training would say: 24 were trained for longer.
+    assert document["fidelities"]["long"] == 24
+    assert spearman["stage 0, epoch 2"]["long"] > 0.8
+    assert spearman["stage 1, epoch 1"]["long"] > 0.85
 
 
 def test_the_benchmark_is_of_two_encoders_and_two_working_sizes():

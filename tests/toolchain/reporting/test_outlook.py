@@ -68,7 +68,7 @@ def test_the_band_lies_around_the_best_prediction(one: RunOutlook) -> None:
     assert len(trained.x) == 24
     assert max(trained.x) == pytest.approx(best.x[-1], rel=1e-4)
     # Networks are predicted that cost less than any trained one.
-    assert best.x[0] <= min(trained.x)
+    assert best.x[0] < min(trained.x)
 
 
 def test_where_the_band_is_wide_is_said(one: RunOutlook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +155,10 @@ def test_seeds_of_one_search_are_gathered(make_series: Make, runs: list[Series])
     assert settings
     elsewhere = replace(runs[1].run, settings=settings.model_copy(update={"data": "elsewhere"}))
     assert seed_groups([runs[0], Series("elsewhere", elsewhere, 1)]) == []
+    # Nor is a search that went on for longer, or that scored its best again.
+    for other in ({"trials": 25}, {"rescore": 3}):
+        longer = replace(runs[1].run, settings=settings.model_copy(update=other))
+        assert seed_groups([runs[0], Series("longer", longer, 1)]) == []
 
 
 def test_the_spread_over_seeds_is_drawn_and_told(runs: list[Series], page: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from export.errors import DataError
 from toolchain.reporting.logs import read_log
+from toolchain.reporting.report import open_series
 from toolchain.search.run import TrialState
 
 LOGS = Path(__file__).parents[4] / "shared" / "logs"
@@ -34,6 +35,15 @@ def test_costs_that_were_not_measured_are_absent(tmp_path: Path) -> None:
     [trial] = read_log(write(tmp_path, line)).trials
     assert trial.latency_ms == {}
     assert (trial.parameters, trial.flops) == (660_000, 0)
+
+
+def test_no_two_series_have_one_name(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a (2).out", "x/a.out", "y/a.out", "z/a.out")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(LINE + "\n")
+    names = [one.name for one in open_series(files)]
+    assert names == ["a (2)", "a", "a (3)", "a (4)"]
 
 
 def test_blank_lines_do_not_shift_line_numbers(tmp_path: Path) -> None:

@@ -333,6 +333,10 @@ def test_every_epoch_is_scored_where_that_is_asked_for(cache):
     assert len(found.epoch_scores) == SMALL.decoder_epochs + SMALL.joint_epochs
     # To look is not to touch.
     assert found.epoch_scores[-1] == found.score == plain.score
+    early = CandidateEvaluator(cache, changed(SMALL, early_stop=True, every_epoch=True))
+    stopping = early(CANDIDATE)
+    assert stopping.stage0_score == stopping.epoch_scores[SMALL.decoder_epochs - 1]
+    assert early(replace(CANDIDATE, rescored=True)).epoch_scores == []
 
 
 def test_dilations_shrink_with_the_images():

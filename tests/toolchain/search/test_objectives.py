@@ -5,6 +5,7 @@ import pytest
 from export.errors import UsageError
 from tests.conftest import SHARED_LOGS
 from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward
+from toolchain.search.pareto import search_costs
 
 COSTS = {
     "parameters": 0.8e6,
@@ -41,6 +42,8 @@ def test_objectives_read_amounts_with_their_units():
         ("params@a:1M:-1", "none of params, flops, latency"),
         ("params:0M:-1", "above 0"),
         ("params:1.2.3M:-1", "is not an amount"),
+        ("params:1000G:-60", "the exponent is below 0 and at least -10"),
+        ("params:1M:0", "the exponent is below 0"),
     ],
 )
 def test_wrong_objectives(text, problem):
@@ -121,3 +124,12 @@ def test_the_published_rewards_are_reproduced():
         assert ranges[0] - 0.005 <= number(" reward") <= ranges[1] + 0.005, line
         rows += 1
     assert rows == 599
+
+
+def test_a_search_cares_for_each_cost_once():
+    objectives = ["latency@phone:9ms:-0.1", "params:1M:-0.1"]
+    assert search_costs(["phone"], objectives) == ["latency", "params"]
+    assert search_costs(["phone"], ["latency:9ms:-0.1"]) == ["latency"]
+    both = ["latency@phone", "latency@laptop"]
+    assert search_costs(["phone", "laptop"], ["latency:9ms:-0.1", *objectives]) == [*both, "params"]
+    assert search_costs([], ["flops:1G:-0.1"]) == ["params", "flops"]

@@ -124,6 +124,11 @@ def test_a_gain_is_where_the_front_is_low():
     assert coverage.expected_gain(np.array([0.2]), sure[:1], costs[:1])[0] < 1e-6
 
 
+def test_of_no_cost_there_is_one_limit():
+    limits = limits_between(np.zeros(0), np.zeros(0), 5, np.random.default_rng(0))
+    assert best_within(np.array([0.3, 0.6]), np.zeros((2, 0)), limits).tolist() == [0.6]
+
+
 def test_the_front_is_of_all_costs():
     scores = np.array([0.5, 0.5, 0.4, 0.6])
     costs = np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [3.0, 3.0]])

@@ -121,6 +121,19 @@ def test_a_difference_counts_where_luck_does_not_make_it(sixty, more, better):
     assert "luck of the searches' seeds" in sentences(found)[1]
 
 
+def test_the_best_scores_alone_are_compared_too(sixty):
+    """Without a cost the hypervolume is the best score."""
+    chance = np.random.default_rng(0)
+    found = compare({"a": sixty}, {"b": sixty}, ["score"])
+    assert found.difference.better is None
+    assert (found.difference.low, found.difference.high) == (0, 0)
+    worse = changed(sixty, lambda t: t.score - 0.2 + chance.normal(0, 0.01))
+    found = compare({"a": sixty}, {"b": worse}, ["score"])
+    assert found.sides[0][0].hypervolume == max(t.score for t in sixty.trials if t.score)
+    assert found.difference.better == 0
+    assert found.difference.low < found.difference.value < found.difference.high
+
+
 def test_the_luck_in_scores_is_told_from_what_features_say(sixty):
     """A formula has little; luck that is added comes back, as far as 60 scores can tell."""
     chance = np.random.default_rng(1)
@@ -212,6 +225,31 @@ def test_runs_of_other_spaces_algorithms_and_budgets_compare(tmp_path, small):
     }
 
 
+def test_weights_compare_by_their_contents(tmp_path, small):
+    for name, held in (("a", b"one"), ("b", b"two"), ("again", b"one")):
+        (tmp_path / name).write_bytes(held)
+
+    def run(name, *weights, **settings):
+        files = tuple(tmp_path / each for each in weights)
+        return searched(tmp_path / "runs" / name, trials=2, weights=files, **settings)
+
+    both = ("mobilenetv2", "ghostnet-0.1")
+    first, moved = run("first", "a"), run("moved", "again")
+    compare({"a": first}, {"b": moved})
+    compare({"a": first}, {"b": run("more", "b", "a", encoders=both)})
+    compare({"a": first}, {"b": run("others", "b", encoders=both[1:])})
+    turned = run("turned", "b", "a", encoders=both[::-1])
+    compare({"a": run("unturned", "a", "b", encoders=both)}, {"b": turned})
+    for other in (
+        run("changed", "b"),
+        run("changed too", "b", encoders=both),
+        run("none", encoders=both),
+        small,
+    ):
+        with pytest.raises(UsageError, match="do not compare: --weights was"):
+            compare({"a": first}, {"b": other})
+
+
 def test_images_are_known_by_their_contents(tmp_path):
     images = {"--data (images to score on)": "one"}
     first = searched(tmp_path / "first", images, trials=2, data=str(tmp_path / "here"))
@@ -270,6 +308,12 @@ def test_a_log_is_compared_by_what_it_knows(tmp_path, small):
     path.write_text(line.format("0.00"))
     with pytest.raises(UsageError, match="a, log have no cost in common"):
         compare({"a": small}, {"log": read_log(path)})
+    flops = line.format("0.00").replace("flops: 0.00", "flops: 1.50")
+    path.write_text("\n".join([line.format("0.66"), flops]))
+    with pytest.raises(
+        DataError, match=r"search\.out: has no trial with all of score, params, flops"
+    ):
+        compare({"a": small}, {"log": read_log(path)})
 
 
 def test_a_run_without_a_score_is_refused(small):
@@ -317,8 +361,8 @@ def test_what_is_predicted_for_other_networks(sixty):
     assert np.isnan(means[0])
     assert means[1] == outlook.means[0]
     assert (means[2], deviations[2]) == (outlook.means[-1], outlook.deviations[-1])
-    # Drawn networks are of both more and less than any that was trained.
-    assert outlook.costs[0] <= min(t.parameters for t in sixty.trials if t.score)
+    # Networks are predicted that cost less than any trained one.
+    assert outlook.costs[0] < min(t.parameters for t in sixty.trials if t.score)
     assert not predictor.knows("latency")
     assert predictor.knows("flops")
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from export.errors import DataError, UsageError
+from export.files import write_json
 from tests.toolchain.search.stand_in import score
 from tests.toolchain.search.test_predictor import networks
 from toolchain.architecture import Architecture
 from toolchain.search.algorithms import ALGORITHMS
 from toolchain.search.contest import Rules, contest, hold
 from toolchain.search.executors import InlineExecutor
-from toolchain.search.run import Run
+from toolchain.search.run import RANKING, Run
 from toolchain.search.space_benchmark import (
     Row,
     SpaceBenchmark,
@@ -84,10 +85,52 @@ def test_a_newer_or_damaged_file_is_refused(tmp_path, benchmark):
         ({"schema_version": 2}, "schema_version"),
         ({"target": "none"}, "'none' is none of its fidelities"),
         ({"rows": document["rows"][:5]}, "rows: List should have at least 30 items"),
+        ({"classes": 0}, "classes: Input should be greater"),
+        ({"branches": 17}, "branches: Input should be less"),
+        ({"input_size": 50}, "input_size: Input should be a multiple of 32"),
+        ({"encoders": []}, "encoders: List should have at least 1 item"),
+        ({"target": "short", "fidelities": ["short", "full", "long"]}, "rows.0: 2 scores for 3"),
+        ({"cells": 2}, "rows.0: cells 3 is none of the benchmark's"),
     ):
         (tmp_path / "space.json").write_text(json.dumps(document | change))
         with pytest.raises(DataError, match=words):
             SpaceBenchmark.load(tmp_path / "space.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scores": []}, "rows.7: 0 scores for 2 fidelities"),
+        ({"scores": [0.1, float("nan")]}, "rows.7.scores.1: Input should be a finite number"),
+        ({"scores": [0.1, -500]}, "rows.7.scores.1: Input should be greater"),
+        ({"scores": ["x", 0.5]}, "rows.7.scores.0: Input should be a valid number"),
+        ({"seconds": [3]}, "rows.7: 1 seconds for 2 fidelities"),
+        ({"genotype": "3 ["}, "rows.7: "),
+        ({"genotype": "10 [0, 1] [0, 1] [0, 1]"}, "rows.7: branches 1 is none"),
+        ({"encoder": "ghostnet-0.1"}, "rows.7: encoder ghostnet-0.1 is none"),
+        ({"encoder": "resnet"}, "rows.7: "),
+        ({"working_size": 256}, "rows.7: working_size 256 is none"),
+        ({"working_size": 250}, "rows.7.working_size: Input should be a multiple of 32"),
+    ],
+)
+def test_a_damaged_row_is_named(tmp_path, benchmark, change, words):
+    document = json.loads(benchmark.model_dump_json())
+    document["rows"][7] |= change
+    (tmp_path / "space.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=words) as raised:
+        SpaceBenchmark.load(tmp_path / "space.json")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_surrogate_needs_scores_that_differ(tmp_path, benchmark):
+    for scores in ([0.5, None], [0.5, 0.5]):
+        rows = [row.model_copy(update={"scores": scores}) for row in benchmark.rows]
+        benchmark.model_copy(update={"rows": rows}).save(tmp_path / "space.json")
+        with pytest.raises(DataError, match="scores of the target, a surrogate needs 30 and some"):
+            SpaceBenchmark.load(tmp_path / "space.json")
+    # Of fidelities that are all equal no correlation is told.
+    rows = [row.model_copy(update={"scores": [0.5, row.scores[1]]}) for row in benchmark.rows]
+    assert fidelity_correlations(benchmark.model_copy(update={"rows": rows})) == {}
 
 
 def test_the_surrogate_says_its_error_and_keeps_its_word(benchmark):
@@ -138,8 +181,13 @@ def test_a_contest_on_a_benchmark_of_another_space_is_one_line(tmp_path, benchma
     ):
         with pytest.raises(DataError, match=f"is of another space: {words}"):
             hold(benchmark, tmp_path / "space.json", ContestSettings(**changes))
-    with pytest.raises(UsageError, match="--trials is at least 1"):
-        hold(benchmark, tmp_path / "space.json", ContestSettings(trials=(0,)))
+    for changes, words in (
+        ({"trials": (0,)}, "--trials is at least 1"),
+        ({"working_sizes": (100,)}, "--working-size is a multiple of 32"),
+        ({"budgets": ("params<=1",)}, "none of 2000 random networks keeps the --budget"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            hold(benchmark, tmp_path / "space.json", ContestSettings(**changes))
 
 
 def test_a_run_becomes_a_benchmark_without_a_word_of_its_machine(tmp_path):
@@ -151,8 +199,10 @@ def test_a_run_becomes_a_benchmark_without_a_word_of_its_machine(tmp_path):
 
     def run(path, **changes):
         path.mkdir()
+        (path / "encoder.pt").write_bytes(b"weights")
         chosen = SearchSettings(
-            data="synthetic:10",
+            data=str(path / "faces"),
+            weights=(path / "encoder.pt",),
             trials=32,
             algorithm="random",
             rescore=0,
@@ -165,8 +215,16 @@ def test_a_run_becomes_a_benchmark_without_a_word_of_its_machine(tmp_path):
         Search(chosen, path, 19).run(InlineExecutor(evaluate))
         return Run.load(path)
 
-    benchmark = benchmark_of(run(tmp_path / "run"))
+    searched = run(tmp_path / "run")
+    ranked = {"id": 3, "chosen": "best", "search_score": 0.5, "result": 0.7, "seconds": 80.0}
+    write_json(tmp_path / "run" / RANKING, {"settings": {"epochs": 3}, "trials": [ranked]})
+    benchmark = benchmark_of(Run.load(searched.path))
     assert len(benchmark.rows) == 32
+    assert benchmark.provenance["data"] == "faces"
+    assert benchmark.provenance["rank"] == {"epochs": 3}
+    assert [row.scores[-1] for row in benchmark.rows].count(None) == 31
+    assert benchmark.rows[3].scores[-1] == 0.7
+    assert benchmark.rows[3].seconds[-1] == 80.0
     assert benchmark.working_sizes == [256, 512]
     assert {row.working_size for row in benchmark.rows} == {256, 512}
     assert benchmark.fidelities == [

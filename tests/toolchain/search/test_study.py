@@ -10,6 +10,7 @@ from toolchain.architecture import Architecture
 from toolchain.graph import canonical
 from toolchain.search import study
 from toolchain.search.algorithms import ALGORITHMS
+from toolchain.search.appraisal import Appraiser
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.pareto import hypervolume, knee, non_dominated, pareto_front
 from toolchain.search.run import Run, pick, thinned, worth_rescoring
@@ -51,6 +52,16 @@ def run(path, evaluate=evaluate, **settings):
 
 def essence(trials):
     return [(t.id, t.genotype, t.encoder, t.state, t.score, t.reward) for t in trials]
+
+
+def test_a_budget_that_nothing_keeps_is_said_soon(tmp_path, monkeypatch):
+    """The predictor looks for a network that keeps it; not a thousand times as long."""
+    monkeypatch.setattr(study, "MAX_IDLE", 100)
+    appraise, looked = Appraiser.__call__, []
+    monkeypatch.setattr(Appraiser, "__call__", lambda *of: looked.append(of) or appraise(*of))
+    with pytest.raises(GateError, match="of the last 100 draws 100 were over budget"):
+        run(tmp_path, budgets=("params<=1",), algorithm="predictor")
+    assert len(looked) < 6000
 
 
 def test_a_search_ends_within_its_hours(tmp_path, monkeypatch):

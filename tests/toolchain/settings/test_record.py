@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from export.errors import DataError, UsageError
-from toolchain.settings.base import Record, Settings, read_record, setting
+from toolchain.settings.base import LARGEST_SEED, Record, Settings, read_record, setting
+from toolchain.settings.search_settings import RankSettings, SearchSettings
+from toolchain.settings.training_settings import TrainingSettings
 
 
 class Sample(Settings):
@@ -117,3 +120,13 @@ def test_further_contents_are_checked_by_name(tmp_path):
 def test_a_bound_is_named_by_its_flag():
     with pytest.raises(UsageError, match=r"^--epochs: Input should be greater than or equal to 1$"):
         Sample.of(data="d", epochs=0)
+
+
+def test_seeds_are_numbers_that_torch_takes():
+    torch.Generator().manual_seed(LARGEST_SEED)
+    SearchSettings.of(data="d", seed=LARGEST_SEED)
+    for settings in (SearchSettings, TrainingSettings, RankSettings):
+        required = {"data": "d", "genotype": "9 [0, 3]"}
+        given = {name: required[name] for name in required.keys() & settings.model_fields.keys()}
+        with pytest.raises(UsageError, match="--seed: Input should be less than or equal to"):
+            settings.of(**given, seed=LARGEST_SEED + 1)

@@ -27,6 +27,8 @@ def expected_improvement(means: Array, deviations: Array, best: Array) -> Array:
 def limits_between(low: Array, high: Array, count: int, chance: np.random.Generator) -> Array:
     """Return cost limits, [n, costs]: evenly along a line for one cost, at random for several.
 
+    Of no cost there is one limit, which all are within.
+
     Args:
         low: the smallest limit of each cost, [costs].
         high: the largest.
@@ -35,9 +37,8 @@ def limits_between(low: Array, high: Array, count: int, chance: np.random.Genera
     """
     costs = len(low)
     even = np.linspace(0, 1, count)[:, None]
-    return np.asarray(
-        low + (even if costs == 1 else chance.random((count * costs, costs))) * (high - low)
-    )
+    places = even if costs == 1 else chance.random((max(1, count * costs), costs))
+    return np.asarray(low + places * (high - low))
 
 
 def best_within(scores: Array, costs: Array, limits: Array) -> Array:

@@ -2,7 +2,8 @@
 
 For each trial many architectures are proposed: changes of those on the front, crosses of two of
 them, random ones. What each costs is known exactly; what it would score, a predictor says that has
-learned from the finished trials. The one with the largest expected gain for the front is trained.
+learned from the finished trials. The one with the largest expected gain is trained: for the front,
+and, where there are objectives, for the highest reward too.
 
 Screening proposals by a predictor is as old as White et al., "BANANAS", AAAI 2021, and Dudziak et
 al., "BRP-NAS", NeurIPS 2020; the expected improvement is that of Jones et al., 1998, here over all
@@ -39,7 +40,7 @@ REFIT = 10
 SHARES = (0.65, 0.15, 0.2)
 """Of changed, crossed and random architectures among the proposals."""
 PATIENCE = 2000
-"""Steps to find one architecture that keeps the budgets."""
+"""Steps to find one architecture that keeps the budgets, half as many after each time in vain."""
 
 REMEMBERED = 1 << 14
 """Appraisals that are kept: those of the front come up in every draw."""
@@ -75,10 +76,12 @@ class PredictorSampler(BaseSampler):
         """Propose, predict, choose."""
         chance = np.random.default_rng(trial_seed(self._seed, trial.number))
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        known = {self._appraised(self._decisions(t)).computes for t in others}
+        seen = [self._appraised(self._decisions(t)) for t in others]
+        known = {appraised.computes for appraised in seen}
         results = [t for t in ended(others) if _score(t) is not None]
         if len(results) < FIRST:
-            chosen = self._affordable(chance, known)
+            in_vain = sum(appraised.excess > 0 for appraised in seen)
+            chosen = self._affordable(chance, known, PATIENCE >> in_vain)
         else:
             at_work = [t for t in others if t.state == OptunaState.RUNNING]
             chosen = self._screened(chance, results, at_work, known)
@@ -151,14 +154,16 @@ class PredictorSampler(BaseSampler):
                 break
         return list(found) or list(parents)
 
-    def _affordable(self, chance: np.random.Generator, known: set[Any]) -> Decisions:
+    def _affordable(
+        self, chance: np.random.Generator, known: set[Any], patience: int = PATIENCE
+    ) -> Decisions:
         """Draw an architecture that is new and keeps the budgets, if one is found in time.
 
         Where random ones are all too expensive, the least expensive is changed bit by bit.
         """
         space = self._task.space
         best = space.random(chance)
-        for step in range(PATIENCE):
+        for step in range(patience):
             appraised = self._appraised(best)
             if appraised.excess <= 0 and appraised.computes not in known:
                 break

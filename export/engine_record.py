@@ -10,10 +10,10 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from export.errors import DataError
-from export.files import read_json, write_json
+from export.files import read_json, validated, write_json
 
 FORMAT_VERSION = 1
 ENGINE_SUFFIXES = (".engine", ".plan")
@@ -94,12 +94,7 @@ class EngineRecord(BaseModel):
             raise DataError(
                 engine, f"has no record {path.name} beside it, so it may not fit here; {REMEDY}"
             )
-        try:
-            record = cls.model_validate(read_json(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "record"
-            raise DataError(path, f"{field}: {first['msg']}; {REMEDY}") from None
+        record = validated(cls, read_json(path), path, REMEDY)
         if record.format_version > FORMAT_VERSION:
             raise DataError(
                 path,

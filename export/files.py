@@ -6,11 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 
 from export.errors import DataError, UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @contextmanager
@@ -103,3 +106,27 @@ def read_json(path: str | Path) -> Any:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(path, f"is not JSON ({error}); it may be truncated") from None
+
+
+def validated(
+    kind: type[Model], document: Any, path: str | Path, remedy: str, within: str = ""
+) -> Model:
+    """Make a pydantic model of a document that was read.
+
+    Args:
+        kind: the model.
+        document: what a file held.
+        path: of the file.
+        remedy: what to do where it does not fit.
+        within: the name of the part of the file that the document is.
+
+    Raises:
+        DataError: it does not fit; names the first field that does not.
+    """
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or kind.__name__
+        where = f"{within} {field!r}" if within else field
+        raise DataError(path, f"{where}: {first['msg']}; {remedy}") from None

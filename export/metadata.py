@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from export.errors import DataError
+from export.files import validated
 
 Precision = Literal["fp32", "fp16", "int8"]
 FORMAT_VERSION = 1
@@ -88,15 +89,9 @@ class ModelMetadata(BaseModel):
                 for key in cls.model_fields
                 if key in properties
             }
-            metadata = cls.model_validate(values)
         except json.JSONDecodeError as error:
             raise DataError(source, f"metadata is not JSON ({error}); export it again") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "record"
-            raise DataError(
-                source, f"metadata {field!r}: {first['msg']}; export it again"
-            ) from None
+        metadata = validated(cls, values, source, "export it again", within="metadata")
         if metadata.format_version > FORMAT_VERSION:
             raise DataError(
                 source,

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from export.errors import DataError
-from export.files import read_json, write_text
+from export.files import read_json, validated, write_text
 from toolchain.architecture import Architecture
 from toolchain.blueprint import Blueprint, Unit, blueprint
 from toolchain.profiling.backbone import working_size_of
@@ -103,12 +103,7 @@ class LatencyTable(BaseModel):
                 f"schema_version is {version}, this program reads up to {SCHEMA_VERSION}; "
                 "update nastool",
             )
-        try:
-            table = cls.model_validate(document)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise DataError(path, f"{field}: {first['msg']}; profile the device again") from None
+        table = validated(cls, document, path, "profile the device again")
         if table.checksum != table._sum():
             raise DataError(
                 path,

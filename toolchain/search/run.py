@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from optuna.trial import FrozenTrial
-from pydantic import ValidationError
 
 from export.errors import DataError, UsageError
-from export.files import read_json
+from export.files import read_json, validated
 from toolchain.search.pareto import (
     cost_values,
     default_objectives,
@@ -66,13 +65,8 @@ class Run:
         if not (path / FILE_NAME).is_file():
             raise DataError(path, f"is not a run folder (it has no {FILE_NAME})")
         document, _ = read_record(path / FILE_NAME, SearchSettings)
-        try:
-            settings = SearchSettings(**document)
-        except ValidationError as error:
-            field = ".".join(map(str, error.errors()[0]["loc"]))
-            raise DataError(
-                path / FILE_NAME, f"{field}: {error.errors()[0]['msg']}; search into a new folder"
-            ) from None
+        remedy = "search into a new folder"
+        settings = validated(SearchSettings, document, path / FILE_NAME, remedy)
         stored, rescored = read_study(storage_url(path, settings.storage))
         trials = [read_trial(trial) for trial in stored]
         ends = finalists(trials, rescored, worth_rescoring(trials, settings))

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtri
 from scipy.stats import spearmanr
 
 from export import environment
 from export.errors import DataError, UsageError
-from export.files import read_json, write_text
+from export.files import read_json, validated, write_text
 from toolchain.architecture import STRIDE, Architecture
 from toolchain.genotype import Genotype
 from toolchain.search.algorithms.predictor import ScorePredictor, held_out
@@ -109,12 +109,7 @@ class SpaceBenchmark(BaseModel):
         document = read_json(path)
         if not isinstance(document, dict) or "fidelities" not in document:
             raise DataError(path, "is no benchmark of a space; nastool space make writes one")
-        try:
-            benchmark = cls.model_validate(document)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise DataError(path, f"{field}: {first['msg']}") from None
+        benchmark = validated(cls, document, path, "make it again")
         if benchmark.target not in benchmark.fidelities:
             raise DataError(path, f"target: {benchmark.target!r} is none of its fidelities")
         for number, row in enumerate(benchmark.rows):

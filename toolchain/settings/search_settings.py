@@ -63,8 +63,10 @@ class EvaluationSettings(Settings):
     )
     half: bool | None = setting(None, "Train in 16 bits; on CUDA if left out.")
     every_epoch: bool = setting(False, "Score after every epoch too, to study the scores.")
+    # Scores of 24 candidates then had a Spearman of 0.93 with those of longer trainings, without it
+    # 0.90; after stage 0 alone 0.85, without it 0.82.
     shrink_dilations: bool = setting(
-        False, "Shrink dilations with the images, so that they span the same share of a face."
+        True, "Shrink dilations with the images, so that they span the same share of a face."
     )
 
     @model_validator(mode="after")

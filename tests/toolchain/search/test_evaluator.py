@@ -339,6 +339,14 @@ def test_every_epoch_is_scored_where_that_is_asked_for(cache):
     assert early(replace(CANDIDATE, rescored=True)).epoch_scores == []
 
 
+def test_dilations_are_shrunk_by_as_much_as_the_images(cache, monkeypatch):
+    scales = []
+    monkeypatch.setattr(evaluator, "shrink_dilations", lambda _, scale: scales.append(scale))
+    CandidateEvaluator(cache, SMALL)(CANDIDATE)
+    CandidateEvaluator(cache, changed(SMALL, shrink_dilations=False))(CANDIDATE)
+    assert scales == [SMALL.search_size / SMALL.input_size]
+
+
 def test_dilations_shrink_with_the_images():
     network = build_segmenter(Genotype.parse("6 [0,1,7,8] [0,1]"), ENCODER)
     shrink_dilations(network, 0.375)

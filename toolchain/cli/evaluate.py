@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from export.console import Outcome, command, lines
+from export.errors import UsageError
 from toolchain.cli.training import images_named, scores_table, split_options
 
 
@@ -15,9 +16,16 @@ from toolchain.cli.training import images_named, scores_table, split_options
 @click.option("--dataset", help="Kind of the data; recognised by its layout when left out.")
 @split_options
 @click.option("--limit-images", type=click.IntRange(1), help="Score this many, chosen by name.")
+@click.option(
+    "--framing",
+    metavar="SCALE,SCALE",
+    help="Score again with each image at these parts of the frame's size, such as 1,0.5,0.35.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
 @click.option("--min-f1", type=float, help="Exit with 1 when the mean F1 (0 to 1) is lower.")
-def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> Outcome:
+def evaluate(
+    model: Path, data: str, min_f1: float | None, framing: str | None, **settings: Any
+) -> Outcome:
     """Score MODEL, a checkpoint (.pt) or an exported ONNX file, on labelled images.
 
     Takes the test split of the data where it has one, else its val split, else the tenth of it
@@ -29,16 +37,26 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
     neither labels nor predictions is absent (null in JSON) and left out of it. In groups left and
     right count as one.
 
+    With --framing each image is also placed somewhere in a wider frame, as a webcam sees a face,
+    its edges drawn out around it, and scored inside.
+
     \b
       nastool evaluate runs/first/best/best.pt --data DATA
       nastool evaluate model.onnx --data DATA --min-f1 0.7 --json
+      nastool evaluate model.onnx --data DATA --framing 1,0.5,0.35
     """
     from toolchain.training import evaluation
 
-    document = evaluation.evaluate(model, data, **settings)
+    try:
+        scales = [float(scale) for scale in framing.split(",")] if framing else []
+    except ValueError:
+        raise UsageError(f"--framing {framing} is not a list of numbers: 1,0.5") from None
+    document = evaluation.evaluate(model, data, framing=scales, **settings)
     mean = document["mean_f1"]
     failure = f"mean F1 {mean:.4f} is below {min_f1:g}" if min_f1 and mean < min_f1 else None
-    parts = [scores_table({images_named(document["images"], document["split"]): document})]
+    columns = {images_named(document["images"], document["split"]): document}
+    columns |= {f"at {each['scale']:g} of the frame": each for each in document["framing"]}
+    parts = [scores_table(columns)]
     if seen := document["seen_in_training"]:
         parts.append(f"{seen} of them were seen in training")
     return Outcome(document, lines(*parts), failure)

@@ -1,5 +1,6 @@
 """Random changes to training samples: place, colour, quality and mirroring."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -8,9 +9,10 @@ from numpy.typing import NDArray
 
 from toolchain.datasets.base import Pixels, Sample, resize_sample
 from toolchain.datasets.labels import LabelSet
+from toolchain.datasets.surroundings import surroundings
 
-# Where the image ends, both the image and the labels are continued by background of middle grey.
-_GREY = (128, 128, 128)
+Other = Callable[[], Sample]
+"""Draws another sample of the same dataset."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class AugmentationStrengths:
         mirror: the share of samples that is mirrored.
         scale: smallest and largest factor of size; above 1 it crops.
         shift: largest move either way, as a part of the size.
+        framed: the share of samples that is placed in a wider frame instead, of any size from
+            ``smallest`` to the whole, anywhere, up to a quarter of it outside.
+        smallest: smallest factor of size of those, drawn evenly in logarithms.
+        neighbours: the share of the framed ones that has somebody else beside it, cut off.
         rotation: largest turn either way, in degrees.
         brightness: largest change either way, in grey levels (of 255).
         contrast: largest change of the factor either way.
@@ -35,6 +41,9 @@ class AugmentationStrengths:
     mirror: float = 0.5
     scale: tuple[float, float] = (0.75, 1.4)
     shift: float = 0.1
+    framed: float = 0.5
+    smallest: float = 0.2
+    neighbours: float = 0.2
     rotation: float = 20.0
     brightness: float = 30.0
     contrast: float = 0.25
@@ -52,6 +61,7 @@ def augment(
     label_set: LabelSet,
     size: int,
     strengths: AugmentationStrengths | None = None,
+    other: Other | None = None,
 ) -> Sample:
     """Return a changed sample of ``size`` x ``size`` pixels; the same ``rng`` gives the same one.
 
@@ -61,18 +71,20 @@ def augment(
         label_set: tells which labels a mirror exchanges.
         size: side of the result in pixels.
         strengths: None is `AugmentationStrengths` with its defaults.
+        other: draws another sample, for scenes and neighbours; None: there are none.
     """
     strengths = strengths or AugmentationStrengths()
     sample = resize_sample(sample, size)
     if rng.random() < strengths.mirror:
         sample = mirror(sample, label_set)
-    place = _place(size, rng, strengths)
-    image = cv2.warpAffine(
-        sample.image, place, (size, size), flags=cv2.INTER_LINEAR, borderValue=_GREY
-    )
-    labels = cv2.warpAffine(sample.labels, place, (size, size), flags=cv2.INTER_NEAREST)
-    image = cv2.transform(image, _colours(rng, strengths))
-    return Sample(sample.name, _degrade(image, rng, strengths), labels)
+    if rng.random() < strengths.framed:
+        sample = _framed(sample, rng, strengths, other)
+    else:
+        scale = rng.uniform(*strengths.scale)
+        centre = 0.5 + rng.uniform(-strengths.shift, strengths.shift, 2)
+        sample = _placed(sample, scale, centre, size, rng, strengths, other)
+    image = cv2.transform(sample.image, _colours(rng, strengths))
+    return Sample(sample.name, _degrade(image, rng, strengths), sample.labels)
 
 
 def mirror(sample: Sample, label_set: LabelSet) -> Sample:
@@ -85,15 +97,66 @@ def mirror(sample: Sample, label_set: LabelSet) -> Sample:
     )
 
 
-def _place(
-    size: int, rng: np.random.Generator, strengths: AugmentationStrengths
-) -> NDArray[np.float64]:
-    """Return the 2 x 3 matrix of scaling and turning about the centre, then shifting."""
-    middle = (size - 1) / 2
+def _framed(
+    sample: Sample, rng: np.random.Generator, strengths: AugmentationStrengths, other: Other | None
+) -> Sample:
+    """Place a sample in a wider frame, perhaps with a neighbour."""
+    size = len(sample.labels)
+
+    def draw(low: float, high: float) -> tuple[float, NDArray[np.float64]]:
+        scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        return scale, rng.uniform(scale / 4, 1 - scale / 4, 2)
+
+    scale, centre = draw(strengths.smallest, 1.0)
+    result = _placed(sample, scale, centre, size, rng, strengths, other)
+    if other is not None and rng.random() < strengths.neighbours:
+        beside = resize_sample(other(), size)
+        scale, centre = draw(strengths.smallest, 1.0)
+        # Across the left or the right edge.
+        centre[0] = rng.choice([0.0, 1.0]) + rng.uniform(-0.35, 0.35) * scale
+        behind = _placed(beside, scale, centre, size, rng, strengths, None)
+        seen = (behind.labels > 0) & (result.labels == 0)
+        result = Sample(
+            sample.name,
+            np.where(seen[..., None], behind.image, result.image),
+            np.where(seen, behind.labels, result.labels),
+        )
+    return result
+
+
+def _placed(
+    sample: Sample,
+    scale: float,
+    centre: NDArray[np.float64],
+    size: int,
+    rng: np.random.Generator,
+    strengths: AugmentationStrengths,
+    other: Other | None,
+) -> Sample:
+    """Turn a sample, scale it, and place its middle at ``centre``, in parts of the frame."""
+    # Where pixels become fewer they are averaged first; a warp would pick some of them.
+    side = max(1, min(size, round(scale * size)))
+    small = resize_sample(sample, side)
+    middle = (side - 1) / 2
     angle = rng.uniform(-strengths.rotation, strengths.rotation)
-    matrix = cv2.getRotationMatrix2D((middle, middle), angle, rng.uniform(*strengths.scale))
-    matrix[:, 2] += rng.uniform(-strengths.shift, strengths.shift, 2) * size
-    return matrix
+    place = cv2.getRotationMatrix2D((middle, middle), angle, scale * size / side)
+    place[:, 2] += centre * size - 0.5 - middle
+    image = cv2.warpAffine(small.image, place, (size, size), flags=cv2.INTER_LINEAR)
+    labels = cv2.warpAffine(small.labels, place, (size, size), flags=cv2.INTER_NEAREST)
+    covered = cv2.warpAffine(np.full((side, side), 255, np.uint8), place, (size, size))
+    if covered.min() == 255:
+        return Sample(sample.name, image, labels)
+    around = surroundings(small, place, rng, size, other)
+    # Half of them as they were photographed, half cut out along the person.
+    shown = covered if rng.random() < 0.5 else np.where(labels > 0, 255, 0).astype(np.uint8)
+    return Sample(sample.name, _over(image, shown, covered, around), labels)
+
+
+def _over(image: Pixels, shown: Pixels, covered: Pixels, around: Pixels) -> Pixels:
+    """Lay the shown part of an image over its surroundings, with a soft edge."""
+    soft = cv2.GaussianBlur(shown, (0, 0), max(len(image) / 256, 0.5))
+    share = np.minimum(soft, covered)[..., None].astype(np.float32) / 255
+    return np.asarray(around + share * (image.astype(np.float32) - around)).astype(np.uint8)
 
 
 def _colours(rng: np.random.Generator, strengths: AugmentationStrengths) -> NDArray[np.float64]:

@@ -8,6 +8,8 @@ from export.errors import DataError
 from export.files import read_json
 
 Colour = tuple[int, int, int]
+IGNORED = 255
+"""The label of pixels that do not count, in no set a class."""
 
 
 # "left" anywhere, "l" as a word of its own: left_eye, eyeLeft, l_eye, eye-l.
@@ -35,8 +37,8 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         count = len(self.classes)
-        if not 2 <= count <= 256 or len(set(self.classes)) != count:
-            raise ValueError("classes must be 2 to 256 different names")
+        if not 2 <= count <= IGNORED or len(set(self.classes)) != count:
+            raise ValueError("classes must be 2 to 255 different names")
         if len(self.palette) != count:
             raise ValueError(f"palette has {len(self.palette)} colours for {count} classes")
         if any(

@@ -7,7 +7,7 @@ resolution.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from export.console import track
-from export.errors import DataError
+from export.errors import DataError, UsageError
 from export.metadata import ModelMetadata
 from export.onnx import Deployable
 from export.runtimes import open_session
-from toolchain.datasets.base import FaceDataset
+from toolchain.datasets.base import FaceDataset, Sample
+from toolchain.datasets.framing import framed
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import first, open_for_figures
 from toolchain.training.checkpoints import load_segmenter
@@ -61,6 +62,7 @@ def evaluate(
     limit_images: int | None = None,
     device: str = "cpu",
     force: bool = False,
+    framing: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Score a checkpoint or an exported ONNX file on a dataset.
 
@@ -72,15 +74,21 @@ def evaluate(
         limit_images: score only this many, chosen by their names.
         device: ``cpu`` or ``cuda:N``.
         force: even on images that the model was trained on.
+        framing: score again with each image at these parts of the frame's size; see
+            `toolchain.datasets.framing`.
 
     Returns:
         ``images``, their ``split``, how many were ``seen_in_training`` (None where the model does
-        not say) and the figures of `ConfusionMatrix.summary`.
+        not say), the figures of `ConfusionMatrix.summary`, and under ``framing`` a list with the
+        ``scale`` and the figures of each.
 
     Raises:
+        UsageError: a part of the frame's size is not above 0 and at most 1.
         DataError: the model or the data cannot be used, their classes differ, or the model was
             trained on some of the images.
     """
+    if wrong := [scale for scale in framing if not 0 < scale <= 1]:
+        raise UsageError(f"--framing {wrong[0]:g} is not above 0 and at most 1")
     opened = open_model(model, device)
     images, part = open_for_figures(data, split, dataset)
     images = first(images, limit_images)
@@ -93,13 +101,22 @@ def evaluate(
             "with its own classes",
         )
     seen = count_seen(data, opened.seen, images, part, force)
-    samples = Samples(images, opened.input_size, keep=False)
-    matrix = score(opened.predict, samples, opened.batch_size)
+
+    size = opened.input_size
+
+    def summary(scale: float | None = None) -> dict[str, Any]:
+        def place(sample: Sample, *_: Any, **__: Any) -> Sample:
+            return sample if scale is None else framed(sample, size, scale)
+
+        samples = Samples(images, size, place, keep=False)
+        return score(opened.predict, samples, opened.batch_size).summary(images.label_set)
+
     return {
         "images": len(images),
         "split": part,
         "seen_in_training": seen,
-        **matrix.summary(images.label_set),
+        **summary(),
+        "framing": [{"scale": scale, **summary(scale)} for scale in framing],
     }
 
 

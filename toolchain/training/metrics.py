@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from toolchain.datasets.labels import LabelSet
+from toolchain.datasets.labels import IGNORED, LabelSet
 
 LabelMap = torch.Tensor | npt.NDArray[Any]
 
@@ -39,10 +39,14 @@ class ConfusionMatrix:
         self.counts: npt.NDArray[np.int64] = np.zeros((classes, classes), np.int64)
 
     def update(self, labels: LabelMap, predictions: LabelMap) -> None:
-        """Add label maps of any one shape, integer, each value in ``[0, classes)``."""
+        """Add label maps of any one shape, integer, each value in ``[0, classes)``.
+
+        Pixels whose label is `IGNORED` do not count.
+        """
         classes = len(self.counts)
         labels, predictions = torch.as_tensor(labels), torch.as_tensor(predictions)
         pairs = labels.flatten().long() * classes + predictions.flatten()
+        pairs = pairs[labels.flatten() != IGNORED]
         counts = torch.bincount(pairs, minlength=classes**2)
         self.counts += counts.reshape(classes, classes).cpu().numpy()
 

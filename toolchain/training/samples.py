@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,7 +15,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from export.console import track
 from toolchain.datasets.base import FaceDataset, Sample, resize_sample
 
-Augment = Callable[[Sample, np.random.Generator], Sample]
+
+class Augment(Protocol):
+    """Varies a sample by chance."""
+
+    def __call__(
+        self, sample: Sample, rng: np.random.Generator, *, other: Callable[[], Sample]
+    ) -> Sample:
+        """Return the changed sample; ``other`` draws another one of the dataset."""
+
+
 Batch = tuple[Tensor, Tensor]
 MEMORY_SHARE = 0.5
 BYTES_PER_PIXEL = 4  # red, green, blue, label
@@ -29,7 +39,7 @@ class Samples(Dataset[Batch]):
     Args:
         dataset: where they come from.
         size: width and height in pixels.
-        augment: varies a sample, drawing from the generator; None leaves them as they are.
+        augment: varies a sample; None leaves them as they are.
         seed: of what is drawn.
         keep: False never keeps them, for samples that are read once.
     """
@@ -68,7 +78,9 @@ class Samples(Dataset[Batch]):
         epoch, index = key
         sample = self.read(index)
         if self.augment is not None:
-            sample = self.augment(sample, np.random.default_rng((self.seed, epoch, index)))
+            rng = np.random.default_rng((self.seed, epoch, index))
+            others = len(self)
+            sample = self.augment(sample, rng, other=lambda: self.read(int(rng.integers(others))))
         return torch.from_numpy(sample.image), torch.from_numpy(sample.labels)
 
     def pixels(self, limit: int = 500) -> npt.NDArray[np.int64]:

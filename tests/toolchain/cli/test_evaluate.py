@@ -30,12 +30,30 @@ def test_evaluate_gives_the_promised_document(cli, checkpoint):
     document = result.document
     assert set(document) == {
         *("images", "split", "seen_in_training"),
-        *("pixel_accuracy", "mean_f1", "miou", "f1", "groups"),
+        *("pixel_accuracy", "mean_f1", "miou", "f1", "groups", "framing"),
     }
+    assert document["framing"] == []
     assert list(document["f1"]) == list(CELEBAMASK_HQ.classes)
     assert set(document["groups"]) == {"eyes", "brows", "nose", "mouth", "overall"}
     assert (document["images"], document["split"], document["seen_in_training"]) == (3, "val", 0)
     assert "3 images of val" in cli("evaluate", checkpoint, "--data", DATA, "--limit-images", 3).out
+
+
+def test_framing_scores_faces_that_do_not_fill_the_picture(cli, checkpoint):
+    command = ("evaluate", checkpoint, "--data", DATA, "--limit-images", 3)
+    document = cli(*command, "--framing", "1,0.5", "--json").document
+    whole, half = document["framing"]
+    assert (whole["scale"], half["scale"]) == (1.0, 0.5)
+    assert whole["f1"] == document["f1"]
+    assert half["f1"] != document["f1"]
+    assert "at 0.5 of the frame" in cli(*command, "--framing", "0.5").out
+    for wrong, words in (
+        ("0", "--framing 0 is not above 0 and at most 1"),
+        ("1.5", "--framing 1.5 is not above 0 and at most 1"),
+        ("half", "--framing half is not a list of numbers"),
+    ):
+        result = cli(*command, "--framing", wrong)
+        assert (result.code, words in result.err) == (2, True)
 
 
 @pytest.mark.parametrize("split", SPLITS)

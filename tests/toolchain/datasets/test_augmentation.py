@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,8 +9,8 @@ from toolchain.datasets.augmentation import AugmentationStrengths, augment, mirr
 from toolchain.datasets.labels import CELEBAMASK_HQ, EG1800
 
 NOTHING = AugmentationStrengths(
-    mirror=0, scale=(1, 1), shift=0, rotation=0, brightness=0, contrast=0, saturation=0, tint=0,
-    degraded=0,
+    mirror=0, framed=0, scale=(1, 1), shift=0, rotation=0, brightness=0, contrast=0, saturation=0,
+    tint=0, degraded=0,
 )  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_labels_move_with_the_image(change):
         moved = with_strengths(Sample("x", palette[labels], labels), seed, **change)
         assert (moved.labels != labels).any()
         far = np.abs(moved.image.astype(int) - palette[moved.labels]).max(axis=2) > 125
-        assert far.mean() < 0.02
+        assert far[moved.labels > 0].mean() < 0.06
 
 
 def test_scale_is_of_the_size(face):
@@ -91,7 +92,53 @@ def test_scale_is_of_the_size(face):
     for scale, area in (((2, 2), 64**2), ((0.5, 0.5), 16**2)):
         moved = with_strengths(sample, scale=scale)
         assert moved.labels.sum() == pytest.approx(area, rel=0.15)
-    assert (with_strengths(sample, scale=(0.5, 0.5)).image[0, 0] == 128).all()
+
+
+def test_framed_faces_have_every_size_and_place():
+    disc = np.zeros((128, 128), np.uint8)
+    cv2.circle(disc, (64, 64), 40, 1, -1)
+    sample = Sample("x", np.full((128, 128, 3), 200, np.uint8), disc)
+    moved = [with_strengths(sample, seed, framed=1).labels for seed in range(200)]
+    whole = [m for m in moved if not m[[0, -1]].any() and not m[:, [0, -1]].any()]
+    sizes = np.array([np.sqrt(labels.sum() / disc.sum()) for labels in whole])
+    assert 0.18 < sizes.min() < 0.25
+    assert sizes.max() > 0.7
+    # As many in each doubling.
+    assert 0.35 < (sizes < np.sqrt(0.2)).mean() < 0.75
+    places = np.array([np.argwhere(labels).mean(0) for labels in moved])
+    assert places.min() < 20
+    assert places.max() > 108
+    # Faces are cut off, and never lost.
+    assert len(whole) < 200
+    assert all(labels.any() for labels in moved)
+
+
+def test_neighbours_are_labelled_and_cut_off(face):
+    nobody = Sample("x", face.image, np.zeros_like(face.labels))
+    chosen = replace(NOTHING, framed=1, neighbours=1)
+    seen = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        moved = augment(nobody, rng, CELEBAMASK_HQ, 128, chosen, lambda: face).labels
+        assert set(np.unique(moved)) <= set(np.unique(face.labels))
+        if moved.any():
+            seen += 1
+            columns = np.flatnonzero(moved.any(0))
+            assert columns[0] < 20 or columns[-1] > 108
+    assert seen > 30
+    none = replace(chosen, neighbours=0)
+    alone = augment(nobody, np.random.default_rng(0), CELEBAMASK_HQ, 128, none, lambda: face)
+    assert not alone.labels.any()
+
+
+def test_a_face_keeps_its_pixels_whatever_surrounds_it(face):
+    """At full size and half outside, the inside of each part looks as it did."""
+    for seed in range(20):
+        moved = with_strengths(face, seed, framed=1, smallest=0.999)
+        hair = moved.labels == 17
+        before = face.image[face.labels == 17].mean(0)
+        if hair.sum() > 500:
+            assert np.abs(moved.image[hair].mean(0) - before).max() < 40
 
 
 @pytest.mark.parametrize("change", ["brightness", "contrast", "saturation", "tint"])

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex
 
-from toolchain.datasets.labels import CELEBAMASK_HQ, LabelSet
+from toolchain.datasets.labels import CELEBAMASK_HQ, IGNORED, LabelSet
 from toolchain.training.metrics import ConfusionMatrix
 
 
@@ -31,6 +31,14 @@ def test_scores_agree_with_torchmetrics(maps):
     assert matrix.mean_f1 == pytest.approx(f1[1:].mean().item(), abs=1e-6)
     assert matrix.miou == pytest.approx(iou.item(), abs=1e-6)
     assert matrix.pixel_accuracy == pytest.approx((labels == predictions).float().mean().item())
+
+
+def test_ignored_pixels_do_not_count(maps):
+    labels, predictions = maps
+    ignored = labels.clone()
+    ignored[1:] = IGNORED
+    one = matrix_of(labels[:1], predictions[:1])
+    assert (matrix_of(ignored, predictions).counts == one.counts).all()
 
 
 def test_updates_add_up_whatever_the_kind_of_array(maps):

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,8 @@ from toolchain.training.samples import EpochOrder, Samples, batches
 FACES = open_dataset("synthetic:6")
 
 
-def brighten(sample: Sample, generator: np.random.Generator) -> Sample:
-    image = sample.image // 2 + generator.integers(0, 100, dtype=np.uint8)
+def brighten(sample: Sample, rng: np.random.Generator, other: Callable[[], Sample]) -> Sample:
+    image = sample.image // 2 + rng.integers(0, 100, dtype=np.uint8)
     return Sample(sample.name, image, sample.labels)
 
 

@@ -16,12 +16,15 @@ from export.console import Outcome, command, table
 def encoders(input_size: int) -> Outcome:
     """List the encoders: parameters, FLOPs, and the channels of the taps at strides 4 to 32.
 
-    The names are what --encoder takes. Nothing is written.
+    The names are what --encoder takes. Where weights for ImageNet are published that fit one, it is
+    said: save their state dictionary with torch.save, and give the file to --weights. For the
+    others nastool pretrain makes some. Nothing is written.
 
     \b
       nastool encoders
       nastool encoders --input-size 256 --json
     """
+    from toolchain.networks.encoder_weights import PUBLISHED
     from toolchain.networks.encoders import describe_encoder, encoder_names
 
     documents, rows = [], []
@@ -34,8 +37,11 @@ def encoders(input_size: int) -> Outcome:
                 "parameters": encoder.parameters,
                 "flops": flops,
                 "taps": list(encoder.taps),
+                "published": PUBLISHED.get(name),
             }
         )
         taps = ", ".join(map(str, encoder.taps))
-        rows.append([name, f"{encoder.parameters / 1e6:.3f} M", f"{flops / 1e9:.3f} G", taps])
-    return Outcome(documents, table(["encoder", "parameters", "flops", "taps"], rows))
+        published = PUBLISHED.get(name, "")
+        parameters, computed = f"{encoder.parameters / 1e6:.3f} M", f"{flops / 1e9:.3f} G"
+        rows.append([name, parameters, computed, taps, published])
+    return Outcome(documents, table(["encoder", "parameters", "flops", "taps", "published"], rows))

@@ -103,15 +103,15 @@ def _framed(
     """Place a sample in a wider frame, perhaps with a neighbour."""
     size = len(sample.labels)
 
-    def draw(low: float, high: float) -> tuple[float, NDArray[np.float64]]:
-        scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    def draw() -> tuple[float, NDArray[np.float64]]:
+        scale = float(np.exp(rng.uniform(np.log(strengths.smallest), 0)))
         return scale, rng.uniform(scale / 4, 1 - scale / 4, 2)
 
-    scale, centre = draw(strengths.smallest, 1.0)
+    scale, centre = draw()
     result = _placed(sample, scale, centre, size, rng, strengths, other)
     if other is not None and rng.random() < strengths.neighbours:
         beside = resize_sample(other(), size)
-        scale, centre = draw(strengths.smallest, 1.0)
+        scale, centre = draw()
         # Across the left or the right edge.
         centre[0] = rng.choice([0.0, 1.0]) + rng.uniform(-0.35, 0.35) * scale
         behind = _placed(beside, scale, centre, size, rng, strengths, None)

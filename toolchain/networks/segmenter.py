@@ -1,20 +1,16 @@
 """The whole network: encoder and decoder; initial weights; the form that is deployed."""
 
 import copy
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from export.errors import DataError, UsageError
+from export.errors import UsageError
 from toolchain.blueprint import AGGREGATION
 from toolchain.genotype import Genotype
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.encoders import build_encoder
-from toolchain.networks.encoders.modules import Encoder
-from toolchain.networks.torch_file import read_torch
-from toolchain.networks.units import ConvolutionUnit, fold_batch_norms
+from toolchain.networks.units import fold_batch_norms
 
 
 class Segmenter(nn.Module):
@@ -104,66 +100,3 @@ def initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def load_encoder_weights(encoder: Encoder, path: str | Path) -> None:
-    """Set an encoder's weights from a file.
-
-    Args:
-        encoder: the encoder to change.
-        path: a checkpoint of this project with the same encoder, or convolutions with folded batch
-            norms in the order of execution (``conv00.weight``, ``conv00.bias``, ...).
-
-    Raises:
-        DataError: the file cannot be read or belongs to another encoder.
-    """
-    state = read_torch(path)
-    if not isinstance(state, dict):
-        raise DataError(path, "is not a file of weights (it holds no dictionary)")
-    try:
-        if "conv00.weight" in state:
-            _load_folded(encoder, state)
-        else:
-            weights: dict[str, Any] = state.get("model", state)
-            prefix = "encoder."
-            encoder.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-            )
-    except (RuntimeError, KeyError, UsageError) as error:
-        name = encoder.description.name
-        raise DataError(
-            path, f"does not fit the encoder {name} ({' '.join(str(error).split())[:120]})"
-        ) from None
-
-
-@torch.no_grad()
-def _load_folded(encoder: Encoder, state: dict[str, Tensor]) -> None:
-    units = [module for module in encoder.modules() if isinstance(module, ConvolutionUnit)]
-    position = 0
-    for unit in units:
-        convolution, norm = unit.convolutions[0], unit.norm
-        assert isinstance(convolution, nn.Conv2d)
-        if not isinstance(norm, nn.BatchNorm2d):
-            raise UsageError("it has convolutions without batch norm, these had one each")
-        weight = state[f"conv{position:02d}.weight"]
-        if convolution.weight.shape == weight.shape:
-            bias = state[f"conv{position:02d}.bias"]
-            position += 1
-        elif convolution.in_channels == convolution.out_channels and convolution.kernel_size == (
-            1,
-            1,
-        ):
-            # The published space has a 1x1 convolution that the usual MobileNetV2 lacks, between
-            # two ReLU6: as the identity it changes nothing.
-            weight = torch.eye(convolution.out_channels)[..., None, None]
-            bias = torch.zeros(convolution.out_channels)
-        else:
-            raise UsageError(
-                f"convolution {position} has shape {list(weight.shape)}, "
-                f"not {list(convolution.weight.shape)}"
-            )
-        convolution.weight.copy_(weight)
-        norm.weight.fill_(1)
-        norm.bias.copy_(bias)
-        norm.running_mean.zero_()  # type: ignore[union-attr]
-        norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]

@@ -152,6 +152,12 @@ def open_executor(
     part_numbers(settings.parts, images.train.label_set.classes)
     _check_devices(settings)
     weights = match_weights(settings.encoders, settings.weights)
+    if not weights:
+        log.warning(
+            "%s: random weights, for want of --weights; nastool encoders says where some are "
+            "published, nastool pretrain makes some",
+            ", ".join(settings.encoders),
+        )
     teacher = (settings.teacher,) if settings.teacher else ()
     _check_unseen(images, [*weights.values(), *teacher])
     with ExitStack() as stack:

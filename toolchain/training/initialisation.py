@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import DataError, UsageError
+from toolchain.networks.encoder_weights import load_encoder_weights
 from toolchain.networks.encoders import build_encoder
-from toolchain.networks.segmenter import Segmenter, load_encoder_weights
+from toolchain.networks.segmenter import Segmenter
 from toolchain.training.checkpoints import is_checkpoint, read_checkpoint
 
 

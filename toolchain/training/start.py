@@ -36,7 +36,7 @@ class Start:
         images: to train on.
         choosing: images by which the best epoch is chosen.
         network: that is trained, on the CPU.
-        origin: one line that says what of its weights is not drawn; None: all are.
+        origin: one line that says what of its weights is not drawn.
         teacher: whose outputs it learns beside the labels, on the device; None: no teacher.
         inherited: the images that initial weights and teacher were trained on; None: not known.
     """
@@ -46,7 +46,7 @@ class Start:
     images: FaceDataset
     choosing: FaceDataset
     network: Segmenter
-    origin: str | None
+    origin: str
     teacher: nn.Module | None
     inherited: SeenImages | None
 
@@ -77,7 +77,7 @@ class Start:
             len(classes),
             settings.aggregation,
         )
-        origin = None
+        origin = f"random weights, of the encoder too: {settings.encoder} has no --weights"
         if settings.weights:
             some = Samples(images.subset(range(min(16, len(images)))), size)
             normal = normalise(torch.stack([some[0, i][0] for i in range(len(some))]))

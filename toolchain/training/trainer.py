@@ -134,8 +134,7 @@ class Trainer:
     def __init__(self, settings: TrainingSettings, start: Start):
         self.settings = settings
         self.history: list[dict[str, Any]] = []
-        if start.origin:
-            log.info("start: %s", start.origin)
+        log.info("start: %s", start.origin)
         self.device, self.parts = start.device, start.parts
         self.label_set, size = start.images.label_set, settings.network_size
         seen = start.seen()

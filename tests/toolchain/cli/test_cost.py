@@ -138,4 +138,6 @@ def test_encoders(cli):
     assert first["parameters"] == 1_812_800
     assert first["flops"] == 3_053_912_064
     assert first["taps"] == [24, 32, 96, 320]
+    assert "torchvision's mobilenet_v2" in first["published"]
+    assert {document["published"] is None for document in documents} == {True, False}
     assert "ghostnet-0.25" in cli("encoders").out

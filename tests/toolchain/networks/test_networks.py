@@ -13,7 +13,6 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent))
 import literal
 
-from export.errors import DataError
 from tests.toolchain.settled_norms import settle_norms
 from toolchain.architecture import Architecture
 from toolchain.costs import network_costs
@@ -21,7 +20,7 @@ from toolchain.genotype import TAPS, Connection, Entry, Genotype
 from toolchain.graph import canonical, cell_graph
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.encoders import build_encoder, describe_encoder, encoder_names, register
-from toolchain.networks.segmenter import build_segmenter, load_encoder_weights
+from toolchain.networks.segmenter import build_segmenter
 from toolchain.networks.units import DilatedConvolution
 
 CHANNELS = (6, 7, 8, 9)
@@ -270,49 +269,6 @@ def test_unused_taps_are_trained_away_not_into():
     network(torch.randn(2, 3, 64, 64)).sum().backward()
     assert all(p.grad is None for p in network.decoder.adapt["3"].parameters())
     assert all(p.grad is not None for p in network.decoder.adapt["0"].parameters())
-
-
-def folded_weights(encoder):
-    """Make a file's content for the published MobileNetV2: no 1x1 in front of the first block."""
-    units = [m for m in encoder.modules() if m.__class__.__name__ == "ConvolutionUnit"]
-    units = [unit for position, unit in enumerate(units) if position != 1]
-    return {
-        f"conv{i:02d}.{part}": torch.randn(
-            unit.convolutions[0].weight.shape if part == "weight" else unit.norm.bias.shape
-        )
-        * 0.2
-        for i, unit in enumerate(units)
-        for part in ("weight", "bias")
-    }
-
-
-@torch.no_grad()
-def test_folded_weights_go_where_they_belong(tmp_path):
-    encoder = build_encoder("mobilenetv2").eval()
-    state = folded_weights(encoder)
-    torch.save(state, tmp_path / "w.pth")
-    load_encoder_weights(encoder, tmp_path / "w.pth")
-    # The stem, by hand: a folded batch norm is scale 1 and the bias.
-    images = torch.randn(1, 3, 32, 32)
-    stem = encoder.stages[0][0](images)
-    expected = nn.functional.conv2d(
-        images, state["conv00.weight"], state["conv00.bias"], stride=2, padding=1
-    ).clamp(0, 6)
-    torch.testing.assert_close(stem, expected, rtol=1e-4, atol=1e-4)
-    # The convolution that the published file lacks passes its input on.
-    extra = encoder.stages[0][1].convolutions[0]
-    torch.testing.assert_close(extra(stem), stem, rtol=1e-4, atol=1e-4)
-
-
-def test_weights_that_do_not_fit_are_refused(tmp_path):
-    torch.save(folded_weights(build_encoder("mobilenetv2")), tmp_path / "w.pth")
-    with pytest.raises(DataError, match=r"w\.pth: does not fit the encoder ghostnet-0\.25"):
-        load_encoder_weights(build_encoder("ghostnet-0.25"), tmp_path / "w.pth")
-    (tmp_path / "broken.pth").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"broken\.pth: is not a torch file"):
-        load_encoder_weights(build_encoder("mobilenetv2"), tmp_path / "broken.pth")
-    with pytest.raises(DataError, match=r"none\.pth: does not exist"):
-        load_encoder_weights(build_encoder("mobilenetv2"), tmp_path / "none.pth")
 
 
 def test_an_encoder_is_registered_once():

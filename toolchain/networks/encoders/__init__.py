@@ -45,5 +45,5 @@ def build_encoder(name: str) -> "Encoder":
 
 for _width in (1.0, 0.5, 0.35):
     register(describe_mobilenetv2(_width))
-for _width in (0.5, 0.35, 0.25, 0.1):
+for _width in (1.0, 0.5, 0.35, 0.25, 0.1):
     register(describe_ghostnet(_width))

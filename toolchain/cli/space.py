@@ -93,14 +93,10 @@ def contest(path: Path, **settings: Any) -> Outcome:
         }
         for one in standings
     ]
-    rows = [
-        [s.algorithm, s.trials, f"{s.mean:.4f}"]
-        + ([] if s.deviation is None else [f"{s.deviation:.4f}"])
-        for s in standings
-    ]
+    rows = [[one.algorithm, one.trials, one] for one in standings]
     return Outcome(
         {"benchmark": str(path), "standings": documents},
-        table(["algorithm", "trainings", "hypervolume", "deviation"][: len(rows[0])], rows),
+        table(["algorithm", "trainings", "hypervolume"], rows),
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from toolchain.datasets.base import Pixels, Sample, resize_sample
 from toolchain.datasets.labels import LabelSet
-from toolchain.datasets.surroundings import surroundings
+from toolchain.datasets.surroundings import Matrix, surroundings
 
 Other = Callable[[], Sample]
 """Draws another sample of the same dataset."""
@@ -82,7 +82,7 @@ def augment(
     else:
         scale = rng.uniform(*strengths.scale)
         centre = 0.5 + rng.uniform(-strengths.shift, strengths.shift, 2)
-        sample = _placed(sample, scale, centre, size, rng, strengths, other)
+        sample = _placed(sample, scale, centre, rng, strengths, other)
     image = cv2.transform(sample.image, _colours(rng, strengths))
     return Sample(sample.name, _degrade(image, rng, strengths), sample.labels)
 
@@ -107,14 +107,13 @@ def _framed(
         scale = float(np.exp(rng.uniform(np.log(strengths.smallest), 0)))
         return scale, rng.uniform(scale / 4, 1 - scale / 4, 2)
 
-    scale, centre = draw()
-    result = _placed(sample, scale, centre, size, rng, strengths, other)
+    result = _placed(sample, *draw(), rng, strengths, other)
     if other is not None and rng.random() < strengths.neighbours:
-        beside = resize_sample(other(), size)
         scale, centre = draw()
         # Across the left or the right edge.
         centre[0] = rng.choice([0.0, 1.0]) + rng.uniform(-0.35, 0.35) * scale
-        behind = _placed(beside, scale, centre, size, rng, strengths, None)
+        angle = rng.uniform(-strengths.rotation, strengths.rotation)
+        behind = _warped(*_shrunk(resize_sample(other(), size), scale, centre, angle), size)
         seen = (behind.labels > 0) & (result.labels == 0)
         result = Sample(
             sample.name,
@@ -128,28 +127,54 @@ def _placed(
     sample: Sample,
     scale: float,
     centre: NDArray[np.float64],
-    size: int,
     rng: np.random.Generator,
     strengths: AugmentationStrengths,
     other: Other | None,
 ) -> Sample:
-    """Turn a sample, scale it, and place its middle at ``centre``, in parts of the frame."""
-    # Where pixels become fewer they are averaged first; a warp would pick some of them.
-    side = max(1, min(size, round(scale * size)))
-    small = resize_sample(sample, side)
-    middle = (side - 1) / 2
+    """Turn a sample, scale it, place its middle at ``centre``, and surround it.
+
+    Args:
+        sample: as large as the frame.
+        scale: factor of its size.
+        centre: in parts of the frame, x and y.
+        rng: the source of chance.
+        strengths: of the turn.
+        other: see `augment`.
+    """
+    size = len(sample.labels)
     angle = rng.uniform(-strengths.rotation, strengths.rotation)
-    place = cv2.getRotationMatrix2D((middle, middle), angle, scale * size / side)
-    place[:, 2] += centre * size - 0.5 - middle
-    image = cv2.warpAffine(small.image, place, (size, size), flags=cv2.INTER_LINEAR)
-    labels = cv2.warpAffine(small.labels, place, (size, size), flags=cv2.INTER_NEAREST)
-    covered = cv2.warpAffine(np.full((side, side), 255, np.uint8), place, (size, size))
+    small, place = _shrunk(sample, scale, centre, angle)
+    warped = _warped(small, place, size)
+    covered = cv2.warpAffine(np.full_like(small.labels, 255), place, (size, size))
     if covered.min() == 255:
-        return Sample(sample.name, image, labels)
+        return warped
     around = surroundings(small, place, rng, size, other)
     # Half of them as they were photographed, half cut out along the person.
-    shown = covered if rng.random() < 0.5 else np.where(labels > 0, 255, 0).astype(np.uint8)
-    return Sample(sample.name, _over(image, shown, covered, around), labels)
+    person = np.where(warped.labels > 0, 255, 0).astype(np.uint8)
+    shown = covered if rng.random() < 0.5 else person
+    return Sample(sample.name, _over(warped.image, shown, covered, around), warped.labels)
+
+
+def _shrunk(
+    sample: Sample, scale: float, centre: NDArray[np.float64], angle: float
+) -> tuple[Sample, Matrix]:
+    """Return a sample with no more pixels than it will have, and their way into the frame.
+
+    Where pixels become fewer they are averaged here; a warp would pick some of them.
+    """
+    size = len(sample.labels)
+    side = max(1, min(size, round(scale * size)))
+    middle = (side - 1) / 2
+    place = cv2.getRotationMatrix2D((middle, middle), angle, scale * size / side)
+    place[:, 2] += centre * size - 0.5 - middle
+    return resize_sample(sample, side), place
+
+
+def _warped(sample: Sample, place: Matrix, size: int) -> Sample:
+    """Bring a sample into a frame, black and background around it."""
+    image = cv2.warpAffine(sample.image, place, (size, size), flags=cv2.INTER_LINEAR)
+    labels = cv2.warpAffine(sample.labels, place, (size, size), flags=cv2.INTER_NEAREST)
+    return Sample(sample.name, image, labels)
 
 
 def _over(image: Pixels, shown: Pixels, covered: Pixels, around: Pixels) -> Pixels:

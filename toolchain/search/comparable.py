@@ -5,7 +5,14 @@ from typing import Any
 
 from export.errors import DataError, UsageError
 from toolchain.search.run import Run
-from toolchain.search.shown_costs import SLOWEST, Cost, common_costs, measured, measured_costs
+from toolchain.search.shown_costs import (
+    SLOWEST,
+    Cost,
+    common_costs,
+    measured,
+    measured_costs,
+    objectives,
+)
 from toolchain.settings.base import FILE_NAME, read_record
 from toolchain.settings.search_settings import EvaluationSettings, SearchSettings
 
@@ -22,7 +29,7 @@ def comparable_costs(runs: Mapping[str, Run], names: Sequence[str] | None) -> li
         names: objectives, as of `common_costs`.
 
     Raises:
-        DataError: a run has no trial with a score.
+        DataError: a run has no trial with a score, or none of which all these costs are known.
         UsageError: runs are of other data, evaluations or tables, or have no cost in common.
     """
     for run in runs.values():
@@ -41,8 +48,8 @@ def comparable_costs(runs: Mapping[str, Run], names: Sequence[str] | None) -> li
         )
     for run in runs.values():
         if not measured(run.finalists, costs):
-            names = ", ".join(cost.objective for cost in costs)
-            raise DataError(run.path, f"has no trial with all of score, {names}; compare by fewer")
+            wanted = ", ".join(objectives(costs))
+            raise DataError(run.path, f"has no trial with all of {wanted}; compare by fewer")
     known = [(name, run) for name, run in runs.items() if run.settings is not None]
     for name, run in known[1:]:
         _check_evaluations(*known[0], name, run)

@@ -143,7 +143,7 @@ def compare(
 
     Raises:
         UsageError: one side has several runs and the other one; the runs do not compare.
-        DataError: a run has no trial with a score.
+        DataError: a run has no trial with a score and all these costs.
     """
     several = len(first) > 1
     if several != (len(second) > 1):

@@ -55,7 +55,7 @@ class Standing:
 
     def __str__(self) -> str:
         spread = "" if self.deviation is None else f" ± {self.deviation:.4f}"
-        return f"hypervolume {self.mean:.4f}{spread}"
+        return f"{self.mean:.4f}{spread}"
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def contest(
                 for trials, *hypervolumes in zip(rules.trials, *reached, strict=True)
             ]
             for one in standings[-len(rules.trials) :]:
-                log.info("%s, %d trainings: %s", one.algorithm, one.trials, one)
+                log.info("%s, %d trainings: hypervolume %s", one.algorithm, one.trials, one)
     return standings
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from toolchain.datasets.splits import first, open_for_figures
 from toolchain.training.checkpoints import load_segmenter
 from toolchain.training.device import on_device, torch_device
 from toolchain.training.metrics import ConfusionMatrix
-from toolchain.training.samples import EpochOrder, Samples, batches
+from toolchain.training.samples import Augment, EpochOrder, Samples, batches
 
 log = logging.getLogger(__name__)
 Predict = Callable[[Tensor], Tensor]
@@ -104,10 +105,7 @@ def evaluate(
 
     size = opened.input_size
 
-    def summary(scale: float | None = None) -> dict[str, Any]:
-        def place(sample: Sample, *_: Any, **__: Any) -> Sample:
-            return sample if scale is None else framed(sample, size, scale)
-
+    def summary(place: Augment | None = None) -> dict[str, Any]:
         samples = Samples(images, size, place, keep=False)
         return score(opened.predict, samples, opened.batch_size).summary(images.label_set)
 
@@ -116,8 +114,15 @@ def evaluate(
         "split": part,
         "seen_in_training": seen,
         **summary(),
-        "framing": [{"scale": scale, **summary(scale)} for scale in framing],
+        "framing": [
+            {"scale": scale, **summary(partial(_in_frame, size=size, scale=scale))}
+            for scale in framing
+        ],
     }
+
+
+def _in_frame(sample: Sample, *_: Any, size: int, scale: float, **__: Any) -> Sample:
+    return framed(sample, size, scale)
 
 
 def count_seen(

@@ -132,13 +132,13 @@ def test_neighbours_are_labelled_and_cut_off(face):
 
 
 def test_a_face_keeps_its_pixels_whatever_surrounds_it(face):
-    """At full size and half outside, the inside of each part looks as it did."""
-    for seed in range(20):
-        moved = with_strengths(face, seed, framed=1, smallest=0.999)
-        hair = moved.labels == 17
-        before = face.image[face.labels == 17].mean(0)
-        if hair.sum() > 500:
-            assert np.abs(moved.image[hair].mean(0) - before).max() < 40
+    """At full size and partly outside, what is seen of the hair looks as it did."""
+    before = face.image[face.labels == 17].mean(0)
+    moved = [with_strengths(face, seed, framed=1, smallest=0.999) for seed in range(20)]
+    seen = [one.image[one.labels == 17] for one in moved if (one.labels == 17).sum() > 500]
+    assert len(seen) > 10
+    for hair in seen:
+        assert np.abs(hair.mean(0) - before).max() < 40
 
 
 @pytest.mark.parametrize("change", ["brightness", "contrast", "saturation", "tint"])

@@ -42,8 +42,8 @@ def train(output: Path, resume: bool, **settings: Any) -> Outcome:
     """Train an architecture: a given genotype, or trials of a search.
 
     Fills the folder --output: best.pt (the epoch of the highest mean F1 on the images that a
-    search scores its candidates on), last.pt, epoch-NNN.pt, metrics.jsonl (one line an epoch) and
-    config.json. It trains on the images that are for nothing else, so neither those that figures
+    search scores its candidates on), last.pt, with --keep-every epoch-NNN.pt, metrics.jsonl (one
+    line an epoch) and config.json. --resume with more --epochs goes on with what is finished. It trains on the images that are for nothing else, so neither those that figures
     are of (val, test) nor, without --with-search-images, those that candidates are trained on.
     best.pt says which images it has seen. With --pick pareto each trial gets a folder of its own
     in --output, named by its id.

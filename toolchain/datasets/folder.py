@@ -12,7 +12,7 @@ from toolchain.datasets.image_files import (
     read_mask,
     require_split,
 )
-from toolchain.datasets.labels import CELEBAMASK_HQ, read_label_set
+from toolchain.datasets.labels import CELEBAMASK_HQ, IGNORED, read_label_set
 from toolchain.datasets.registry import register
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -56,6 +56,7 @@ class FolderDataset(FaceDataset):
         image_path, mask_path = self._files[name]
         image, mask = read_image(image_path), read_mask(mask_path)
         check_size(mask_path, mask, image)
+        mask[mask == self.label_set.ignored] = IGNORED
         check_labels(mask_path, mask, self.label_set)
         return Sample(name, image, mask)
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from export.errors import DataError
 from toolchain.datasets.base import Pixels, Split
-from toolchain.datasets.labels import LabelSet
+from toolchain.datasets.labels import IGNORED, LabelSet
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -51,9 +51,12 @@ def check_size(path: Path, mask: Pixels, image: Pixels) -> None:
 
 
 def check_labels(path: Path, mask: Pixels, label_set: LabelSet) -> None:
-    """Check that the mask read from ``path`` has labels of the set only; else raise DataError."""
+    """Check that the mask read from ``path`` has labels of the set only; else raise DataError.
+
+    `IGNORED` is in every set.
+    """
     last = len(label_set.classes) - 1
-    if (highest := int(mask.max())) > last:
+    if (highest := int(mask.max(initial=0, where=mask != IGNORED))) > last:
         raise DataError(path, f"has label {highest}; those of {label_set.name} end at {last}")
 
 

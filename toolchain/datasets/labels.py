@@ -11,7 +11,6 @@ Colour = tuple[int, int, int]
 IGNORED = 255
 """The label of pixels that do not count, in no set a class."""
 
-
 # "left" anywhere, "l" as a word of its own: left_eye, eyeLeft, l_eye, eye-l.
 _LEFT = re.compile(r"left|(?<![a-z])l(?![a-z])")
 _RIGHT_OF = {"left": "right", "l": "r"}
@@ -27,6 +26,7 @@ class LabelSet:
         palette: one RGB colour (0..255) per class.
         swaps: pairs of labels that change places when an image is mirrored.
         groups: for metrics, names of regions and the labels that are merged in each.
+        ignored: what masks have in place of `IGNORED`.
     """
 
     name: str
@@ -34,6 +34,7 @@ class LabelSet:
     palette: tuple[Colour, ...]
     swaps: tuple[tuple[int, int], ...] = ()
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    ignored: int = IGNORED
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -51,6 +52,8 @@ class LabelSet:
         used = swapped + [label for labels in self.groups.values() for label in labels]
         if any(not 0 <= label < count for label in used):
             raise ValueError(f"swaps and groups must name labels from 0 to {count - 1}")
+        if not count <= self.ignored <= IGNORED:
+            raise ValueError(f"ignored must be a number from {count} to {IGNORED}, no class's")
 
     @property
     def unswapped(self) -> tuple[tuple[int, int], ...]:
@@ -77,11 +80,11 @@ class LabelSet:
 
 
 def read_label_set(path: Path) -> LabelSet:
-    """Read a label set from JSON: ``name``, ``classes``, ``palette``, ``swaps``, ``groups``.
+    """Read a label set from JSON, whose fields are those of `LabelSet`.
 
-    ``swaps`` and ``groups`` may be left out; ``swaps`` only where no names differ in left and right
-    alone, or mirrored images would teach the one as the other (``"swaps": []`` says that they do
-    not). Example::
+    ``swaps``, ``groups`` and ``ignored`` may be left out; ``swaps`` only where no names differ in
+    left and right alone, or mirrored images would teach the one as the other (``"swaps": []`` says
+    that they do not). Example::
 
         {"name": "portrait", "classes": ["background", "person"],
          "palette": [[0, 0, 0], [0, 160, 255]], "swaps": [], "groups": {"person": [1]}}
@@ -100,6 +103,7 @@ def read_label_set(path: Path) -> LabelSet:
                 str(name): tuple(int(label) for label in labels)
                 for name, labels in document.get("groups", {}).items()
             },
+            ignored=int(document.get("ignored", IGNORED)),
         )
     except KeyError as error:
         raise DataError(path, f"has no field {error}") from None

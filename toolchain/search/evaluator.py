@@ -25,6 +25,7 @@ from toolchain.search.algorithms.controller import trial_seed
 from toolchain.search.feature_cache import CachedImages, FeatureCache
 from toolchain.search.trial import Candidate, CandidateError, Evaluation, Failure
 from toolchain.settings.search_settings import EvaluationSettings
+from toolchain.training.averaging import averaged
 from toolchain.training.device import on_device, torch_device
 from toolchain.training.losses import (
     AuxiliaryHeads,
@@ -33,7 +34,6 @@ from toolchain.training.losses import (
     distillation_loss,
 )
 from toolchain.training.metrics import ConfusionMatrix
-from toolchain.training.polyak import PolyakAverage
 from toolchain.training.precision import MixedPrecision
 
 GRADIENT_NORM = 3.0
@@ -162,10 +162,10 @@ class _Training:
     def _stage0(self) -> Decoder:
         """Train the decoder alone on features; return it ready to train on."""
         decoder = self._network.decoder.train()
-        average = PolyakAverage(decoder, 0.9)
+        average = averaged(decoder, 0.9)
         parameters = [*decoder.parameters(), *self._heads.parameters()]
         optimiser = Adam(parameters, 1e-2, weight_decay=WEIGHT_DECAY, fused=True)
-        trained = average.network if self._settings.polyak else decoder
+        trained = average.module if self._settings.polyak else decoder
         assert isinstance(trained, Decoder)
         for steps in self._epochs(self._settings.decoder_epochs, [optimiser]):
             with self._timed("stage0"):
@@ -173,8 +173,9 @@ class _Training:
                     with self._precision.forward():
                         features = self._features(self._train, numbers)
                         loss = self._loss(*decoder.forward_with_merges(features), numbers)
-                    self._precision.step(loss, [optimiser], parameters, GRADIENT_NORM)
-                    average.update(decoder)
+                    self._precision.backward(loss)
+                    self._precision.step([optimiser], parameters, GRADIENT_NORM)
+                    average.update_parameters(decoder)
             self._follow(trained, partial(self._decode, trained))
         return trained.requires_grad_(True).eval()
 
@@ -189,7 +190,7 @@ class _Training:
     def _stage1(self) -> nn.Module:
         """Train encoder and decoder on images."""
         network = self._network.train()
-        average = PolyakAverage(network, 0.99)
+        average = averaged(network, 0.99)
         deepest = max(network.decoder.graph.taps)
         branch = PresenceBranch(
             network.encoder.description.taps[deepest], self._evaluator.cache.classes
@@ -201,7 +202,7 @@ class _Training:
             Adam(rest, 3e-3, weight_decay=WEIGHT_DECAY, fused=True),
         ]
         parameters = [*network.encoder.parameters(), *rest]
-        trained: nn.Module = average.network if self._settings.polyak else network
+        trained: nn.Module = average.module if self._settings.polyak else network
         for steps in self._epochs(self._settings.joint_epochs, optimisers):
             with self._timed("stage1"):
                 for numbers in steps:
@@ -211,8 +212,9 @@ class _Training:
                         if self._settings.presence_weight:
                             presence = branch.loss(features[deepest], self._labels(numbers))
                             loss = loss + self._settings.presence_weight * presence
-                    self._precision.step(loss, optimisers, parameters, GRADIENT_NORM)
-                    average.update(network)
+                    self._precision.backward(loss)
+                    self._precision.step(optimisers, parameters, GRADIENT_NORM)
+                    average.update_parameters(network)
             self._follow(trained, partial(self._label, trained))
         return trained
 

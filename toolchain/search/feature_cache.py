@@ -249,7 +249,7 @@ def fill_cache(
         _fill_images(arrays, role, dataset, size, distinct)
     pixels = np.zeros(classes, np.int64)
     for labels in arrays["train.labels"]:
-        pixels += np.bincount(labels.ravel(), minlength=classes)
+        pixels += np.bincount(labels.ravel(), minlength=classes)[:classes]
     sample = normalise(torch.from_numpy(arrays[f"train.images@{max(distinct)}"][:32]))
     pretrained = {
         name: _pretrained(name, classes, weights.get(name), sample, seed) for name in encoders

@@ -28,6 +28,7 @@ def setting(
     *,
     flag: str | None = None,
     free: bool = False,
+    may_rise: bool = False,
     compared: Callable[[str], str] | None = None,
     known_by_name: bool = False,
     **bounds: Any,
@@ -40,6 +41,7 @@ def setting(
         flag: its flag without the dashes; None: the field's name. Of a tuple the flag is given once
             for each value, so its name is the singular.
         free: it may change when what it set up is resumed.
+        may_rise: it may become larger when what it set up is resumed.
         compared: makes of its text what must stay the same when what it set up is resumed.
         known_by_name: of files: their names matter beside their contents.
         bounds: of pydantic: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``.
@@ -47,6 +49,7 @@ def setting(
     extra: Any = {
         "flag": flag,
         "free": free,
+        "may_rise": may_rise,
         "compared": compared,
         "known_by_name": known_by_name,
     }
@@ -149,7 +152,10 @@ class Settings(BaseModel):
             before = earlier.get(name)
             if shorten := self.attribute(name, "compared"):
                 before, now = (text and shorten(text) for text in (before, now))
-            if name in compared and not self.attribute(name, "free") and before != now:
+            if name not in compared or self.attribute(name, "free") or before == now:
+                continue
+            risen = self.attribute(name, "may_rise") and before is not None and now > before
+            if not risen:
                 return f"--{self.flag(name)} was {before}, now it is {now}"
         return None
 

@@ -11,7 +11,69 @@ AUXILIARY_WEIGHT = 0.15
 DISTILLATION_WEIGHT = 0.3
 
 
-class TrainingSettings(Settings):
+class LossSettings(Settings):
+    """What a training minimises."""
+
+    class_power: float = setting(
+        0.5, "Weight of rare classes: 0 weighs all alike, 1 in inverse proportion.", ge=0
+    )
+    class_limit: float = setting(4.0, "Bound on the weights of classes.", ge=1)
+    hardest_pixels: float = setting(
+        1.0, "Share of a batch's pixels, the hardest, that the cross-entropy is of.", gt=0, le=1
+    )
+    edge_weight: float = setting(
+        0.0, "Of the cross-entropy of pixels where labels change, beside that of all.", ge=0
+    )
+    dice_weight: float = setting(1.0, "Of the soft F1 loss.", ge=0)
+    lovasz_weight: float = setting(0.0, "Of the Lovasz loss, a soft IoU.", ge=0)
+    auxiliary_weight: float = setting(
+        AUXILIARY_WEIGHT, "Of the auxiliary heads on the merge cells.", ge=0
+    )
+    distillation_weight: float = setting(
+        DISTILLATION_WEIGHT, "Of the difference from the teacher's outputs.", ge=0
+    )
+
+
+class AugmentationSettings(Settings):
+    """How much training images are changed; each change is drawn evenly from its range."""
+
+    augment: bool = setting(True, "Vary the images.")
+    mirror: bool = setting(True, "Exchange left and right in half of them.")
+    smallest_crop: float = setting(0.75, "Least factor of size of a face that fills it.", gt=0)
+    largest_crop: float = setting(1.4, "Greatest one.", gt=0)
+    shift: float = setting(0.1, "Largest move of such a face, in parts of the size.", ge=0, le=1)
+    framed: float = setting(
+        0.5, "Share that is placed anywhere in a wider frame instead.", ge=0, le=1
+    )
+    smallest: float = setting(
+        0.2, "Least factor of size in a wider frame, drawn evenly in logarithms.", gt=0, le=1
+    )
+    neighbours: float = setting(
+        0.2, "Share of those in a wider frame that have somebody beside them.", ge=0, le=1
+    )
+    rotation: float = setting(20.0, "Largest turn either way, in degrees.", ge=0, le=180)
+    brightness: float = setting(30.0, "Largest change either way, in grey levels of 255.", ge=0)
+    contrast: float = setting(0.25, "Largest change of the factor either way.", ge=0, le=1)
+    saturation: float = setting(0.4, "Largest change of the factor either way.", ge=0, le=1)
+    tint: float = setting(0.08, "Largest change of each colour's factor either way.", ge=0, le=1)
+    blur: float = setting(1.5, "Largest standard deviation, in pixels.", ge=0)
+    noise: float = setting(12.0, "Largest amplitude, in grey levels of 255.", ge=0)
+    jpeg: int = setting(40, "Lowest JPEG quality; the highest is 95.", ge=1, le=95)
+    degraded: float = setting(
+        0.25, "Share of images that gets each of blur, noise and JPEG.", ge=0, le=1
+    )
+
+    @model_validator(mode="after")
+    def _check_crops(self) -> Self:
+        if self.smallest_crop > self.largest_crop:
+            raise ValueError(
+                f"--smallest-crop {self.smallest_crop:g} is above --largest-crop "
+                f"{self.largest_crop:g}"
+            )
+        return self
+
+
+class TrainingSettings(LossSettings, AugmentationSettings):
     """Everything that decides the outcome of a training, and where it runs."""
 
     command: ClassVar[str] = "train"
@@ -26,7 +88,7 @@ class TrainingSettings(Settings):
         False, "Train on the images of a search's candidates too, when no search is to follow."
     )
     limit_images: int | None = setting(None, "Train on this many, chosen by name.", ge=2)
-    epochs: int = setting(30, "Passes over the training images.", ge=1)
+    epochs: int = setting(30, "Passes over the training images.", ge=1, may_rise=True)
     input_size: int = setting(512, "Pixels, a multiple of 32.", ge=32, multiple_of=32)
     working_size: int | None = setting(
         None,
@@ -35,7 +97,8 @@ class TrainingSettings(Settings):
         ge=32,
         multiple_of=32,
     )
-    batch_size: int = setting(4, "Images a step.", ge=2)
+    batch_size: int = setting(4, "Images at once.", ge=2)
+    accumulate: int = setting(1, "Batches whose gradients make one step.", ge=1)
     learning_rate: float = setting(4e-3, "AdamW's highest.", gt=0)
     encoder_rate: float = setting(
         0.25, "Factor on it for an encoder that starts from weights.", ge=0
@@ -43,25 +106,27 @@ class TrainingSettings(Settings):
     weight_decay: float = setting(1e-4, "AdamW's, on convolutions.", ge=0)
     warm_up: float = setting(0.05, "Share of the steps in which the rate rises.", ge=0, lt=1)
     gradient_norm: float = setting(3.0, "Longer gradients are shortened to this.", gt=0)
-    polyak_decay: float = setting(
-        0.99, "Of the averaged weights, which are the ones that are kept.", ge=0, lt=1
+    average_half_life: float = setting(
+        0.13,
+        "Epochs after which a weight counts half in the averaged weights, which are the ones that "
+        "are kept; 0 keeps the last ones.",
+        ge=0,
     )
-    class_power: float = setting(
-        0.5, "Weight of rare classes: 0 weighs all alike, 1 in inverse proportion.", ge=0
-    )
-    class_limit: float = setting(4.0, "Bound on the weights of classes.", ge=1)
-    dice_weight: float = setting(1.0, "Of the soft F1 loss.", ge=0)
-    auxiliary_weight: float = setting(
-        AUXILIARY_WEIGHT, "Of the auxiliary heads on the merge cells.", ge=0
-    )
-    distillation_weight: float = setting(
-        DISTILLATION_WEIGHT, "Of the difference from the teacher's outputs.", ge=0
-    )
-    augment: bool = setting(True, "Vary the images.")
     seed: int = setting(0, "Of initial weights, order and augmentation.", ge=0, le=LARGEST_SEED)
     # What follows changes how fast a training runs, not where it goes.
-    workers: int = setting(
-        0, "Processes that prepare images; 0 prepares them between the steps.", ge=0, free=True
+    workers: int | None = setting(
+        None,
+        "Processes that prepare images; 0 prepares them between the steps. If left out, as many as "
+        "a GPU needs, and none on a CPU.",
+        ge=0,
+        free=True,
+    )
+    half: bool | None = setting(None, "Train in 16 bits; on CUDA if left out.")
+    keep_every: int = setting(
+        0,
+        "Keep the checkpoint of every so many epochs beside best.pt and last.pt.",
+        ge=0,
+        free=True,
     )
     device: str = setting("cpu", "cpu or cuda:N.", free=True)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,29 +31,37 @@ class MixedPrecision:
         """Return the context for forward passes and losses."""
         return torch.autocast(self._device, self._kind, enabled=self.enabled)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on exactly."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of another one."""
+        self._scaler.load_state_dict(state)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss to those that are there."""
+        self._scaler.scale(loss).backward()
+
     def step(
         self,
-        loss: Tensor,
         optimisers: Sequence[Optimizer],
         parameters: Sequence[nn.Parameter],
         gradient_norm: float,
     ) -> None:
-        """Take one step.
+        """Take one step by the gradients, and forget them.
 
         Args:
-            loss: to be lowered.
             optimisers: each steps.
             parameters: all that they change.
             gradient_norm: to which the gradient is clipped.
         """
         for optimiser in optimisers:
-            optimiser.zero_grad()
-        self._scaler.scale(loss).backward()
-        for optimiser in optimisers:
             self._scaler.unscale_(optimiser)
         nn.utils.clip_grad_norm_(parameters, gradient_norm)
         for optimiser in optimisers:
             self._scaler.step(optimiser)
+            optimiser.zero_grad()
         self._scaler.update()
 
 

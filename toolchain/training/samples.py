@@ -1,5 +1,6 @@
 """Samples on their way into a network: one size, in memory when they fit, in batches."""
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -27,6 +28,8 @@ class Augment(Protocol):
 
 Batch = tuple[Tensor, Tensor]
 MEMORY_SHARE = 0.5
+MOST_WORKERS = 16
+_CPU = torch.device("cpu")
 BYTES_PER_PIXEL = 4  # red, green, blue, label
 
 
@@ -89,7 +92,7 @@ class Samples(Dataset[Batch]):
         classes = len(self.dataset.label_set.classes)
         return sum(
             (
-                np.bincount(self.read(index).labels.ravel(), minlength=classes)
+                np.bincount(self.read(index).labels.ravel(), minlength=classes)[:classes]
                 for index in np.linspace(0, len(self) - 1, count).astype(int).tolist()
             ),
             start=np.zeros(classes, np.int64),
@@ -120,19 +123,35 @@ class EpochOrder(Sampler[tuple[int, int]]):
 
 
 def batches(
-    samples: Samples, order: EpochOrder, batch_size: int, workers: int
+    samples: Samples,
+    order: EpochOrder,
+    batch_size: int,
+    workers: int | None = 0,
+    device: torch.device = _CPU,
 ) -> DataLoader[Batch]:
     """Make a loader of batches: images uint8 ``[N, H, W, 3]``, labels uint8 ``[N, H, W]``.
 
     A last batch that is not full is left out of shuffled epochs, where its few samples would
     upset batch norm.
+
+    Args:
+        samples: where they come from.
+        order: of the samples.
+        batch_size: of a full one.
+        workers: processes that prepare them; None: as many as a GPU needs to be kept busy, and on
+            a CPU, which has no time of its own to wait in, none.
+        device: where batches go next.
     """
+    gpu = device.type == "cuda"
+    if workers is None:
+        workers = min(MOST_WORKERS, (os.cpu_count() or 1) - 1) if gpu else 0
     return DataLoader(
         samples,
         batch_size=min(batch_size, len(samples)),
         sampler=order,
         drop_last=order.shuffle,
         num_workers=workers,
+        pin_memory=gpu,
         persistent_workers=workers > 0,
         worker_init_fn=_be_one_thread,
     )

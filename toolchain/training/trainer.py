@@ -6,12 +6,13 @@ import json
 import logging
 import math
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from export.console import track
 from export.errors import UsageError
@@ -24,8 +25,8 @@ from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save
 from toolchain.training.device import on_device
 from toolchain.training.evaluation import network_predictor, score
 from toolchain.training.losses import class_weights
-from toolchain.training.polyak import PolyakAverage
-from toolchain.training.samples import EpochOrder, Samples, batches
+from toolchain.training.optimisation import Optimisation
+from toolchain.training.samples import Batch, EpochOrder, Samples, batches
 from toolchain.training.start import CHOSEN_BY, Start
 from toolchain.training.training_loss import TrainingLoss
 
@@ -56,9 +57,9 @@ class TrainingResult:
 def train(settings: TrainingSettings, output: str | Path, resume: bool = False) -> TrainingResult:
     """Train a network.
 
-    Writes into ``output``: ``config.json``; after each epoch ``epoch-NNN.pt`` (weights only),
-    ``metrics.jsonl`` (a line an epoch), ``last.pt`` (from which ``resume`` goes on) and, when it
-    is the best so far by mean F1 on the images of the part search-score, ``best.pt``. Each file is
+    Writes into ``output``: ``config.json``; after each epoch ``metrics.jsonl`` (a line an epoch),
+    ``last.pt`` (from which ``resume`` goes on), when it is the best so far by mean F1 on the images
+    of the part search-score ``best.pt``, and as often as asked for ``epoch-NNN.pt``. Each file is
     whole at all times; ``last.pt`` comes last, so that a killed training loses the epoch in flight.
     Nothing is written when the settings or their files cannot be used.
 
@@ -110,17 +111,6 @@ def claim(settings: TrainingSettings, output: Path, resume: bool) -> None:
         read_record(record.path, TrainingSettings)
 
 
-def cosine_with_warm_up(step: int, steps: int, warm_up: int) -> float:
-    """Factor on the learning rate at ``step`` of ``steps``: a linear rise, then half a cosine to 0.
-
-    Loshchilov & Hutter, "SGDR" (ICLR 2017), equation 5, without restarts. The first step has
-    ``1 / (warm_up + 1)``, so that no step is wasted at rate 0.
-    """
-    if step < warm_up:
-        return (step + 1) / (warm_up + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-
 class Trainer:
     """The state of one training.
 
@@ -141,26 +131,21 @@ class Trainer:
 
         # The loss is of the pixels that the network sees. Of those of a larger input it would cost
         # more than the network itself.
-        change = functools.partial(augment, label_set=self.label_set, size=size)
+        change = functools.partial(augment, label_set=self.label_set, size=size, settings=settings)
         self.samples = Samples(
             start.images, size, change if settings.augment else None, settings.seed
         )
         # What is scored is the whole file: images and labels of the input's size.
         self.choosing = Samples(start.choosing, settings.input_size)
         self.order = EpochOrder(len(self.samples), shuffle=True, seed=settings.seed)
-        self.loader = batches(self.samples, self.order, settings.batch_size, settings.workers)
+        self.loader = batches(
+            self.samples, self.order, settings.batch_size, settings.workers, self.device
+        )
         weights = class_weights(self.samples.pixels(), settings.class_power, settings.class_limit)
         self.network = on_device(start.network, self.device)
-        self.loss = TrainingLoss(
-            start.network,
-            weights,
-            dice_weight=settings.dice_weight,
-            auxiliary_weight=settings.auxiliary_weight,
-            distillation_weight=settings.distillation_weight,
-            teacher=start.teacher,
-        ).to(self.device)
-        self.average = PolyakAverage(self.network, settings.polyak_decay)
-        self.optimiser = self._optimiser()
+        loss = TrainingLoss(start.network, weights, settings, start.teacher)
+        self.loss = loss.to(self.device)
+        self.optimisation = Optimisation(self.network, self.loss, settings, len(self.loader))
         self.info = CheckpointInfo(
             genotype=str(start.network.genotype),
             encoder=settings.encoder,
@@ -189,24 +174,25 @@ class Trainer:
         torch.manual_seed(self.settings.seed + epoch)
         self.order.epoch = epoch
         self.network.train()
+        waits: list[float] = []
+        loader = track(self.loader, f"epoch {epoch}", len(self.loader))
         total = 0.0
-        for position, (images, labels) in enumerate(
-            track(self.loader, f"epoch {epoch}", len(self.loader))
-        ):
-            rate = self._set_rate((epoch - 1) * len(self.loader) + position)
-            total += self._step(images.to(self.device), labels.to(self.device).long())
-        if not math.isfinite(total):
-            raise UsageError(
-                f"the loss of epoch {epoch} is not a number; lower --learning-rate, now {rate:g}"
-            )
+        for number, (images, labels) in enumerate(_timed(loader, waits), 1):
+            total += self._backward(images, labels)
+            if number % self.settings.accumulate == 0 or number == len(self.loader):
+                rate = self.optimisation.rate
+                self.optimisation.step()
+        seconds = time.perf_counter() - start
         matrix = score(
-            network_predictor(self.average.network, self.device, self.info.shrink),
+            network_predictor(self.optimisation.average.module, self.device, self.info.shrink),
             self.choosing,
             self.settings.batch_size,
         )
         record = {
             "epoch": epoch,
             "seconds": round(time.perf_counter() - start, 3),
+            "images_per_second": round(len(self.samples) / seconds, 1),
+            "waiting": round(sum(waits) / seconds, 3),
             "loss": total / len(self.loader),
             "learning_rate": rate,
             "metrics": matrix.summary(self.label_set),
@@ -217,31 +203,22 @@ class Trainer:
     def save(self, output: Path) -> None:
         """Write the files of the last epoch; see `train`."""
         record = self.history[-1]
-        model = self.average.network.state_dict()
+        model = self.optimisation.average.module.state_dict()
         info = self._info(record)
-        save_checkpoint(output / f"epoch-{record['epoch']:03d}.pt", info, model)
+        if (every := self.settings.keep_every) and record["epoch"] % every == 0:
+            save_checkpoint(output / f"epoch-{record['epoch']:03d}.pt", info, model)
         if record is self.best:
             save_checkpoint(output / "best.pt", info, model)
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
         write_text(output / "metrics.jsonl", lines)
-        resume = {
-            "history": self.history,
-            "network": self.network.state_dict(),
-            "loss": self.loss.state_dict(),
-            "updates": self.average.updates,
-            "optimiser": self.optimiser.state_dict(),
-        }
+        resume = {"history": self.history, **self.optimisation.state_dict()}
         save_checkpoint(output / "last.pt", info, model, resume)
 
     def restore(self, path: Path) -> None:
         """Take over the state of a ``last.pt`` of the same settings."""
         _, document = read_checkpoint(path)
-        resume = document["resume"]
-        self.history = resume["history"]
-        self.network.load_state_dict(resume["network"])
-        self.loss.load_state_dict(resume["loss"])
-        self.average.load_state_dict({"network": document["model"], "updates": resume["updates"]})
-        self.optimiser.load_state_dict(resume["optimiser"])
+        self.history = document["resume"]["history"]
+        self.optimisation.load_state_dict(document["resume"], document["model"])
 
     def epoch_line(self) -> str:
         """Say in one line how the last epoch went and how long the others will take."""
@@ -250,44 +227,25 @@ class Trainer:
         return (
             f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.3f}, mean F1 "
             f"{record['metrics']['mean_f1']:.3f}, best {self.best['metrics']['mean_f1']:.3f} "
-            f"(epoch {self.best['epoch']}), {record['seconds']:.0f} s, {left:.1f} min left"
+            f"(epoch {self.best['epoch']}), {record['seconds']:.0f} s at "
+            f"{record['images_per_second']:.0f} images/s ({record['waiting']:.0%} waiting for "
+            f"them), {left:.1f} min left"
         )
 
-    def _step(self, images: Tensor, labels: Tensor) -> float:
-        loss = self.loss(self.network, normalise(images), labels)
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_norm)
-        self.optimiser.step()
-        self.average.update(self.network)
-        return loss.item()
-
-    def _optimiser(self) -> torch.optim.Optimizer:
-        """AdamW; a pretrained encoder moves more slowly, norms and biases do not decay."""
-        factor = self.settings.encoder_rate if self.settings.weights else 1.0
-        groups = [
-            {
-                "params": [p for p in module.parameters() if (p.dim() > 1) == decays],
-                "factor": rate,
-                "weight_decay": self.settings.weight_decay if decays else 0.0,
-            }
-            for module, rate in (
-                (self.network.encoder, factor),
-                (self.network.decoder, 1.0),
-                (self.loss, 1.0),
+    def _backward(self, images: Tensor, labels: Tensor) -> float:
+        """Add the gradients of a batch to those of its step; return its loss."""
+        images, labels = (t.to(self.device, non_blocking=True) for t in (images, labels))
+        with self.optimisation.precision.forward():
+            loss = self.loss(self.network, normalise(images), labels.long())
+        value = loss.item()
+        if not math.isfinite(value):
+            kept = "; last.pt and best.pt are as they were before it" if self.history else ""
+            raise UsageError(
+                f"the loss of epoch {len(self.history) + 1} is not a number; lower "
+                f"--learning-rate, now {self.settings.learning_rate:g}{kept}"
             )
-            for decays in (True, False)
-        ]
-        return torch.optim.AdamW(groups, fused=True)
-
-    def _set_rate(self, step: int) -> float:
-        steps = self.settings.epochs * len(self.loader)
-        rate = self.settings.learning_rate * cosine_with_warm_up(
-            step, steps, round(self.settings.warm_up * steps)
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
-        return rate
+        self.optimisation.backward(loss)
+        return value
 
     def _info(self, record: dict[str, Any]) -> CheckpointInfo:
         settings = self.settings
@@ -307,3 +265,15 @@ class Trainer:
             "mean_f1": record["metrics"]["mean_f1"],
         }
         return dataclasses.replace(self.info, training=facts)
+
+
+def _timed(loader: Iterable[Batch], waits: list[float]) -> Iterator[Batch]:
+    """Hand batches on, and note how many seconds each was waited for."""
+    ready = iter(loader)
+    while True:
+        asked = time.perf_counter()
+        batch = next(ready, None)
+        waits.append(time.perf_counter() - asked)
+        if batch is None:
+            return
+        yield batch

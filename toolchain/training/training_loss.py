@@ -6,26 +6,28 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import DataError
+from toolchain.datasets.labels import IGNORED
 from toolchain.networks.segmenter import Segmenter
+from toolchain.settings.training_settings import LossSettings
 from toolchain.training.checkpoints import load_segmenter
 from toolchain.training.device import on_device
 from toolchain.training.losses import (
     AuxiliaryHeads,
-    cross_entropy,
+    PixelLosses,
     dice_loss,
     distillation_loss,
+    lovasz_loss,
+    near_edges,
 )
 
 
 class TrainingLoss(nn.Module):
-    """Cross-entropy, and beside it Dice, auxiliary heads and a teacher.
+    """Cross-entropy, and beside it what the settings give a weight.
 
     Args:
         network: that is trained.
         class_weights: of the cross-entropies, ``[classes]``.
-        dice_weight: of `dice_loss`.
-        auxiliary_weight: of the loss of the auxiliary heads.
-        distillation_weight: of `distillation_loss`, with a teacher.
+        settings: the weights of the losses.
         teacher: see `load_teacher`.
 
     Attributes:
@@ -38,10 +40,7 @@ class TrainingLoss(nn.Module):
         self,
         network: Segmenter,
         class_weights: Tensor,
-        *,
-        dice_weight: float,
-        auxiliary_weight: float,
-        distillation_weight: float,
+        settings: LossSettings,
         teacher: nn.Module | None = None,
     ):
         super().__init__()
@@ -49,26 +48,32 @@ class TrainingLoss(nn.Module):
         self.auxiliary = AuxiliaryHeads(
             network.genotype.cells, network.aggregation, network.classes
         )
-        self._dice_weight = dice_weight
-        self._auxiliary_weight = auxiliary_weight
-        self._distillation_weight = distillation_weight
+        self._settings = settings
         # In a tuple, so that the teacher's weights are not among this module's.
         self._teacher = (teacher,)
 
     def forward(self, network: Segmenter, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of normalised images ``[N, 3, H, W]`` and int64 labels ``[N, H, W]``."""
+        settings = self._settings
         logits, merges = network.decoder.forward_with_merges(network.features(images))
-        loss = cross_entropy(logits, labels, self.class_weights)
-        if self._auxiliary_weight:
-            auxiliary = self.auxiliary.loss(merges, labels, self.class_weights)
-            loss = loss + self._auxiliary_weight * auxiliary
-        if self._dice_weight:
-            loss = loss + self._dice_weight * dice_loss(logits, labels)
         (teacher,) = self._teacher
-        if teacher is not None and self._distillation_weight:
+        loss = logits.sum() * 0
+        if (labels != IGNORED).any():
+            pixels = PixelLosses(logits, labels, self.class_weights)
+            hardest = settings.hardest_pixels
+            loss = pixels.mean() if hardest == 1 else pixels.hardest(hardest)
+            if weight := settings.edge_weight:
+                loss = loss + weight * pixels.among(near_edges(labels))
+            if weight := settings.auxiliary_weight:
+                loss = loss + weight * self.auxiliary.loss(merges, labels, self.class_weights)
+            if weight := settings.dice_weight:
+                loss = loss + weight * dice_loss(logits, labels)
+            if weight := settings.lovasz_weight:
+                loss = loss + weight * lovasz_loss(logits, labels)
+        if teacher is not None and settings.distillation_weight:
             with torch.no_grad():
                 target = teacher(images)
-            loss = loss + self._distillation_weight * distillation_loss(logits, target)
+            loss = loss + settings.distillation_weight * distillation_loss(logits, target)
         return loss
 
 

@@ -34,8 +34,8 @@ def test_every_setting_of_a_training_is_a_flag(command, without, of_a_trial):
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--epochs", 0), ("--warm-up", 1), ("--learning-rate", 0), ("--polyak-decay", -0.1),
-     ("--class-limit", 0.5), ("--seed", -1), ("--learning-rate", "nan"), ("--dice-weight", "inf")],
+    [("--epochs", 0), ("--warm-up", 1), ("--learning-rate", 0), ("--average-half-life", -0.1),
+     ("--class-limit", 0.5), ("--hardest-pixels", 0), ("--framed", 1.5), ("--jpeg", 96), ("--seed", -1), ("--learning-rate", "nan"), ("--dice-weight", "inf")],
 )  # fmt: skip
 def test_a_bound_is_checked_and_named(cli, tmp_path, flag, value):
     result = cli(
@@ -52,10 +52,14 @@ def test_every_setting_is_a_key_of_the_configuration(cli, tmp_path):
         "data": "synthetic:8", "encoder": "ghostnet-0.1", "aggregation": 8, "input-size": 64,
         "working-size": 32,
         "batch-size": 3, "learning-rate": 0.001, "encoder-rate": 0.5, "weight-decay": 0.01,
-        "warm-up": 0.2, "gradient-norm": 1.5, "polyak-decay": 0.5, "class-power": 0.25,
+        "warm-up": 0.2, "gradient-norm": 1.5, "average-half-life": 0.5, "class-power": 0.25,
         "class-limit": 2.5, "dice-weight": 0.75, "auxiliary-weight": 0.05, "limit-images": 4,
         "distillation-weight": 0.1, "augment": False, "with-search-images": True, "seed": 5,
-        "epochs": 9, "workers": 0, "device": "cpu",
+        "epochs": 9, "workers": 0, "device": "cpu", "accumulate": 2, "half": False,
+        "keep-every": 3, "hardest-pixels": 0.5, "edge-weight": 0.1, "lovasz-weight": 0.2,
+        "mirror": False, "smallest-crop": 0.9, "largest-crop": 1.2, "shift": 0.05, "framed": 0.25,
+        "smallest": 0.5, "neighbours": 0.1, "rotation": 10.0, "brightness": 20.0, "contrast": 0.1,
+        "saturation": 0.2, "tint": 0.05, "blur": 1.0, "noise": 6.0, "jpeg": 50, "degraded": 0.125,
     }  # fmt: skip
     files = {"weights", "teacher", "genotype", "dataset"}
     assert {key.replace("-", "_") for key in values} | files == set(TrainingSettings.model_fields)

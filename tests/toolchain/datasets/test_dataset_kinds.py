@@ -11,7 +11,7 @@ from PIL import Image
 from export.errors import DataError, UsageError
 from toolchain.datasets import Sample, open_dataset, resize_sample
 from toolchain.datasets.augmentation import mirror
-from toolchain.datasets.labels import CELEBAMASK_HQ, EG1800, HELEN, LabelSet
+from toolchain.datasets.labels import CELEBAMASK_HQ, EG1800, HELEN, IGNORED, LabelSet
 from toolchain.datasets.registry import register
 
 
@@ -101,6 +101,7 @@ def test_a_folder_may_bring_its_labels(make_layout):
         ({"swaps": [[1, 2], [0, 1]]}, "swaps must be pairs"),
         ({"classes": ["a", "a", "b"]}, "different names"),
         ({"groups": [1]}, "is not a label set"),
+        ({"ignored": 2}, "ignored must be a number from 3 to 255"),
     ],
 )
 def test_a_bad_label_set_is_named(make_layout, change, problem):
@@ -109,6 +110,19 @@ def test_a_bad_label_set_is_named(make_layout, change, problem):
     file.write_text(json.dumps({**PORTRAIT, **change}))
     with pytest.raises(DataError, match=r"labels\.json: .*" + problem):
         layout.open()
+
+
+@pytest.mark.parametrize(("field", "value"), [({}, 255), ({"ignored": 200}, 200)])
+def test_masks_may_leave_pixels_out(make_layout, field, value):
+    layout = make_layout("folder")
+    (layout.image.parents[1] / "labels.json").write_text(json.dumps(PORTRAIT | field))
+    mask = np.zeros(np.array(Image.open(layout.mask)).shape, np.uint8)
+    mask[:3], mask[3:5] = 2, value
+    save_mask(layout.mask, mask)
+    labels = layout.open().read(0).labels
+    assert (labels[:3] == 2).all()
+    assert (labels[3:5] == IGNORED).all()
+    assert not labels[5:].any()
 
 
 def test_a_label_set_without_a_field_is_named(make_layout):

@@ -53,6 +53,7 @@ def configure() -> Callable[..., TrainingSettings]:
             "input_size": 64,
             "batch_size": 4,
             "epochs": 3,
+            "keep_every": 2,
         }
         return TrainingSettings.of(**{**tiny, **changes})
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from toolchain.datasets.labels import IGNORED
 from toolchain.training import losses
 
 
@@ -96,3 +97,98 @@ def test_presence_is_the_binary_cross_entropy_of_the_classes_in_the_image():
     # Class 0 is said to be there and is, class 1 is as likely as not and is, class 2 is denied.
     expected = (math.log(1 + math.exp(-2)) + math.log(2) + math.log(1 + math.exp(-2))) / 3
     assert found.item() == pytest.approx(expected)
+
+
+@pytest.fixture
+def logits() -> torch.Tensor:
+    return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(6))
+
+
+@pytest.fixture
+def weights() -> torch.Tensor:
+    return torch.tensor([0.5, 1.0, 2.0, 4.0])
+
+
+def every_loss(logits, labels, weights):
+    pixels = losses.PixelLosses(logits, labels, weights)
+    return {
+        "cross-entropy": losses.cross_entropy(logits, labels, weights),
+        "pixels": pixels.mean(),
+        "hardest": pixels.hardest(0.25),
+        "dice": losses.dice_loss(logits, labels),
+        "lovasz": losses.lovasz_loss(logits, labels),
+    }
+
+
+def test_pixels_that_do_not_count_change_no_loss(labels, logits, weights):
+    """Half of the picture is left out: the loss is that of the other half."""
+    half = labels.clone()
+    half[:, :, 8:] = IGNORED
+    # At the labels' resolution, so that no logit is of both halves.
+    fine = F.interpolate(logits, scale_factor=2, mode="nearest")
+    other = fine.clone()
+    other[..., 8:] += 3 * torch.randn(2, 4, 16, 8, generator=torch.Generator().manual_seed(7))
+    for name, loss in every_loss(fine, half, weights).items():
+        assert loss.item() == pytest.approx(every_loss(other, half, weights)[name].item()), name
+        if name != "hardest":
+            alone = every_loss(fine[..., :8], labels[..., :8], weights)[name]
+            assert loss.item() == pytest.approx(alone.item(), rel=1e-5), name
+        assert loss.item() != every_loss(fine, labels, weights)[name].item(), name
+
+
+def test_the_mean_of_all_pixels_is_the_cross_entropy(labels, logits, weights):
+    pixels = losses.PixelLosses(logits, labels, weights)
+    expected = losses.cross_entropy(logits, labels, weights).item()
+    assert pixels.mean().item() == pytest.approx(expected, rel=1e-5)
+    assert pixels.hardest(1).item() == pytest.approx(expected, rel=1e-5)
+    assert pixels.among(torch.ones_like(labels, dtype=torch.bool)).item() == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_the_hardest_pixels_are_those_of_the_largest_loss(labels, logits):
+    plain = torch.ones(4)
+    full = F.interpolate(logits, size=(16, 16), mode="bilinear")
+    each = F.cross_entropy(full, labels, reduction="none").flatten().sort(descending=True).values
+    found = losses.PixelLosses(logits, labels, plain).hardest(0.1).item()
+    assert found == pytest.approx(each[:51].mean().item(), rel=1e-5)
+
+
+def test_edges_are_where_labels_change():
+    labels = torch.zeros(1, 12, 12, dtype=torch.long)
+    labels[:, :, 6:] = 3
+    edges = losses.near_edges(labels, reach=2)
+    assert edges[0].any(0).tolist() == [4 <= x < 8 for x in range(12)]
+    assert edges[0].all(0).tolist() == [4 <= x < 8 for x in range(12)]
+    labels[:, :, 6:] = IGNORED
+    assert not losses.near_edges(labels, reach=2).any()
+
+
+def test_no_pixel_gives_no_loss_and_can_be_differentiated(labels, logits, weights):
+    logits.requires_grad_()
+    pixels = losses.PixelLosses(logits, labels, weights)
+    nothing = pixels.among(torch.zeros_like(labels, dtype=torch.bool))
+    nothing.backward()
+    assert nothing.item() == 0
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_lovasz_of_decisions_is_one_minus_the_mean_iou(labels):
+    """On decisions the extension is the loss itself: Berman et al., 2018, proposition 2."""
+    small = losses.shrink_labels(labels, (4, 4))
+    guessed = small.roll(1, 2)
+    ious = []
+    for k in small.unique():
+        both = ((guessed == k) & (small == k)).sum()
+        ious.append(both / ((guessed == k) | (small == k)).sum())
+    found = losses.lovasz_loss(certain(guessed, 4), labels)
+    assert found.item() == pytest.approx(1 - torch.stack(ious).mean().item(), abs=1e-4)
+    assert losses.lovasz_loss(certain(small, 4), labels).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_lovasz_leads_downhill(labels):
+    logits = torch.zeros(2, 4, 4, 4, requires_grad=True)
+    before = losses.lovasz_loss(logits, labels)
+    before.backward()
+    assert losses.lovasz_loss(logits - logits.grad, labels) < before

@@ -17,13 +17,15 @@ from toolchain.datasets.writing import write_folder
 from toolchain.training import trainer as module
 from toolchain.training.checkpoints import load_segmenter, read_checkpoint
 from toolchain.training.evaluation import evaluate
+from toolchain.training.optimisation import cosine_with_warm_up
 from toolchain.training.start import Start
-from toolchain.training.trainer import Trainer, cosine_with_warm_up, train
+from toolchain.training.trainer import Trainer, train
 
 
 def without_time(path):
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+    timed = {"seconds", "images_per_second", "waiting"}
+    return [{key: value for key, value in record.items() if key not in timed} for record in records]
 
 
 def same(state, other):
@@ -48,8 +50,7 @@ def trained(tmp_path_factory, configure):
 def test_a_training_leaves_what_it_promises(trained):
     folder, result = trained
     names = {path.name for path in folder.iterdir() if path.name != ".lock"}
-    epochs = {f"epoch-{number:03d}.pt" for number in (1, 2, 3)}
-    assert names == epochs | {"best.pt", "last.pt", "metrics.jsonl", "config.json"}
+    assert names == {"epoch-002.pt", "best.pt", "last.pt", "metrics.jsonl", "config.json"}
     records = without_time(folder / "metrics.jsonl")
     assert [record["epoch"] for record in records] == [1, 2, 3]
     assert records[-1]["loss"] < records[0]["loss"]
@@ -62,7 +63,7 @@ def test_a_training_leaves_what_it_promises(trained):
     assert info.training["data"] == "synthetic:24"
     assert (info.training["parts"], info.training["chosen_by"]) == (["train"], "search-score")
     assert SeenImages.decode(info.seen) == SeenImages.of(open_part("synthetic:24", "train"))
-    assert (folder / "epoch-001.pt").stat().st_size < (folder / "last.pt").stat().st_size / 2
+    assert (folder / "epoch-002.pt").stat().st_size < (folder / "last.pt").stat().st_size / 2
 
 
 @pytest.mark.parametrize("moment", ["step", "validation", "save"])
@@ -71,7 +72,7 @@ def test_a_stopped_training_ends_as_an_unstopped_one(
 ):
     calls = iter(range(1000))
     place, name, call = {
-        "step": (Trainer, "_step", 3),
+        "step": (Trainer, "_backward", 3),
         "validation": (module, "score", 1),
         "save": (module, "write_text", 1),
     }[moment]
@@ -133,8 +134,8 @@ def test_a_folder_with_a_training_is_not_overwritten(trained, configure):
 
 
 def test_resuming_with_other_flags_names_the_flag(trained, configure):
-    with pytest.raises(DataError, match=r"config\.json: --epochs was 3, now it is 4; use the same"):
-        train(configure(epochs=4), trained[0], resume=True)
+    with pytest.raises(DataError, match=r"config\.json: --epochs was 3, now it is 2; use the same"):
+        train(configure(epochs=2), trained[0], resume=True)
     with pytest.raises(DataError, match=r"--dice-weight was 1\.0, now it is 0\.5"):
         train(configure(dice_weight=0.5), trained[0], resume=True)
     train(configure(workers=1), trained[0], resume=True)
@@ -263,6 +264,64 @@ def test_an_exploding_loss_is_named(tmp_path, configure):
     assert not (tmp_path / "last.pt").exists()
 
 
+def test_what_was_good_before_a_loss_exploded_stays(tmp_path, configure, monkeypatch):
+    steps = iter(range(1000))
+    backward = Trainer._backward
+
+    def explode(trainer, images, labels):
+        if next(steps) == 4:  # an epoch has three batches
+            trainer.network.decoder.requires_grad_(False)
+            for parameter in trainer.network.decoder.parameters():
+                parameter.fill_(float("nan"))
+        return backward(trainer, images, labels)
+
+    monkeypatch.setattr(Trainer, "_backward", explode)
+    with pytest.raises(UsageError, match=r"loss of epoch 2 is .*best\.pt are as they"):
+        train(configure(), tmp_path)
+    network, info = load_segmenter(tmp_path / "last.pt")
+    assert info.training["epochs"] == 1
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def test_more_epochs_may_be_asked_for(tmp_path, configure):
+    train(configure(epochs=1), tmp_path)
+    result = train(configure(epochs=2), tmp_path, resume=True)
+    assert result.epochs == 2
+    records = without_time(tmp_path / "metrics.jsonl")
+    assert records[1]["learning_rate"] < configure().learning_rate / 2
+    assert json.loads((tmp_path / "config.json").read_text())["epochs"] == 2
+    with pytest.raises(DataError, match="--epochs was 2, now it is 1"):
+        train(configure(epochs=1), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 3), (2, 2), (3, 1)])
+def test_batches_add_up_to_steps(configure, accumulate, steps):
+    """Three batches an epoch; those at its end that are too few for a step make one too."""
+    settings = configure(epochs=1, accumulate=accumulate)
+    trainer = Trainer(settings, Start.of(settings))
+    assert len(trainer.loader) == 3
+    trainer.run_epoch()
+    assert trainer.optimisation.average.n_averaged == steps
+
+
+def test_the_gradient_of_accumulated_batches_is_their_mean(configure):
+    settings = configure(accumulate=2)
+    trainer = Trainer(settings, Start.of(settings))
+    trainer.network.eval()  # batch norm would see the batches apart
+    images = torch.stack([trainer.samples[1, i][0] for i in range(8)])
+    labels = torch.stack([trainer.samples[1, i][1] for i in range(8)])
+    for one in (slice(0, 4), slice(4, 8)):
+        trainer._backward(images[one], labels[one])
+    weight = trainer.network.decoder.classifier.weight
+    found = weight.grad.clone()
+    expected = torch.zeros_like(found)
+    for one in (slice(0, 4), slice(4, 8)):
+        weight.grad = None
+        trainer._backward(images[one], labels[one])
+        expected += weight.grad  # each of half its loss
+    torch.testing.assert_close(found, expected)
+
+
 def test_an_impossible_size_is_refused(configure):
     with pytest.raises(UsageError, match="--input-size: Input should be a multiple of 32"):
         configure(input_size=100)
@@ -282,7 +341,7 @@ def test_the_working_size_of_the_input_changes_nothing(trained, tmp_path, config
 @pytest.mark.parametrize("working_size", [64, 96])
 def test_what_is_printed_is_of_the_input_size(tmp_path, configure, working_size):
     """Images of the input size in, labels of that size out: the figures are those of the file."""
-    changes = {"epochs": 4, "polyak_decay": 0.5}  # or one class would be everywhere
+    changes = {"epochs": 4, "average_half_life": 0.2}  # or one class would be everywhere
     settings = configure(input_size=128, working_size=working_size, **changes)
     trainer = Trainer(settings, Start.of(settings))
     assert trainer.samples[0, 0][0].shape == (working_size, working_size, 3)
@@ -300,7 +359,7 @@ def test_what_is_printed_is_of_the_input_size(tmp_path, configure, working_size)
     for model in (result.checkpoint, file):
         found = evaluate(model, "synthetic:24", split="search-score")
         for name in ("mean_f1", "pixel_accuracy"):
-            assert found[name] == pytest.approx(result.metrics[name], abs=1e-6), name
+            assert found[name] == pytest.approx(result.metrics[name], abs=1e-4), name
 
 
 def test_a_teacher_sees_what_its_pupil_sees(trained, tmp_path, configure):

@@ -65,6 +65,10 @@ class FaceDataset(ABC):
             DataError: a file is missing, unreadable, of another size or has a label out of range.
         """
 
+    def doubts(self) -> list[str]:
+        """Say what is probably wrong with the files, a line for each kind."""
+        return []
+
     def subset(self, indices: Sequence[int]) -> "FaceDataset":
         """Return the samples at ``indices``, in that order."""
         return _Subset(self, indices)

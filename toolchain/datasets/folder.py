@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from toolchain.datasets.base import FaceDataset, Sample, Split
+from toolchain.datasets.doubts import doubts
 from toolchain.datasets.image_files import (
     check_labels,
     check_size,
@@ -63,6 +64,10 @@ class FolderDataset(FaceDataset):
     def image_path(self, index: int) -> Path | None:
         """See `FaceDataset`."""
         return self._files[self.names[index]][0]
+
+    def doubts(self) -> list[str]:
+        """See `FaceDataset`."""
+        return doubts(tuple(self._files.values()), self.label_set)
 
     def _add(self, folder: Path, prefix: str) -> None:
         images, masks = list_images(folder / "images"), list_images(folder / "masks")

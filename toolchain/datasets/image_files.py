@@ -25,13 +25,15 @@ def read_image(path: Path) -> Pixels:
 def read_mask(path: Path) -> Pixels:
     """Read a mask as uint8 [H, W]: palette index, grey value, or 0 and 1 of a bilevel file.
 
+    Like an image it is turned upright by its EXIF orientation.
+
     Raises:
         DataError: the file is missing, unreadable, truncated or a colour picture.
     """
     picture = _open(path)
     if picture.mode not in ("P", "L", "1"):
         raise DataError(path, f"has mode {picture.mode}; a mask is an 8-bit palette or grey image")
-    return np.array(picture).astype(np.uint8)
+    return np.array(ImageOps.exif_transpose(picture)).astype(np.uint8)
 
 
 def read_grey(path: Path) -> Pixels:

@@ -1,12 +1,16 @@
 """Kinds of datasets by name, and how one is opened."""
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from export.errors import DataError, UsageError
 from toolchain.datasets.base import FaceDataset, Split
 from toolchain.datasets.synthetic import SyntheticFaces
+
+log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
@@ -69,4 +73,13 @@ def open_dataset(spec: str, split: Split | None = None, kind: str | None = None)
     if kind is None:
         known = "; ".join(f"{name}: {reader.layout}" for name, reader in _readers.items())
         raise DataError(root, f"has no layout that is known ({known})")
-    return _readers[kind](root, split)
+    dataset = _readers[kind](root, split)
+    _warn(root.absolute(), kind)
+    return dataset
+
+
+@cache
+def _warn(root: Path, kind: str) -> None:
+    """Say what is doubtful about the files, once."""
+    for doubt in _readers[kind](root, None).doubts():
+        log.warning("%s", doubt)

@@ -47,8 +47,8 @@ def samples(count, seed):
 @pytest.mark.parametrize("genotype", samples(40, 1), ids=str)
 @torch.no_grad()
 def test_the_decoder_computes_what_the_space_says(genotype):
-    network = settle_norms(Decoder(genotype, CHANNELS, 4, WIDTH))
     maps = features()
+    network = settle_norms(Decoder(genotype, CHANNELS, 4, WIDTH), maps)
     expected = literal.decoder(genotype, network, maps)
     torch.testing.assert_close(network(maps), expected, rtol=1e-4, atol=1e-4)
 
@@ -84,7 +84,8 @@ def exchanged(genotype, generator):
 def test_the_same_canonical_form_means_the_same_outputs_with_shared_weights(genotype):
     other, moved, sides = exchanged(genotype, random.Random(0))
     assert canonical(other) == canonical(genotype)
-    network = settle_norms(Decoder(genotype, CHANNELS, 4, WIDTH))
+    maps = features()
+    network = settle_norms(Decoder(genotype, CHANNELS, 4, WIDTH), maps)
     twin = Decoder(other, CHANNELS, 4, WIDTH).eval()
     twin.adapt, twin.head, twin.classifier = network.adapt, network.head, network.classifier
     for merge, merge_twin, flip in zip(network.merges, twin.merges, sides, strict=True):
@@ -94,7 +95,6 @@ def test_the_same_canonical_form_means_the_same_outputs_with_shared_weights(geno
             for number, module in merge.cells[side].operations.items():
                 target = merge_twin.cells[side_twin].operations
                 target[str(moved[int(number)])] = module
-    maps = features()
     torch.testing.assert_close(twin(maps), network(maps), rtol=1e-4, atol=1e-4)
 
 
@@ -234,8 +234,8 @@ def test_taps_have_the_described_channels_and_strides(encoder):
 @pytest.mark.parametrize("genotype", samples(25, 3), ids=str)
 @torch.no_grad()
 def test_the_deployable_form_computes_the_same_with_fewer_parts(genotype):
-    network = settle_norms(build_segmenter(genotype, "ghostnet-0.1", 5, 8))
     images = torch.randn(2, 3, 64, 64)
+    network = settle_norms(build_segmenter(genotype, "ghostnet-0.1", 5, 8), images)
     small = network.deployable(64)
     expected = network(images)
     scale = float(expected.abs().max()) + 1
@@ -256,8 +256,8 @@ def test_the_deployable_form_computes_the_same_with_fewer_parts(genotype):
 @torch.no_grad()
 def test_a_cell_that_ignores_its_input_becomes_constant_logits(text):
     genotype = Genotype.parse(text)
-    network = settle_norms(build_segmenter(genotype, "ghostnet-0.1"))
     images = torch.randn(2, 3, 64, 64)
+    network = settle_norms(build_segmenter(genotype, "ghostnet-0.1"), images)
     small = network.deployable(64)
     torch.testing.assert_close(small(images), network(images), rtol=1e-4, atol=1e-4)
     assert not list(small.parameters())
@@ -282,3 +282,13 @@ def test_copies_share_nothing():
     network.deployable(64)
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
     assert len(network.decoder.adapt) == TAPS
+
+
+@pytest.mark.parametrize("encoder", ["mobilenetv2-0.5", "ghostnet-0.25"])
+def test_first_weights_have_the_spread_of_their_own_fan_out(encoder):
+    """He et al., 2015: each input of a convolution feeds the outputs of its group alone."""
+    network = build_segmenter(Genotype.parse("1 [0,1,2,9] [0,1]"), encoder)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 2000:
+            fan_out = module.out_channels * module.weight[0, 0].numel() / module.groups
+            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)

@@ -262,7 +262,7 @@ def test_a_loss_that_is_not_finite_fails_the_candidate(cache, monkeypatch):
 
 
 def test_outputs_that_are_not_finite_are_a_failure_and_no_score(cache, monkeypatch):
-    def spoil(self, loss, optimisers, parameters, gradient_norm):
+    def spoil(self, optimisers, parameters, gradient_norm):
         for parameter in parameters:
             parameter.data.fill_(float("nan"))
 

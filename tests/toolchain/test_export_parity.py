@@ -32,9 +32,7 @@ def export_random(count: int, seed: int, folder: Path) -> list[tuple[str, float,
     for genotype in random_genotypes(count, random.Random(seed)):
         encoder, tail = next(encoders), next(tails)
         torch.manual_seed(0)
-        network = settle_norms(
-            build_segmenter(genotype, encoder), torch.randn(2, 3, SIZE, SIZE)
-        )
+        network = settle_norms(build_segmenter(genotype, encoder), torch.randn(2, 3, SIZE, SIZE))
         info = CheckpointInfo(
             str(genotype), encoder, network.aggregation, faces.label_set, SIZE, "random weights"
         )

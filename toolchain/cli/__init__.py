@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": ("toolchain.cli.compare:compare", "Say which of two runs is better, how surely."),
     "report": ("toolchain.cli.report:report", "Make an HTML report of runs and logs."),
     "train": ("toolchain.cli.train:train", "Train a searched or given architecture."),
+    "ablate": ("toolchain.cli.ablate:ablate", "Say which switches of a training help."),
     "evaluate": ("toolchain.cli.evaluate:evaluate", "F1 and IoU of a checkpoint or model file."),
     "export": ("toolchain.cli.export:export", "Write a checkpoint as a complete ONNX file."),
     "benchmark": ("toolchain.cli.benchmark:benchmark", "Time ONNX files side by side."),

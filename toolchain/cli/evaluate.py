@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from export.console import Outcome, command, lines
-from export.errors import UsageError
-from toolchain.cli.training import images_named, scores_table, split_options
+from toolchain.cli.training import framing_option, images_named, scores_table, split_options
 
 
 @command("evaluate")
@@ -16,16 +15,10 @@ from toolchain.cli.training import images_named, scores_table, split_options
 @click.option("--dataset", help="Kind of the data; recognised by its layout when left out.")
 @split_options
 @click.option("--limit-images", type=click.IntRange(1), help="Score this many, chosen by name.")
-@click.option(
-    "--framing",
-    metavar="SCALE,SCALE",
-    help="Score again with each image at these parts of the frame's size, such as 1,0.5,0.35.",
-)
+@framing_option
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
 @click.option("--min-f1", type=float, help="Exit with 1 when the mean F1 (0 to 1) is lower.")
-def evaluate(
-    model: Path, data: str, min_f1: float | None, framing: str | None, **settings: Any
-) -> Outcome:
+def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> Outcome:
     """Score MODEL, a checkpoint (.pt) or an exported ONNX file, on labelled images.
 
     Takes the test split of the data where it has one, else its val split, else the tenth of it
@@ -47,11 +40,7 @@ def evaluate(
     """
     from toolchain.training import evaluation
 
-    try:
-        scales = [float(scale) for scale in framing.split(",")] if framing else []
-    except ValueError:
-        raise UsageError(f"--framing {framing} is not a list of numbers: 1,0.5") from None
-    document = evaluation.evaluate(model, data, framing=scales, **settings)
+    document = evaluation.evaluate(model, data, **settings)
     mean = document["mean_f1"]
     failure = f"mean F1 {mean:.4f} is below {min_f1:g}" if min_f1 and mean < min_f1 else None
     columns = {images_named(document["images"], document["split"]): document}

@@ -5,7 +5,7 @@ from typing import Any
 
 from export.console import Outcome, command
 from toolchain.cli.flags import flags
-from toolchain.cli.training import folder_options, scores_table
+from toolchain.cli.training import folder_options, trained
 from toolchain.settings.training_settings import TrainingSettings
 
 
@@ -25,5 +25,5 @@ def pretrain(output: Path, resume: bool, **settings: Any) -> Outcome:
     """
     from toolchain.training import plan
 
-    document = plan.pretrain(output, resume, **settings).document()
-    return Outcome(document, scores_table({document["checkpoint"]: document["metrics"]}))
+    (document,), shown = trained([plan.pretrain(output, resume, **settings)])
+    return Outcome(document, shown)

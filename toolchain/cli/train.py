@@ -7,7 +7,7 @@ import click
 
 from export.console import Outcome, command
 from toolchain.cli.flags import flags
-from toolchain.cli.training import folder_options, scores_table
+from toolchain.cli.training import folder_options, trained
 from toolchain.settings.training_settings import TrainingSettings
 
 _OF_A_TRIAL = ("genotype", "encoder", "input_size", "working_size", "weights")
@@ -43,10 +43,12 @@ def train(output: Path, resume: bool, **settings: Any) -> Outcome:
 
     Fills the folder --output: best.pt (the epoch of the highest mean F1 on the images that a
     search scores its candidates on), last.pt, with --keep-every epoch-NNN.pt, metrics.jsonl (one
-    line an epoch) and config.json. --resume with more --epochs goes on with what is finished. It trains on the images that are for nothing else, so neither those that figures
-    are of (val, test) nor, without --with-search-images, those that candidates are trained on.
-    best.pt says which images it has seen. With --pick pareto each trial gets a folder of its own
-    in --output, named by its id.
+    line an epoch) and config.json. --resume with more --epochs goes on with what is finished. It
+    trains on the images that are for nothing else, so neither those that figures are of (val,
+    test) nor, without --with-search-images, those that candidates are trained on. best.pt says
+    which images it has seen. With --pick pareto each trial gets a folder of its own in --output,
+    named by its id. training.html beside best.pt shows how it went, each class, left against right,
+    and its worst pictures.
 
     \b
       nastool train --data DATA --run runs/first --pick best --output runs/first/best
@@ -55,9 +57,5 @@ def train(output: Path, resume: bool, **settings: Any) -> Outcome:
     """
     from toolchain.training.plan import train_all
 
-    results = train_all(output, resume, **settings)
-    documents = [result.document() for result in results]
-    return Outcome(
-        documents if settings["pick"] == "pareto" else documents[0],
-        scores_table({document["checkpoint"]: document["metrics"] for document in documents}),
-    )
+    documents, shown = trained(train_all(output, resume, **settings))
+    return Outcome(documents if settings["pick"] == "pareto" else documents[0], shown)

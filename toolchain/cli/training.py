@@ -1,12 +1,16 @@
 """What the commands ``train``, ``pretrain``, ``evaluate`` and ``export`` share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from export.console import table
+from export.console import lines, table
+from export.errors import UsageError
+
+if TYPE_CHECKING:
+    from toolchain.training.trainer import TrainingResult
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SPLITS = ("train", "val", "test", "all", "search-train", "search-score", "calibration")
@@ -43,9 +47,36 @@ def split_options(function: Function) -> Function:
     return function
 
 
+def _scales(_: click.Context, __: click.Parameter, text: str | None) -> list[float]:
+    try:
+        return [float(scale) for scale in text.split(",")] if text else []
+    except ValueError:
+        raise UsageError(f"--framing {text} is not a list of numbers: 1,0.5") from None
+
+
+framing_option = click.option(
+    "--framing",
+    metavar="SCALE,SCALE",
+    callback=_scales,
+    help="Score again with each image at these parts of the frame's size, such as 1,0.5,0.35.",
+)
+
+
 def images_named(count: int, split: str) -> str:
     """Say of how many images of which part figures are."""
     return f"all {count} images" if split == "all" else f"{count} images of {split}"
+
+
+def trained(results: "Sequence[TrainingResult]") -> tuple[list[dict[str, Any]], Any]:
+    """Write the page of each training; return documents, and what to show of them."""
+    from toolchain.reporting.training_page import write_training_page
+
+    documents = []
+    for result in results:
+        page = write_training_page(result.checkpoint.parent)
+        documents.append({**result.document(), "page": str(page)})
+    scores = scores_table({each["checkpoint"]: each["metrics"] for each in documents})
+    return documents, lines(scores, *(f"Wrote {each['page']}" for each in documents))
 
 
 def scores_table(summaries: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -48,7 +48,7 @@ def _turned(pairs: Sequence[Pair]) -> Iterator[str]:
             continue
         if image != mask:
             yield (
-                f"{pair[0]}: EXIF orientation {image} turns it, and {pair[1].name} has {mask}: look "
+                f"{pair[0]}: EXIF orientation {image} turns it, {pair[1].name} has {mask}: look "
                 "whether the mask fits the upright image, and save both without EXIF"
             )
 

@@ -35,7 +35,8 @@ def test_every_setting_of_a_training_is_a_flag(command, without, of_a_trial):
 @pytest.mark.parametrize(
     ("flag", "value"),
     [("--epochs", 0), ("--warm-up", 1), ("--learning-rate", 0), ("--average-half-life", -0.1),
-     ("--class-limit", 0.5), ("--hardest-pixels", 0), ("--framed", 1.5), ("--jpeg", 96), ("--seed", -1), ("--learning-rate", "nan"), ("--dice-weight", "inf")],
+     ("--class-limit", 0.5), ("--hardest-pixels", 0), ("--framed", 1.5), ("--jpeg", 96),
+     ("--seed", -1), ("--learning-rate", "nan"), ("--dice-weight", "inf")],
 )  # fmt: skip
 def test_a_bound_is_checked_and_named(cli, tmp_path, flag, value):
     result = cli(

@@ -68,7 +68,7 @@ def test_layers(package, forbidden):
         ("toolchain.settings", ("search", "training", "profiling", "reporting", "cli", "networks")),
         ("toolchain.training", ("reporting", "cli")),
         ("toolchain.search", ("reporting", "cli")),
-        ("toolchain.reporting", ("cli", "training")),
+        ("toolchain.reporting", ("cli",)),
     ],
 )
 def test_folders_of_the_toolchain(folder, forbidden):

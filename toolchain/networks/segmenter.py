@@ -94,13 +94,9 @@ def build_segmenter(
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw convolution weights as He et al. (ICCV 2015) for ReLU, fan-out; biases are 0.
-
-    The fan-out is that of one group: an input of a depthwise convolution feeds one channel.
-    """
+    """Draw convolution weights as He et al. (ICCV 2015) for ReLU, fan-out; biases are 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            module.weight.data *= module.groups**0.5  # torch counts the outputs of all groups
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

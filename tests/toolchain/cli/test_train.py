@@ -28,8 +28,10 @@ def test_train_says_what_it_made(cli, tmp_path):
     arguments = ["--genotype", GENOTYPE, "--encoder", "ghostnet-0.1", "--output", tmp_path / "a"]
     result = cli("train", *TINY, *arguments, "--json")
     assert result.code == 0
-    assert set(result.document) == {"checkpoint", "epochs", "seconds", "metrics"}
+    assert set(result.document) == {"checkpoint", "epochs", "seconds", "metrics", "page"}
     assert result.document["checkpoint"] == str(tmp_path / "a" / "best.pt")
+    assert result.document["page"] == str(tmp_path / "a" / "training.html")
+    assert (tmp_path / "a" / "training.html").stat().st_size > 4_000_000
     assert result.document["epochs"] == 1
     assert "epoch 1/1: loss" in result.err
     again = cli("train", *TINY, *arguments)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -29,6 +28,8 @@ class Reader(Protocol):
 
 AnyReader = TypeVar("AnyReader", bound=Reader)
 _readers: dict[str, Reader] = {}
+_looked_at: set[Path] = set()
+"""Folders whose doubts have been said: commands open the same one several times."""
 
 
 def register(kind: str) -> Callable[[AnyReader], AnyReader]:
@@ -74,12 +75,8 @@ def open_dataset(spec: str, split: Split | None = None, kind: str | None = None)
         known = "; ".join(f"{name}: {reader.layout}" for name, reader in _readers.items())
         raise DataError(root, f"has no layout that is known ({known})")
     dataset = _readers[kind](root, split)
-    _warn(root.absolute(), kind)
+    if root.absolute() not in _looked_at:
+        _looked_at.add(root.absolute())
+        for doubt in dataset.doubts():
+            log.warning("%s", doubt)
     return dataset
-
-
-@cache
-def _warn(root: Path, kind: str) -> None:
-    """Say what is doubtful about the files, once."""
-    for doubt in _readers[kind](root, None).doubts():
-        log.warning("%s", doubt)

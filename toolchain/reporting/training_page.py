@@ -19,6 +19,7 @@ from toolchain.reporting.standalone import Figures, standalone_page
 from toolchain.settings.base import FILE_NAME, read_record
 from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint
+from toolchain.training.evaluation import Model, open_model
 from toolchain.training.inspection import Inspection, inspect, sheet
 from toolchain.training.start import CHOSEN_BY
 
@@ -45,7 +46,8 @@ def write_training_page(folder: Path) -> Path:
     best = folder / "best.pt"
     settings = TrainingSettings(**read_record(folder / FILE_NAME, TrainingSettings)[0])
     info, _ = read_checkpoint(best)
-    found = inspect(best, open_part(settings.data, CHOSEN_BY, settings.dataset))
+    model = open_model(best)
+    found = inspect(model, open_part(settings.data, CHOSEN_BY, settings.dataset))
     lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     history = [json.loads(line) for line in lines]
     figures = Figures()
@@ -54,8 +56,8 @@ def write_training_page(folder: Path) -> Path:
         _curves(history, figures),
         _classes(found),
         _sides(found),
-        _sheet("Worst pictures", best, found, found.worst[:PICTURES]),
-        _sheet("Pictures by chance", best, found, _by_chance(found)),
+        _sheet("Worst pictures", model, found, found.worst[:PICTURES]),
+        _sheet("Pictures by chance", model, found, _by_chance(found)),
     ]
     output = folder / NAME
     write_text(output, standalone_page(f"Training: {folder.name}", sections, figures))
@@ -138,7 +140,7 @@ def _by_chance(found: Inspection) -> list[int]:
     return [place for place, name in enumerate(found.images.names) if name in chosen]
 
 
-def _sheet(title: str, model: Path, found: Inspection, places: Sequence[int]) -> str:
+def _sheet(title: str, model: Model, found: Inspection, places: Sequence[int]) -> str:
     rows, names = sheet(model, found.images.subset(places), SIDE), found.images.names
     cards = "".join(
         card(

@@ -113,6 +113,7 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         ge=0,
     )
     seed: int = setting(0, "Of initial weights, order and augmentation.", ge=0, le=LARGEST_SEED)
+    half: bool | None = setting(None, "Train in 16 bits; on CUDA if left out.")
     # What follows changes how fast a training runs, not where it goes.
     workers: int | None = setting(
         None,
@@ -121,7 +122,6 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         ge=0,
         free=True,
     )
-    half: bool | None = setting(None, "Train in 16 bits; on CUDA if left out.")
     keep_every: int = setting(
         0,
         "Keep the checkpoint of every so many epochs beside best.pt and last.pt.",

@@ -1,7 +1,6 @@
 """What a trained network does well and badly: image by image, and along the edges of parts."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from export.console import track
 from toolchain.datasets.base import FaceDataset, Pixels
 from toolchain.datasets.labels import IGNORED
-from toolchain.training.evaluation import open_model
+from toolchain.training.evaluation import Model
 from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.samples import EpochOrder, Samples, batches
 
@@ -53,7 +52,8 @@ class Inspection:
     def mean_f1_without_rare(self) -> float | None:
         """Mean F1 over all classes but background and the rare ones."""
         rare = set(self.rare)
-        common = [f1 for k, f1 in enumerate(self.matrix.f1) if k and k not in rare and f1]
+        scores = enumerate(self.matrix.f1)
+        common = [f1 for k, f1 in scores if k and k not in rare and f1 is not None]
         return float(np.mean(common)) if common else None
 
 
@@ -102,20 +102,19 @@ def _edges(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return inside & (eroded == 0)
 
 
-def inspect(model: str | Path, images: FaceDataset) -> Inspection:
-    """Label images with a checkpoint or a model file, and compare.
+def inspect(model: Model, images: FaceDataset) -> Inspection:
+    """Label images with a model, and compare.
 
     Raises:
-        DataError: the model or the images cannot be read.
+        DataError: the images cannot be read.
     """
-    opened = open_model(model)
-    samples = Samples(images, opened.input_size, keep=False)
+    samples = Samples(images, model.input_size, keep=False)
     classes = len(images.label_set.classes)
     matrix, edges = ConfusionMatrix(classes), EdgeCount(classes)
     scores, present = [], np.zeros(classes)
-    loader = batches(samples, EpochOrder(len(samples), shuffle=False), opened.batch_size)
+    loader = batches(samples, EpochOrder(len(samples), shuffle=False), model.batch_size)
     for batch, true in track(loader, "inspecting", len(loader)):
-        for labels, predictions in zip(true, opened.predict(batch), strict=True):
+        for labels, predictions in zip(true, model.predict(batch), strict=True):
             own = ConfusionMatrix(classes)
             own.update(labels, predictions)
             matrix.counts += own.counts
@@ -127,22 +126,21 @@ def inspect(model: str | Path, images: FaceDataset) -> Inspection:
     return Inspection(images, np.array(scores), matrix, edges.f1, present / len(samples))
 
 
-def sheet(model: str | Path, images: FaceDataset, side: int) -> list[tuple[Pixels, ...]]:
+def sheet(model: Model, images: FaceDataset, side: int) -> list[tuple[Pixels, ...]]:
     """Return, for each image, the picture, true labels over it and predicted ones, RGB.
 
     Args:
-        model: a checkpoint or a model file.
+        model: that predicts.
         images: few.
         side: of the pictures, pixels.
     """
-    opened = open_model(model)
-    samples = Samples(images, opened.input_size, keep=False)
+    samples = Samples(images, model.input_size, keep=False)
     palette = np.zeros((IGNORED + 1, 3), np.uint8)
     palette[: len(images.label_set.palette)] = images.label_set.palette
     rows = []
     for place in range(len(samples)):
         image, labels = samples[0, place]
-        guessed = opened.predict(torch.stack([image]))[0]
+        guessed = model.predict(torch.stack([image]))[0]
         picture = image.numpy()
         maps = (palette[labels.numpy()], palette[guessed.numpy()])
         shown = (picture, *(cv2.addWeighted(picture, 0.35, colours, 0.65, 0) for colours in maps))

@@ -4,7 +4,7 @@ import pytest
 from toolchain.datasets.labels import IGNORED
 from toolchain.datasets.splits import open_part
 from toolchain.reporting.training_page import write_training_page
-from toolchain.training.evaluation import evaluate
+from toolchain.training.evaluation import evaluate, open_model
 from toolchain.training.inspection import EdgeCount, inspect, sheet
 from toolchain.training.trainer import train
 
@@ -58,7 +58,7 @@ def trained(tmp_path_factory, configure):
 
 def test_an_inspection_agrees_with_the_evaluation(trained):
     folder, images = trained
-    found = inspect(folder / "best.pt", images)
+    found = inspect(open_model(folder / "best.pt"), images)
     figures = evaluate(folder / "best.pt", "synthetic:120", split="search-score")
     assert found.matrix.summary(images.label_set)["f1"] == figures["f1"]
     assert found.scores.shape == (len(images),)
@@ -68,11 +68,16 @@ def test_an_inspection_agrees_with_the_evaluation(trained):
     np.testing.assert_allclose(found.shares, shares, atol=1 / len(images) + 1e-9)
     rare = {k for k, share in enumerate(found.shares) if 0 < share < 0.1}
     assert set(found.rare) == rare
+    # A common class that was missed altogether counts as a zero.
+    f1 = figures["f1"].values()
+    common = [one for k, one in enumerate(f1) if k and k not in rare and one is not None]
+    assert 0 in common
+    assert found.mean_f1_without_rare == pytest.approx(np.mean(common))
 
 
 def test_a_sheet_shows_picture_labels_and_prediction(trained):
     folder, images = trained
-    ((picture, labels, guessed),) = sheet(folder / "best.pt", images.subset([0]), 48)
+    ((picture, labels, guessed),) = sheet(open_model(folder / "best.pt"), images.subset([0]), 48)
     assert picture.shape == labels.shape == guessed.shape == (48, 48, 3)
     assert (labels != picture).any()
     assert (labels != guessed).any()

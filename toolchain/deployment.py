@@ -35,6 +35,8 @@ from toolchain.profiling.face import face_maps
 from toolchain.quality import Quality, choose_int8, measure_quality
 from toolchain.training.checkpoints import CheckpointInfo, load_segmenter
 from toolchain.training.evaluation import count_seen
+from toolchain.training.initialisation import settle_batch_norms
+from toolchain.training.samples import some_images
 
 # Shares of pixels that keep their label. Reduced precision moves boundaries by design; how much is
 # worth it is for the F1 to say, and these floors only catch what is broken.
@@ -46,6 +48,8 @@ AIM = 0.5
 CALIBRATION_IMAGES = 100
 CHOICE_IMAGES = 120
 FASTEST = "fastest"
+# Pixels of the images by which an untrained network's batch norms are set.
+SETTLING_SIZE = 128
 
 
 def load_network(
@@ -70,7 +74,9 @@ def load_network(
         licence="untrained weights",
         seen=SeenImages().encode(),
     )
-    return info.build().eval(), info
+    network = info.build()
+    settle_batch_norms(network, some_images(open_dataset("synthetic:16"), SETTLING_SIZE))
+    return network, info
 
 
 def deploy(

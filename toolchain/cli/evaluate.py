@@ -16,6 +16,12 @@ from toolchain.cli.training import framing_option, images_named, scores_table, s
 @split_options
 @click.option("--limit-images", type=click.IntRange(1), help="Score this many, chosen by name.")
 @framing_option
+@click.option(
+    "--own-size/--model-size",
+    default=None,
+    help="Compare at the resolution of each label map, as HELEN's protocol does, or at the "
+    "model's, as for all other data, if left out.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
 @click.option("--min-f1", type=float, help="Exit with 1 when the mean F1 (0 to 1) is lower.")
 def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> Outcome:
@@ -25,8 +31,9 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
     that no command trains on; --split names others. Images that MODEL was trained on are refused,
     unless --force is given.
 
-    Images and labels are resized to the model's input size and compared there. F1 comes from pixel
-    counts summed over all images; the mean is over all classes but background, and a class in
+    Images and labels are resized to the model's input size and compared there, or, with --own-size
+    and by default on HELEN, predictions are brought to the size of each label map. F1 comes from
+    pixel counts summed over all images; the mean is over all classes but background, and a class in
     neither labels nor predictions is absent (null in JSON) and left out of it. In groups left and
     right count as one.
 

@@ -44,11 +44,13 @@ class FaceDataset(ABC):
         names: the samples' names, in order.
         splits: the splits that the source itself tells apart; empty where it has none.
             `toolchain.datasets.splits` says which image is for what.
+        own_size: published figures are of each label map's own resolution.
     """
 
     label_set: LabelSet
     licence: str
     names: tuple[str, ...]
+    own_size: bool = False
     splits: tuple[Split, ...] = ()
 
     def __len__(self) -> int:
@@ -107,6 +109,7 @@ class _Subset(FaceDataset):
         self._dataset = dataset
         self._indices = tuple(indices)
         self.label_set, self.licence = dataset.label_set, dataset.licence
+        self.own_size = dataset.own_size
         self.names = tuple(dataset.names[index] for index in self._indices)
 
     def read(self, index: int) -> Sample:
@@ -120,6 +123,7 @@ class _Joined(FaceDataset):
     def __init__(self, datasets: Sequence[FaceDataset]):
         self._places = tuple((dataset, i) for dataset in datasets for i in range(len(dataset)))
         self.label_set, self.licence = datasets[0].label_set, datasets[0].licence
+        self.own_size = datasets[0].own_size
         self.names = tuple(dataset.names[i] for dataset, i in self._places)
 
     def read(self, index: int) -> Sample:

@@ -34,6 +34,7 @@ class Helen(FaceDataset):
     """
 
     label_set = HELEN
+    own_size = True
     licence = "HELEN: no licence is stated; research use, photographs are from Flickr"
     layout = "images/, labels/NAME/NAME_lblNN.png and exemplars.txt, tuning.txt, testing.txt"
 

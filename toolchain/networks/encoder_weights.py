@@ -28,7 +28,8 @@ PUBLISHED = {
 # Of the images of published encoders, as parts of 255: torchvision's documentation.
 _MEAN = torch.tensor([0.485, 0.456, 0.406])
 _DEVIATION = torch.tensor([0.229, 0.224, 0.225])
-_NORM = ("weight", "bias", "running_mean", "running_var")
+NORM = ("weight", "bias", "running_mean", "running_var")
+"""What a batch norm holds."""
 
 
 @dataclass
@@ -82,7 +83,7 @@ def _layers(state: Mapping[str, Any]) -> list[_Layer]:
             found.append(_Layer(module, value))
         elif value.dim() == 1 and found and module == found[-1].name:
             found[-1].bias = value
-        elif value.dim() == 1 and found and name in _NORM:
+        elif value.dim() == 1 and found and name in NORM:
             found[-1].norm[name] = value
     return found
 
@@ -113,18 +114,18 @@ def _load(encoder: Encoder, layers: list[_Layer], *, folded: bool) -> None:
             if layer.norm or layer.bias is None or convolution.bias is None:
                 raise UsageError(f"{layer.name} has a batch norm, or no bias")
             convolution.bias.copy_(layer.bias)
-        elif len(layer.norm) == len(_NORM):
+        elif len(layer.norm) == len(NORM):
             for name, value in layer.norm.items():
                 getattr(norm, name).copy_(value)
         elif layer.bias is not None and not layer.norm:
-            norm.load_state_dict(_norm_of(layer.bias, norm.eps), strict=False)
+            norm.load_state_dict(norm_that_adds(layer.bias, norm.eps), strict=False)
         else:
             raise UsageError(f"{layer.name} has neither a batch norm nor a bias")
     if not folded:
         _take_our_images(next(m for m in encoder.modules() if isinstance(m, ConvolutionUnit)))
 
 
-def _norm_of(bias: Tensor, eps: float) -> dict[str, Tensor]:
+def norm_that_adds(bias: Tensor, eps: float) -> dict[str, Tensor]:
     """Return the state of a batch norm that adds a bias and does nothing else."""
     one, zero = torch.ones_like(bias), torch.zeros_like(bias)
     return {"weight": one, "bias": bias, "running_mean": zero, "running_var": one - eps}

@@ -98,5 +98,7 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            # torch counts the outputs of all groups; a weight feeds those of its own.
+            module.weight.data *= module.groups**0.5
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

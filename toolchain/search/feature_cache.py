@@ -34,7 +34,7 @@ from toolchain.search.trial import LONGER
 from toolchain.settings.base import array_digest
 from toolchain.settings.search_settings import EvaluationSettings
 from toolchain.training.device import on_device, torch_device
-from toolchain.training.initialisation import load_initial_weights
+from toolchain.training.initialisation import load_initial_weights, settle_batch_norms
 from toolchain.training.losses import class_weights, resize_logits, shrink_labels
 from toolchain.training.samples import Samples
 from toolchain.training.training_loss import load_teacher
@@ -314,4 +314,6 @@ def _pretrained(
         network = build_segmenter(Genotype.parse("9 [0, 3]"), name, classes)
     if weights:
         load_initial_weights(network, weights, sample)
+    else:
+        settle_batch_norms(network.encoder, sample)
     return network.encoder.eval()

@@ -3,7 +3,8 @@
 Images are resized to the model's input size (area averaging down, bilinear up) and labels to the
 same size by nearest pixel; predictions and labels are compared there, at every pixel, whatever the
 model's working size. For data of another resolution the figures therefore speak of the model's own
-resolution.
+resolution. Where the data's protocol wants it, as HELEN's does, or the caller, predictions are
+brought to the labels instead, by nearest pixel, and compared at the resolution of each.
 """
 
 import logging
@@ -14,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +25,7 @@ from export.errors import DataError, UsageError
 from export.metadata import ModelMetadata
 from export.onnx import Deployable
 from export.runtimes import open_session
-from toolchain.datasets.base import FaceDataset, Sample
+from toolchain.datasets.base import FaceDataset, Sample, resize_sample
 from toolchain.datasets.framing import framed
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import first, open_for_figures
@@ -64,6 +67,7 @@ def evaluate(
     device: str = "cpu",
     force: bool = False,
     framing: Sequence[float] = (),
+    own_size: bool | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint or an exported ONNX file on a dataset.
 
@@ -77,11 +81,13 @@ def evaluate(
         force: even on images that the model was trained on.
         framing: score again with each image at these parts of the frame's size; see
             `toolchain.datasets.framing`.
+        own_size: compare at the resolution of each label map instead of the model's; None: where
+            the protocol of the data does.
 
     Returns:
         ``images``, their ``split``, how many were ``seen_in_training`` (None where the model does
-        not say), the figures of `ConfusionMatrix.summary`, and under ``framing`` a list with the
-        ``scale`` and the figures of each.
+        not say), ``own_size``, the figures of `ConfusionMatrix.summary`, and under ``framing`` a
+        list with the ``scale`` and the figures of each, at the model's resolution.
 
     Raises:
         UsageError: a part of the frame's size is not above 0 and at most 1.
@@ -104,16 +110,21 @@ def evaluate(
     seen = count_seen(data, opened.seen, images, part, force)
 
     size = opened.input_size
+    own_size = images.own_size if own_size is None else own_size
 
     def summary(place: Augment | None = None) -> dict[str, Any]:
         samples = Samples(images, size, place, keep=False)
         return score(opened.predict, samples, opened.batch_size).summary(images.label_set)
 
+    def summary_at_own_size() -> dict[str, Any]:
+        return score_at_own_size(opened, images).summary(images.label_set)
+
     return {
         "images": len(images),
         "split": part,
         "seen_in_training": seen,
-        **summary(),
+        "own_size": own_size,
+        **(summary_at_own_size() if own_size else summary()),
         "framing": [
             {"scale": scale, **summary(partial(_in_frame, size=size, scale=scale))}
             for scale in framing
@@ -161,6 +172,23 @@ def score(predict: Predict, samples: Samples, batch_size: int, workers: int = 0)
     loader = batches(samples, EpochOrder(len(samples), shuffle=False), batch_size, workers)
     for images, labels in track(loader, "evaluating", len(loader)):
         matrix.update(labels, predict(images))
+    return matrix
+
+
+def score_at_own_size(model: Model, dataset: FaceDataset) -> ConfusionMatrix:
+    """Compare predictions, brought to the size of each label map by nearest pixel, with labels."""
+    matrix = ConfusionMatrix(len(dataset.label_set.classes))
+    starts = range(0, len(dataset), model.batch_size)
+    for start in track(starts, "evaluating", len(starts)):
+        indices = range(start, min(start + model.batch_size, len(dataset)))
+        samples = [dataset.read(index) for index in indices]
+        images = np.stack([resize_sample(s, model.input_size).image for s in samples])
+        predictions = model.predict(torch.from_numpy(images)).numpy()
+        for sample, found in zip(samples, predictions, strict=True):
+            size = sample.labels.shape[::-1]
+            matrix.update(
+                sample.labels, cv2.resize(found, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            )
     return matrix
 
 

@@ -1,6 +1,6 @@
 """Where a training starts: weights of an earlier training, or of an encoder for ImageNet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -8,19 +8,26 @@ from torch import Tensor, nn
 
 from export.errors import DataError, UsageError
 from toolchain.networks.encoder_weights import load_encoder_weights
-from toolchain.networks.encoders import build_encoder
+from toolchain.networks.encoders import build_encoder, describe_encoder, encoder_names
+from toolchain.networks.narrowing import can_narrow, narrow_encoder
 from toolchain.networks.segmenter import Segmenter
-from toolchain.training.checkpoints import is_checkpoint, read_checkpoint
+from toolchain.training.checkpoints import (
+    CheckpointInfo,
+    is_checkpoint,
+    load_segmenter,
+    read_checkpoint,
+)
 
 
 def match_weights(encoders: Sequence[str], files: Sequence[Path]) -> dict[str, Path]:
     """Say which file of weights is for which encoder; the files come in any order.
 
-    A checkpoint of ours names its encoder; other files are tried on each.
+    A checkpoint of ours names its encoder; other files are tried on each. An encoder that no file
+    is for takes that of a wider one, see `toolchain.networks.narrowing`.
 
     Args:
         encoders: names.
-        files: one for each of them, or none at all.
+        files: one for each of them, or none at all; none is needed for one that is narrowed.
 
     Returns:
         The file of each encoder; nothing where there are no files.
@@ -31,31 +38,42 @@ def match_weights(encoders: Sequence[str], files: Sequence[Path]) -> dict[str, P
     """
     encoders = list(dict.fromkeys(encoders))
     found: dict[str, Path] = {}
+    wide: dict[Path, list[str]] = {}
     for file in files:
         fitting = [encoder for encoder in encoders if _fits(file, encoder)]
-        if not fitting:
+        wide[file] = [encoder for encoder in encoders if _wider_in(file, encoder)]
+        if not fitting and not wide[file]:
             raise DataError(file, f"fits no encoder that is trained ({', '.join(encoders)})")
         encoder = next((name for name in fitting if name not in found), None)
-        if encoder is None:
+        if encoder is None and fitting:
             raise UsageError(
                 f"--weights {found[fitting[0]]} and {file} are both for {fitting[0]}; give one"
             )
-        found[encoder] = file
-    missing = [encoder for encoder in encoders if encoder not in found]
-    if files and missing:
-        raise UsageError(f"no file of --weights is for {missing[0]}; add one")
+        if encoder is not None:
+            found[encoder] = file
+    for encoder in encoders if files else ():
+        source = found.get(encoder) or next((f for f in files if encoder in wide[f]), None)
+        if source is None:
+            raise UsageError(f"no file of --weights is for {encoder}; add one")
+        found[encoder] = source
     return found
 
 
 def _fits(path: Path, encoder: str) -> bool:
     if is_checkpoint(path):
         return read_checkpoint(path)[0].encoder == encoder
-    network = build_encoder(encoder)
     try:
-        load_encoder_weights(network, path)
+        load_encoder_weights(build_encoder(encoder), path)
     except DataError:
         return False
     return True
+
+
+def _wider_in(path: Path, encoder: str) -> str | None:
+    """Return the encoder of a file that is a wider one than ``encoder``, if it is."""
+    own = describe_encoder(encoder)
+    wider = [name for name in encoder_names() if can_narrow(describe_encoder(name), own)]
+    return next((name for name in wider if _fits(path, name)), None)
 
 
 def load_initial_weights(network: Segmenter, path: str | Path, images: Tensor) -> str:
@@ -63,7 +81,8 @@ def load_initial_weights(network: Segmenter, path: str | Path, images: Tensor) -
 
     A checkpoint of the same genotype and width gives every tensor that has the same name and shape
     (a classifier for other classes stays new); of another genotype only the encoder's. Any other
-    file goes to `load_encoder_weights`, and its batch norms through `rebase_batch_norms`.
+    file goes to `load_encoder_weights`, and its batch norms through `rebase_batch_norms`. A wider
+    encoder is narrowed, see `toolchain.networks.narrowing`.
 
     Args:
         network: on the CPU; changed in place.
@@ -76,23 +95,78 @@ def load_initial_weights(network: Segmenter, path: str | Path, images: Tensor) -
     Raises:
         DataError: the file cannot be read or does not fit the network.
     """
+    path, own = Path(path), network.encoder_name
+    wider = None if _fits(path, own) else _wider_in(path, own)
+    if wider:
+        return _start_narrow(network, path, wider, images)
     if not is_checkpoint(path):
         load_encoder_weights(network.encoder, path)
         rebase_batch_norms(network.encoder, images)
         return f"encoder from {path}"
     info, document = read_checkpoint(path)
-    if info.encoder != network.encoder_name:
-        raise DataError(path, f"has the encoder {info.encoder}, not {network.encoder_name}")
+    if info.encoder != own:
+        raise DataError(path, f"has the encoder {info.encoder}, not {own}")
+    return _take(network, path, info, document["model"])
+
+
+def _take(network: Segmenter, path: Path, info: CheckpointInfo, state: Mapping[str, Tensor]) -> str:
+    """Take over what fits of a checkpoint; say how much that is."""
     same = (info.genotype, info.aggregation) == (str(network.genotype), network.aggregation)
     own = network.state_dict()
     fitting = {
         name: value
-        for name, value in document["model"].items()
-        if (same or name.startswith("encoder.")) and own[name].shape == value.shape
+        for name, value in state.items()
+        if (same or name.startswith("encoder.")) and name in own and own[name].shape == value.shape
     }
     network.load_state_dict(fitting, strict=False)
     part = "network" if same else "encoder"
     return f"{part} from {path}: {len(fitting)} of {len(own)} tensors"
+
+
+def _start_narrow(network: Segmenter, path: Path, wider: str, images: Tensor) -> str:
+    """Start a network from a file of a wider encoder."""
+    if not is_checkpoint(path):
+        encoder = build_encoder(wider)
+        load_encoder_weights(encoder, path)
+        narrow_encoder(encoder, network.encoder, images)
+        said = f"encoder from {path}"
+    else:
+        wide, info = load_segmenter(path)
+        directions = narrow_encoder(wide.encoder, network.encoder, images)
+        decoder = {f"decoder.{name}": value for name, value in wide.decoder.state_dict().items()}
+        for tap, basis in enumerate(directions):
+            name = f"decoder.adapt.{tap}.convolutions.0.weight"
+            if name in decoder:
+                decoder[name] = torch.einsum("oc...,cd->od...", decoder[name], basis)
+        said = _take(network, path, info, decoder | network.encoder.state_dict(prefix="encoder."))
+    rebase_batch_norms(network.encoder, images)
+    return f"{said}, narrowed from {wider}"
+
+
+@torch.no_grad()
+def settle_batch_norms(network: nn.Module, images: Tensor) -> None:
+    """Give the batch norms of an untrained network the statistics of what they see in images.
+
+    Norms that have seen nothing pass on what they get, which grows from layer to layer, in a
+    hundred of them beyond what 16 bits hold.
+
+    Args:
+        network: changed in place, and left in evaluation mode.
+        images: what it takes, float ``[N, 3, H, W]``, normalised.
+    """
+
+    def settle(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(settle) for norm in norms]
+    network.eval()(images)
+    for hook in hooks:
+        hook.remove()
 
 
 @torch.no_grad()

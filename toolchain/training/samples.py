@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from export.console import track
+from export.onnx import normalise
 from toolchain.datasets.base import FaceDataset, Sample, resize_sample
 
 
@@ -155,6 +156,15 @@ def batches(
         persistent_workers=workers > 0,
         worker_init_fn=_be_one_thread,
     )
+
+
+def some_images(dataset: FaceDataset, size: int) -> Tensor:
+    """Return images by which weights are set, normalised, float ``[N, 3, H, W]``.
+
+    They are the first of a dataset, at most 32, and have ``size`` pixels a side, at most 256.
+    """
+    some = Samples(dataset.subset(range(min(32, len(dataset)))), min(size, 256), keep=False)
+    return normalise(torch.stack([some[0, index][0] for index in range(len(some))]))
 
 
 def _be_one_thread(_: int) -> None:

@@ -9,7 +9,6 @@ from typing import Self
 import torch
 from torch import nn
 
-from export.onnx import normalise
 from toolchain.datasets.base import FaceDataset, join
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import Part, first, open_part
@@ -19,7 +18,7 @@ from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.checkpoints import is_checkpoint, read_checkpoint
 from toolchain.training.device import torch_device
 from toolchain.training.initialisation import load_initial_weights
-from toolchain.training.samples import Samples
+from toolchain.training.samples import some_images
 from toolchain.training.training_loss import load_teacher
 
 CHOSEN_BY: Part = "search-score"
@@ -79,9 +78,7 @@ class Start:
         )
         origin = f"random weights, of the encoder too: {settings.encoder} has no --weights"
         if settings.weights:
-            some = Samples(images.subset(range(min(16, len(images)))), size)
-            normal = normalise(torch.stack([some[0, i][0] for i in range(len(some))]))
-            origin = load_initial_weights(network, settings.weights, normal)
+            origin = load_initial_weights(network, settings.weights, some_images(images, size))
         teacher = None
         if settings.teacher:
             teacher = load_teacher(settings.teacher, classes, size, device)

@@ -20,7 +20,7 @@ from toolchain.genotype import TAPS, Connection, Entry, Genotype
 from toolchain.graph import canonical, cell_graph
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.encoders import build_encoder, describe_encoder, encoder_names, register
-from toolchain.networks.segmenter import build_segmenter
+from toolchain.networks.segmenter import build_segmenter, initialise
 from toolchain.networks.units import DilatedConvolution
 
 CHANNELS = (6, 7, 8, 9)
@@ -262,6 +262,17 @@ def test_a_cell_that_ignores_its_input_becomes_constant_logits(text):
     torch.testing.assert_close(small(images), network(images), rtol=1e-4, atol=1e-4)
     assert not list(small.parameters())
     assert network_costs(Architecture(genotype, "ghostnet-0.1"), pruned=True).flops.total == 0
+
+
+@pytest.mark.parametrize("groups", [1, 4, 32])
+def test_convolutions_keep_the_size_of_gradients_whatever_their_groups(groups):
+    """By the outputs that a weight's channel feeds: those of its own group."""
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(32, 32, 3, groups=groups)
+    initialise(convolution)
+    fed = 9 * 32 // groups
+    assert convolution.weight.std().item() == pytest.approx((2 / fed) ** 0.5, rel=0.15)
+    assert not convolution.bias.any()
 
 
 def test_unused_taps_are_trained_away_not_into():

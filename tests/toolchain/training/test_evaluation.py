@@ -1,15 +1,19 @@
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
 import torch
 
 from export.errors import DataError, UnavailableError, UsageError
 from export.onnx import export_onnx
+from toolchain.datasets.base import FaceDataset, Sample
+from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import open_part
+from toolchain.datasets.synthetic import SyntheticFaces
 from toolchain.training.checkpoints import save_checkpoint
-from toolchain.training.evaluation import evaluate
+from toolchain.training.evaluation import Model, evaluate, score_at_own_size
 
 DATA = "synthetic:60"
 
@@ -34,8 +38,8 @@ def test_a_checkpoint_and_its_export_score_alike(checkpoint, info, network):
     assert document["mean_f1"] == pytest.approx(expected["mean_f1"], abs=1e-3)
     assert document["pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=1e-3)
     assert list(document) == [
-        "images", "split", "seen_in_training", "pixel_accuracy", "mean_f1", "miou", "f1", "groups",
-        "framing",
+        "images", "split", "seen_in_training", "own_size", "pixel_accuracy", "mean_f1", "miou",
+        "f1", "groups", "framing",
     ]  # fmt: skip
     assert {"eyes", "brows", "nose", "mouth", "overall"} == set(document["groups"])
     assert expected["pixel_accuracy"] > 0
@@ -132,6 +136,42 @@ def test_classes_must_be_those_of_the_data(tmp_path, checkpoint):
     (tmp_path / "labels.json").write_text(json.dumps(label_set))
     with pytest.raises(DataError, match=r"a\.pt: has 19 classes .* has 2"):
         evaluate(checkpoint, str(tmp_path), split="all")
+
+
+class OfTwoSizes(FaceDataset):
+    """A red half to the left of a green one, 10 and 90 pixels high."""
+
+    label_set = LabelSet("halves", ("background", "green"), ((255, 0, 0), (0, 255, 0)))
+    licence, names = "drawn", ("small", "large")
+
+    def read(self, index):
+        labels = np.zeros(((10, 20), (90, 60))[index], np.uint8)
+        labels[:, labels.shape[1] // 2 :] = 1
+        return Sample(self.names[index], np.array(self.label_set.palette, np.uint8)[labels], labels)
+
+    def image_path(self, index):
+        return None
+
+
+def test_predictions_are_compared_at_the_size_of_each_label_map():
+    left = Model(lambda images: torch.zeros(images.shape[:3], dtype=torch.uint8), 32, (), 8)
+    right = Model(lambda images: (images[..., 1] > 127).to(torch.uint8), 32, (), 8)
+    assert score_at_own_size(right, OfTwoSizes()).counts.tolist() == [[2800, 0], [0, 2800]]
+    assert score_at_own_size(left, OfTwoSizes()).counts.tolist() == [[2800, 0], [2800, 0]]
+
+
+@pytest.mark.parametrize(("asked", "protocol", "own"), [
+    (None, False, False), (None, True, True), (True, False, True), (False, True, False),
+])  # fmt: skip
+def test_the_protocol_of_the_data_says_where_to_compare(
+    checkpoint, monkeypatch, asked, protocol, own
+):
+    monkeypatch.setattr(SyntheticFaces, "own_size", protocol)
+    document = evaluate(checkpoint, DATA, limit_images=3, own_size=asked)
+    assert document["own_size"] is own
+    # At 64 pixels a picture of 512 has other shares of right pixels.
+    other = evaluate(checkpoint, DATA, limit_images=3, own_size=not own)
+    assert document["pixel_accuracy"] != other["pixel_accuracy"]
 
 
 def test_a_device_must_be_there(checkpoint):

@@ -14,6 +14,7 @@ from toolchain.training.initialisation import (
     load_initial_weights,
     match_weights,
     rebase_batch_norms,
+    settle_batch_norms,
 )
 
 IMAGES = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -82,6 +83,25 @@ def test_rebased_norms_keep_the_function_in_evaluation_and_in_training():
     assert torch.allclose(chain.eval()(IMAGES), before, atol=1e-5)
     assert torch.allclose(chain.train()(IMAGES), before, atol=1e-5)
     assert not torch.allclose(destroyed, before, atol=0.1)
+
+
+def test_settled_norms_make_evaluation_what_training_is_on_the_images():
+    chain = folded_chain()
+    trained = chain.train()(IMAGES)
+    assert not torch.allclose(chain.eval()(IMAGES), trained, atol=0.1)
+    settle_batch_norms(chain, IMAGES)
+    assert torch.allclose(chain(IMAGES), trained, atol=1e-5)
+
+
+def test_an_untrained_encoder_that_was_settled_stays_within_16_bits():
+    torch.manual_seed(0)
+    network = build_segmenter(Genotype.parse("9 [0, 3]"), "ghostnet-0.5").eval()
+    with torch.no_grad():
+        unsettled = max(float(tap.abs().max()) for tap in network.encoder(IMAGES))
+        settle_batch_norms(network.encoder, IMAGES)
+        settled = max(float(tap.abs().max()) for tap in network.encoder(IMAGES))
+    assert unsettled > torch.finfo(torch.float16).max
+    assert settled < 100
 
 
 ENCODERS = ["ghostnet-0.1", "ghostnet-0.25", "mobilenetv2-0.35"]

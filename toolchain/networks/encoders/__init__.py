@@ -43,7 +43,7 @@ def build_encoder(name: str) -> "Encoder":
     return Encoder(describe_encoder(name))
 
 
-for _width in (1.0, 0.5, 0.35):
+for _width in (1.0, 0.75, 0.5, 0.35):
     register(describe_mobilenetv2(_width))
 for _width in (1.0, 0.5, 0.35, 0.25, 0.1):
     register(describe_ghostnet(_width))

@@ -66,19 +66,28 @@ PARTS, NODES = 16, 8
     is_flag=True,
     help="Also joules a frame, where the machine tells (RAPL, nvidia-smi); 2 s a model.",
 )
+@click.option(
+    "--peer",
+    type=click.Path(path_type=Path),
+    help="Also time BiSeNet with ResNet-18, a published face parser's network, from this file; "
+    "it is written there, with random weights, if it is not there.",
+)
 @click.option("--raw", type=click.Path(path_type=Path), help="Write every sample (JSON, ms).")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table to paste, nothing else.")
-def benchmark(models: tuple[Path, ...], markdown: bool, **settings: Any) -> Outcome:
+def benchmark(
+    models: tuple[Path, ...], peer: Path | None, markdown: bool, **settings: Any
+) -> Outcome:
     """Time MODELS, any ONNX files, ours or others'.
 
     One run is one frame: from the input arrays being ready to the output arrays being ready.
     Several models are timed in turns, in random order. The ratio to the first is the median of the
     ratios within the turns, so it holds even on a machine that is not quiet; beside it stands its
     95 % interval. Images are a synthetic face; other inputs are random. Nothing is written but
-    --raw.
+    --raw and --peer.
 
     \b
       nastool benchmark model.onnx bisenet.onnx --threads 2
+      nastool benchmark model.onnx --peer bisenet.onnx            # how much faster is it?
       nastool benchmark model.onnx --latency-table latency_tables/TABLE.json --raw samples.json
       nastool benchmark model.onnx --profile                      # where does the time go?
       nastool benchmark model.onnx --mode throughput --streams 4  # frames a second of four cameras
@@ -93,6 +102,12 @@ def benchmark(models: tuple[Path, ...], markdown: bool, **settings: Any) -> Outc
     """
     from toolchain.timing import time_models
 
+    if peer:
+        if not peer.exists():
+            from toolchain.peer import write_peer
+
+            write_peer(peer, settings["input_size"])
+        models = (peer, *models)
     document = time_models(models, **settings).document()
     return Outcome(document, _markdown(document) if markdown else _text(document))
 

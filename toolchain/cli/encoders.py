@@ -17,8 +17,9 @@ def encoders(input_size: int) -> Outcome:
     """List the encoders: parameters, FLOPs, and the channels of the taps at strides 4 to 32.
 
     The names are what --encoder takes. Where weights for ImageNet are published that fit one, it is
-    said: save their state dictionary with torch.save, and give the file to --weights. For the
-    others nastool pretrain makes some. Nothing is written.
+    said: save their state dictionary with torch.save, and give the file to --weights. Narrower
+    MobileNetV2 start from the weights of wider ones. For the others nastool pretrain makes some.
+    Nothing is written.
 
     \b
       nastool encoders

@@ -37,13 +37,14 @@ def pareto(run: Path, objectives: str | None) -> Outcome:
     return Outcome(document, front_table(front))
 
 
-def front_table(front: "Sequence[Trial]") -> Any:
-    """Make a table of a front."""
+def front_table(front: "Sequence[Trial]", trained: Sequence[float] = ()) -> Any:
+    """Make a table of a front, with the mean F1 (0 to 1) of each network that was trained."""
     names = list(front[0].latency_ms) if front else []
     sized = any(trial.working_size for trial in front)
     rows = [
         [
             trial.id,
+            *([f"{trained[place]:.3f}"] if trained else []),
             f"{trial.score:.3f}",
             f"{trial.reward:.3f}",
             f"{trial.parameters / 1e6:.3f}",
@@ -53,8 +54,9 @@ def front_table(front: "Sequence[Trial]") -> Any:
             *([trial.working_size] if sized else []),
             trial.genotype,
         ]
-        for trial in front
+        for place, trial in enumerate(front)
     ]
-    columns = ["id", "score", "reward", "params M", "GFLOPs", *(f"{n} ms" for n in names)]
+    columns = ["id", *(["trained"] if trained else []), "score", "reward", "params M", "GFLOPs"]
+    columns += [f"{name} ms" for name in names]
     columns += ["encoder", *(["working size"] if sized else []), "genotype"]
     return table(columns, rows)

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command
+from export.console import Outcome, command, lines
 from toolchain.cli.flags import flags
+from toolchain.cli.pareto import front_table
 from toolchain.cli.training import folder_options, trained
 from toolchain.settings.training_settings import TrainingSettings
 
@@ -47,8 +48,8 @@ def train(output: Path, resume: bool, **settings: Any) -> Outcome:
     trains on the images that are for nothing else, so neither those that figures are of (val,
     test) nor, without --with-search-images, those that candidates are trained on. best.pt says
     which images it has seen. With --pick pareto each trial gets a folder of its own in --output,
-    named by its id. training.html beside best.pt shows how it went, each class, left against right,
-    and its worst pictures.
+    named by its id, and a table shows what came of the front. training.html beside best.pt shows
+    how it went, each class, left against right, and its worst pictures.
 
     \b
       nastool train --data DATA --run runs/first --pick best --output runs/first/best
@@ -57,5 +58,16 @@ def train(output: Path, resume: bool, **settings: Any) -> Outcome:
     """
     from toolchain.training.plan import train_all
 
-    documents, shown = trained(train_all(output, resume, **settings))
-    return Outcome(documents if settings["pick"] == "pareto" else documents[0], shown)
+    results = train_all(output, resume, **settings)
+    documents, shown = trained(results)
+    if settings["pick"] != "pareto":
+        return Outcome(documents[0], shown)
+
+    from toolchain.search.launch import trial_document
+    from toolchain.search.run import pick
+
+    front = pick(settings["run"], "pareto")
+    for document, trial in zip(documents, front, strict=True):
+        document["trial"] = trial_document(trial)
+    scores = [result.metrics["mean_f1"] for result in results]
+    return Outcome(documents, lines(shown, front_table(front, scores)))

@@ -49,6 +49,23 @@ def peer(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_published_network_is_timed_beside(cli, tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bisenet.onnx"
+    arguments = "benchmark", tiny, "--peer", path, "--input-size", 64, "--seconds", 0.1, "--json"
+    document = cli(*arguments).document
+    assert [model["path"] for model in document["models"]] == [str(path), str(tiny)]
+    weights = onnx.load(path).graph.initializer
+    size = sum(int(np.prod(tensor.dims)) for tensor in weights if len(tensor.dims) == 4)
+    assert 13.0e6 < size < 13.3e6
+    labels = onnxruntime.InferenceSession(path).run(
+        ["labels"], {"image": np.zeros((1, 64, 64, 3), np.uint8)}
+    )[0]
+    assert labels.shape == (1, 64, 64)
+    written = path.stat().st_mtime_ns
+    assert cli(*arguments).code == 0
+    assert path.stat().st_mtime_ns == written  # the file that is there is taken
+
+
 def test_document_is_as_promised(cli, tiny: Path, peer: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw.json"
     result = cli(

@@ -29,7 +29,7 @@ def test_evaluate_gives_the_promised_document(cli, checkpoint):
     assert result.code == 0
     document = result.document
     assert set(document) == {
-        *("images", "split", "seen_in_training"),
+        *("images", "split", "seen_in_training", "own_size"),
         *("pixel_accuracy", "mean_f1", "miou", "f1", "groups", "framing"),
     }
     assert document["framing"] == []

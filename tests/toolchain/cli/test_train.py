@@ -122,11 +122,25 @@ def test_pareto_trains_each_candidate_from_its_encoders_weights(
     folders = [tmp_path / str(trials[name].id) for name in ENCODERS]
     expected = [str(output / "best.pt") for output in folders]
     assert [document["checkpoint"] for document in result.document] == expected
+    assert [d["trial"]["id"] for d in result.document] == [trials[name].id for name in ENCODERS]
     assert started_from(result) == [str(weights[name]) for name in ENCODERS]
     for name, output in zip(ENCODERS, folders, strict=True):
         info, _ = read_checkpoint(output / "best.pt")
         assert (info.encoder, info.genotype) == (name, trials[name].genotype)
         assert json.loads((output / "config.json").read_text())["weights"] == str(weights[name])
+
+
+def test_pareto_tabulates_what_came_of_the_front(cli, tmp_path, front):
+    folder, trials = front
+    arguments = "train", *TINY, "--run", folder, "--pick", "pareto", "--output", tmp_path
+    documents = cli(*arguments, "--json").document
+    *_, table = cli(*arguments, "--resume").out.partition("GFLOPs")
+    for document in documents:
+        trial = trials[document["trial"]["encoder"]]
+        (row,) = (line for line in table.splitlines() if trial.genotype in line)
+        assert row.split()[0] == str(trial.id)
+        assert f"{document['metrics']['mean_f1']:.3f}" in row.split()[1]
+        assert f"{trial.parameters / 1e6:.3f}" in row
 
 
 def test_a_picked_trial_takes_its_working_size_and_the_input_size_of_its_search(

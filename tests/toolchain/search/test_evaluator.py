@@ -18,8 +18,10 @@ from toolchain.search.shared_arrays import SharedArrays
 from toolchain.search.trial import Candidate, CandidateError, Failure
 from toolchain.settings.search_settings import EvaluationSettings
 from toolchain.training.checkpoints import CheckpointInfo, load_segmenter, save_checkpoint
+from toolchain.training.initialisation import settle_batch_norms
 from toolchain.training.losses import resize_logits
 from toolchain.training.precision import MixedPrecision
+from toolchain.training.samples import some_images
 
 ENCODER = "ghostnet-0.1"
 GENOTYPE = Genotype.parse("2 [0,1,2,9] [0,1] [2,4]")
@@ -228,7 +230,9 @@ def save_teacher(path, faces, size):
         input_size=size,
         licence="none",
     )
-    save_checkpoint(path, info, info.build().state_dict())
+    network = info.build()
+    settle_batch_norms(network, some_images(faces, size))
+    save_checkpoint(path, info, network.state_dict())
 
 
 def test_a_teacher_is_imitated_at_the_resolution_of_the_labels(faces, cache, prepare, tmp_path):

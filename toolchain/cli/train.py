@@ -64,9 +64,12 @@ def train(output: Path, resume: bool, **settings: Any) -> Outcome:
         return Outcome(documents[0], shown)
 
     from toolchain.search.launch import trial_document
-    from toolchain.search.run import pick
+    from toolchain.search.run import Run
 
-    front = pick(settings["run"], "pareto")
+    # The search may have gone on meanwhile, and its front may be another one.
+    run = Run.load(settings["run"])
+    trials = {str(trial.id): trial for trial in (*run.trials, *run.finalists)}
+    front = [trials[result.checkpoint.parent.name] for result in results]
     for document, trial in zip(documents, front, strict=True):
         document["trial"] = trial_document(trial)
     scores = [result.metrics["mean_f1"] for result in results]

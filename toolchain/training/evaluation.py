@@ -116,15 +116,13 @@ def evaluate(
         samples = Samples(images, size, place, keep=False)
         return score(opened.predict, samples, opened.batch_size).summary(images.label_set)
 
-    def summary_at_own_size() -> dict[str, Any]:
-        return score_at_own_size(opened, images).summary(images.label_set)
-
+    whole = score_at_own_size(opened, images).summary(images.label_set) if own_size else summary()
     return {
         "images": len(images),
         "split": part,
         "seen_in_training": seen,
         "own_size": own_size,
-        **(summary_at_own_size() if own_size else summary()),
+        **whole,
         "framing": [
             {"scale": scale, **summary(partial(_in_frame, size=size, scale=scale))}
             for scale in framing

@@ -1,6 +1,7 @@
 """Where a training starts: weights of an earlier training, or of an encoder for ImageNet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -37,43 +38,43 @@ def match_weights(encoders: Sequence[str], files: Sequence[Path]) -> dict[str, P
         DataError: a file cannot be read, or fits none of the encoders.
     """
     encoders = list(dict.fromkeys(encoders))
+    held = [(file, _encoder_in(file, encoders)) for file in files]
     found: dict[str, Path] = {}
-    wide: dict[Path, list[str]] = {}
-    for file in files:
-        fitting = [encoder for encoder in encoders if _fits(file, encoder)]
-        wide[file] = [encoder for encoder in encoders if _wider_in(file, encoder)]
-        if not fitting and not wide[file]:
+    for file, name in held:
+        if name in found:
+            raise UsageError(f"--weights {found[name]} and {file} are both for {name}; give one")
+        if name in encoders:
+            found[name] = file
+        elif not any(_narrows(name, encoder) for encoder in encoders):
             raise DataError(file, f"fits no encoder that is trained ({', '.join(encoders)})")
-        encoder = next((name for name in fitting if name not in found), None)
-        if encoder is None and fitting:
-            raise UsageError(
-                f"--weights {found[fitting[0]]} and {file} are both for {fitting[0]}; give one"
-            )
-        if encoder is not None:
-            found[encoder] = file
     for encoder in encoders if files else ():
-        source = found.get(encoder) or next((f for f in files if encoder in wide[f]), None)
-        if source is None:
-            raise UsageError(f"no file of --weights is for {encoder}; add one")
-        found[encoder] = source
+        if encoder not in found:
+            source = next((file for file, name in held if _narrows(name, encoder)), None)
+            if source is None:
+                raise UsageError(f"no file of --weights is for {encoder}; add one")
+            found[encoder] = source
     return found
 
 
-def _fits(path: Path, encoder: str) -> bool:
+def _encoder_in(path: Path, wanted: Sequence[str]) -> str:
+    """Return the encoder whose weights a file holds; "" where it is none of use.
+
+    A checkpoint says it. Other files are tried on the wanted encoders, and on wider ones.
+    """
     if is_checkpoint(path):
-        return read_checkpoint(path)[0].encoder == encoder
-    try:
-        load_encoder_weights(build_encoder(encoder), path)
-    except DataError:
-        return False
-    return True
+        return read_checkpoint(path)[0].encoder
+    wider = [name for name in encoder_names() if any(_narrows(name, own) for own in wanted)]
+    for name in dict.fromkeys([*wanted, *wider]):
+        with suppress(DataError):
+            load_encoder_weights(build_encoder(name), path)
+            return name
+    return ""
 
 
-def _wider_in(path: Path, encoder: str) -> str | None:
-    """Return the encoder of a file that is a wider one than ``encoder``, if it is."""
+def _narrows(wide: str, encoder: str) -> bool:
+    """Say whether an encoder can start from a wider one."""
     own = describe_encoder(encoder)
-    wider = [name for name in encoder_names() if can_narrow(describe_encoder(name), own)]
-    return next((name for name in wider if _fits(path, name)), None)
+    return wide in encoder_names() and can_narrow(describe_encoder(wide), own)
 
 
 def load_initial_weights(network: Segmenter, path: str | Path, images: Tensor) -> str:
@@ -96,9 +97,9 @@ def load_initial_weights(network: Segmenter, path: str | Path, images: Tensor) -
         DataError: the file cannot be read or does not fit the network.
     """
     path, own = Path(path), network.encoder_name
-    wider = None if _fits(path, own) else _wider_in(path, own)
-    if wider:
-        return _start_narrow(network, path, wider, images)
+    held = _encoder_in(path, [own])
+    if _narrows(held, own):
+        return _start_narrow(network, path, held, images)
     if not is_checkpoint(path):
         load_encoder_weights(network.encoder, path)
         rebase_batch_norms(network.encoder, images)
@@ -155,18 +156,13 @@ def settle_batch_norms(network: nn.Module, images: Tensor) -> None:
         images: what it takes, float ``[N, 3, H, W]``, normalised.
     """
 
-    def settle(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
-        variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+    def settle(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
 
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = [norm.register_forward_pre_hook(settle) for norm in norms]
-    network.eval()(images)
-    for hook in hooks:
-        hook.remove()
+    _before_norms(network, images, settle)
 
 
 @torch.no_grad()
@@ -182,19 +178,13 @@ def rebase_batch_norms(network: nn.Module, images: Tensor) -> None:
         network: changed in place, and left in evaluation mode.
         images: what it takes, float ``[N, 3, H, W]``, normalised.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    seen: dict[nn.BatchNorm2d, tuple[Tensor, Tensor]] = {}
 
-    def look(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-        variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+    def look(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
         seen[norm] = (mean, variance)
 
-    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
-    network.eval()(images)
-    for hook in hooks:
-        hook.remove()
-    for norm in norms:
-        mean, variance = seen[norm]
+    _before_norms(network, images, look)
+    for norm, (mean, variance) in seen.items():
         assert norm.running_mean is not None
         assert norm.running_var is not None
         slope = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -202,3 +192,20 @@ def rebase_batch_norms(network: nn.Module, images: Tensor) -> None:
         norm.weight.copy_(slope * (variance + norm.eps).sqrt())
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
+
+
+def _before_norms(
+    network: nn.Module, images: Tensor, look: Callable[[nn.BatchNorm2d, Tensor, Tensor], None]
+) -> None:
+    """Run images through a network; call with each batch norm, mean and variance of its input."""
+
+    def hook(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+        look(norm, mean, variance)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(hook) for norm in norms]
+    network.eval()(images)
+    for handle in hooks:
+        handle.remove()

@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,11 @@ OPSETS = (18, 19, 20)
 STRIDE = 32
 """Sides that a network sees are multiples of this, the coarsest grid of common encoders."""
 Output = Literal["labels", "probabilities"]
+Target = Literal["cpu", "gpu"]
+"""What a file is for. CPUs move bytes fastest; TensorRT takes them next to a cast only, and so the
+bytes of a file for GPUs become floats first and bytes again last."""
+INSIDE: dict[Target, torch.dtype] = {"cpu": torch.uint8, "gpu": torch.float32}
+"""As what labels are moved inside a file."""
 LOGITS = "logits"
 PRODUCER = "nastool"
 PARTS = ("input", "network", "tail", "probabilities")
@@ -33,8 +39,17 @@ PARTS = ("input", "network", "tail", "probabilities")
 
 def normalise(images: Tensor) -> Tensor:
     """Turn images, uint8 [N, H, W, 3] RGB, into float32 [N, 3, H, W] of -1 to 1."""
-    # Moving bytes is cheaper than moving floats: permute first, then widen.
-    return images.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
+    return _scaled(_planes(images, "cpu"))
+
+
+def _planes(images: Tensor, target: Target) -> Tensor:
+    if target == "gpu":
+        return images.float().permute(0, 3, 1, 2)
+    return images.permute(0, 3, 1, 2).float()
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    return pixels * (1 / 127.5) - 1
 
 
 def shrinking(input_size: int, working_size: int | None) -> Fraction:
@@ -64,30 +79,31 @@ class InputConversion(nn.Module):
     Args:
         shrink: side of the result over that of the image, at most 1; sides of images are multiples
             of its denominator.
+        target: where it is to run.
     """
 
     weights: Tensor
 
-    def __init__(self, shrink: Fraction = Fraction(1)):
+    def __init__(self, shrink: Fraction = Fraction(1), target: Target = "cpu"):
         super().__init__()
         self.shrink = shrink
+        self.target = target
         shares = torch.tensor(_area_shares(shrink))
         weights = torch.einsum("ai,bj->abij", shares, shares).flatten(0, 1)[:, None]
         self.register_buffer("weights", weights.repeat(3, 1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn uint8 [N, H, W, 3] RGB into float32 [N, 3, H x shrink, W x shrink] of -1 to 1."""
-        if self.shrink == 1:
-            return normalise(images)
-        # As in `normalise`, bytes are moved; what is averaged is scaled last, being smaller.
-        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = _planes(images, self.target)
         blocks, block = self.shrink.numerator, self.shrink.denominator
-        if blocks == 1:
-            pixels = F.avg_pool2d(pixels, block)
-        else:
-            pixels = F.conv2d(pixels, self.weights, stride=block, groups=3)
-            pixels = F.pixel_shuffle(pixels, blocks)
-        return pixels * (1 / 127.5) - 1
+        if blocks < block:
+            # What is averaged is scaled last, being smaller.
+            if blocks == 1:
+                pixels = F.avg_pool2d(pixels, block)
+            else:
+                pixels = F.conv2d(pixels, self.weights, stride=block, groups=3)
+                pixels = F.pixel_shuffle(pixels, blocks)
+        return _scaled(pixels)
 
 
 def _area_shares(shrink: Fraction) -> list[list[float]]:
@@ -124,6 +140,7 @@ class Deployable(nn.Module):
         output: ``"labels"``, or ``"probabilities"`` to have both.
         tail: which of `export.tail.TAILS` turns logits into labels.
         shrink: side of the images that the network sees, over that of those that are given.
+        target: where it is to run.
     """
 
     def __init__(
@@ -132,11 +149,12 @@ class Deployable(nn.Module):
         output: Output = "labels",
         tail: str = DEFAULT_TAIL,
         shrink: Fraction = Fraction(1),
+        target: Target = "cpu",
     ):
         super().__init__()
-        self.input = InputConversion(shrink)
+        self.input = InputConversion(shrink, target)
         self.network = network
-        self.tail = Step(TAILS[tail])
+        self.tail = Step(partial(TAILS[tail], inside=INSIDE[target]))
         self.probabilities = Step(lambda logits: torch.softmax(logits, 1))
         self.output = output
 
@@ -165,6 +183,7 @@ def export_onnx(
     opset: int = 18,
     output: Output = "labels",
     tail: str = DEFAULT_TAIL,
+    target: Target = "cpu",
 ) -> Path:
     """Write a network as a complete ONNX file.
 
@@ -184,6 +203,7 @@ def export_onnx(
         opset: 18, 19 or 20: older ones cannot be written, newer ones cannot be quantised.
         output: what the file gives.
         tail: name of the tail; see `export.tail`.
+        target: what the file is for; both run everywhere but in TensorRT, which takes one for GPUs.
 
     Raises:
         UsageError: a number or a name is out of range.
@@ -199,7 +219,7 @@ def export_onnx(
         sides = [torch.export.Dim(f"{side}_{step}", min=2) for side in ("height", "width")]
         free |= {axis: step * side for axis, side in enumerate(sides, 1)}
     model = to_onnx(
-        Deployable(network, output, tail, shrink).eval(),
+        Deployable(network, output, tail, shrink, target).eval(),
         # Two images for any number, because the exporter takes an axis of size 1 for fixed.
         torch.zeros(batch or 2, input_size, input_size, 3, dtype=torch.uint8),
         ["image"],

@@ -11,18 +11,28 @@ pixels, (q + 1)^2 corners and the same weights everywhere. p must be even and q 
 picture begins in the middle of a cell; other sizes are left to `resize`.
 """
 
-from collections.abc import Callable
 from math import gcd
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# (logits [N, K, h, w], height, width) -> labels, uint8 [N, height, width]
-Tail = Callable[[Tensor, int, int], Tensor]
+
+class Tail(Protocol):
+    """Turns logits [N, K, h, w] into labels, uint8 [N, height, width].
+
+    ``inside`` is the type as which labels move: CPUs move bytes fastest, TensorRT takes bytes at
+    the very end only.
+    """
+
+    def __call__(
+        self, logits: Tensor, height: int, width: int, inside: torch.dtype = torch.uint8
+    ) -> Tensor:
+        """Compute the labels."""
 
 
-def resize(logits: Tensor, height: int, width: int) -> Tensor:
+def resize(logits: Tensor, height: int, width: int, inside: torch.dtype = torch.uint8) -> Tensor:
     """Upsample all maps, then take the argmax: three operators, the form for GPUs."""
     h, w = logits.shape[2:]
     if height % h or width % w:
@@ -31,25 +41,27 @@ def resize(logits: Tensor, height: int, width: int) -> Tensor:
         # A factor is a constant of the graph even where the batch is free; a size is not.
         factors = (float(height // h), float(width // w))
         full = F.interpolate(logits, scale_factor=factors, mode="bilinear")
-    return full.argmax(1).to(torch.uint8)
+    return full.argmax(1).to(inside).to(torch.uint8)
 
 
-def cells(logits: Tensor, height: int, width: int) -> Tensor:
+def cells(logits: Tensor, height: int, width: int, inside: torch.dtype = torch.uint8) -> Tensor:
     """Compute the pixels of all cells by one matrix product; takes the same time always."""
     p, q = _scale(logits, height, width)
     if not p:
-        return resize(logits, height, width)
+        return resize(logits, height, width, inside)
     classes, h, w = logits.shape[1:]
     rows, columns, outside = h // q + 1, w // q + 1, (q + 1) // 2
     maps = F.pad(logits, (outside,) * 4, mode="replicate").permute(0, 2, 3, 1)
     lines = [maps[:, i : h + 1 + i : q] for i in range(q + 1)]
     corners = torch.stack([line[:, :, i : w + 1 + i : q] for line in lines for i in range(q + 1)])
-    labels = _pixel_labels(corners.reshape((q + 1) ** 2, -1), classes, p, q)
+    labels = _pixel_labels(corners.reshape((q + 1) ** 2, -1), classes, p, q).to(inside)
     blocks = labels.reshape(p, p, -1, rows, columns).permute(2, 3, 0, 4, 1)
     return _picture(blocks, p)
 
 
-def boundaries(logits: Tensor, height: int, width: int) -> Tensor:
+def boundaries(
+    logits: Tensor, height: int, width: int, inside: torch.dtype = torch.uint8
+) -> Tensor:
     """Compute only the pixels near a boundary between classes; the others follow.
 
     Where one class is largest at all four corners of a cell, it is largest at every weighted mean
@@ -58,7 +70,7 @@ def boundaries(logits: Tensor, height: int, width: int) -> Tensor:
     """
     p, q = _scale(logits, height, width)
     if not p:
-        return resize(logits, height, width)
+        return resize(logits, height, width, inside)
     classes, h, w = logits.shape[1:]
     maps = logits.permute(0, 2, 3, 1)
     coarse = maps.argmax(-1).float().reshape(-1, 1, h, w)
@@ -75,9 +87,9 @@ def boundaries(logits: Tensor, height: int, width: int) -> Tensor:
     rows = image * h + (row * q + above).clamp(0, h - 1)
     corners = rows * w + (column * q + left).clamp(0, w - 1)  # [(q + 1)^2, n] of n mixed cells
     values = maps.reshape(-1, classes).index_select(0, corners.reshape(-1))
-    computed = _pixel_labels(values.reshape((q + 1) ** 2, -1), classes, p, q)
+    computed = _pixel_labels(values.reshape((q + 1) ** 2, -1), classes, p, q).to(inside)
 
-    plain = torch.arange(classes, dtype=torch.uint8, device=logits.device)
+    plain = torch.arange(classes, dtype=inside, device=logits.device)
     plain = plain[:, None].repeat(1, p * p)
     labels = F.embedding(highest.long(), plain)  # [N, 1, rows, columns, p^2]
     labels = labels.index_put(mixed, computed.T)
@@ -96,20 +108,20 @@ def _scale(logits: Tensor, height: int, width: int) -> tuple[int, int]:
 
 
 def _pixel_labels(corners: Tensor, classes: int, p: int, q: int) -> Tensor:
-    """Turn the corners of n squares of q x q cells, [(q + 1)^2, n * K], into labels, [p^2, n]."""
+    """Turn the corners of n squares of q x q cells, [(q + 1)^2, n * K], into labels [p^2, n]."""
     place = (torch.arange(p, device=corners.device) + 0.5) * q / p
     corner = torch.arange(q + 1, device=corners.device)
     line = (1 - (place - corner[:, None]).abs()).clamp(min=0)
     weights = torch.einsum("ia,jb->abij", line, line).reshape(p * p, (q + 1) ** 2)
     pixels = weights.to(corners.dtype) @ corners
-    return pixels.reshape(p * p, -1, classes).argmax(-1).to(torch.uint8)
+    return pixels.reshape(p * p, -1, classes).argmax(-1)
 
 
 def _picture(blocks: Tensor, p: int) -> Tensor:
     """Join blocks [N, rows, p, columns, p], cutting what lies over the border."""
     rows, columns = blocks.shape[1], blocks.shape[3]
     full = blocks.reshape(-1, rows * p, columns * p)
-    return full[:, p // 2 : -p // 2, p // 2 : -p // 2]
+    return full[:, p // 2 : -p // 2, p // 2 : -p // 2].to(torch.uint8)
 
 
 TAILS: dict[str, Tail] = {"resize": resize, "cells": cells, "boundaries": boundaries}

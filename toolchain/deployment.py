@@ -19,9 +19,9 @@ from export.parity import check_parity
 from export.precision import to_fp16
 from export.quantisation import FloatParts, Quantiser, Target
 from export.runtimes.base import Array
+from export.runtimes.tensorrt.engine import build_engine
+from export.runtimes.tensorrt.library import TENSORRT
 from export.tail_choice import TailChoice, fastest_tail
-from export.tensorrt_engine import build_engine
-from export.tensorrt_library import load_tensorrt
 from toolchain.blueprint import AGGREGATION, blueprint
 from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.datasets.base import resize_sample
@@ -145,7 +145,7 @@ def deploy(
         UnavailableError: TensorRT is missing.
     """
     if tensorrt:
-        load_tensorrt()
+        TENSORRT.load()
         # TensorRT moves no bytes inside a graph, as the other tails do.
         tail, target = "resize", "gpu"
     if "int8" in precisions and calibration is None:
@@ -203,7 +203,9 @@ def deploy(
     ]
     if tensorrt:
         on_gpu = {"runtime": "tensorrt", "device": "cuda:0"}
-        checked += [(build_engine(path, folder).path, p, on_gpu) for p, path in paths.items()]
+        checked += [
+            (build_engine(TENSORRT, path, folder).path, p, on_gpu) for p, path in paths.items()
+        ]
     parities = check_parity(
         deployable,
         [

@@ -1,7 +1,7 @@
-"""What TensorRT promises besides: engines that are reused, refused, and what they claim to be."""
+"""What both of NVIDIA's libraries promise besides: engines reused, refused, and what they are."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 
@@ -15,29 +15,35 @@ from export.conformance.contract import (
     require_close,
     require_error,
 )
-from export.engine_record import AMPERE, record_path
 from export.errors import DataError
-from export.tensorrt_library import machine
+from export.runtimes.tensorrt.library import TENSORRT, TENSORRT_RTX
+from export.runtimes.tensorrt.record import AMPERE, record_path
 
 # A field of the record, and what it is falsified to.
 FALSE_FIELDS = {
-    "tensorrt": "9.9.9",
-    "compute_capability": [6, 0],
+    "library": "tensorflow",
+    "version": "0.9.9",
+    "compute_capabilities": [[6, 0]],
     "gpu": "another GPU",
     "system": "plan9-mips",
     "engine_sha256": "0" * 64,
 }
+LIBRARIES = (TENSORRT.name, TENSORRT_RTX.name)
 
 
-def tensorrt_check(name: str) -> Callable[[CheckFunction], CheckFunction]:
+def tensorrt_check(
+    name: str, runtimes: Sequence[str] = LIBRARIES
+) -> Callable[[CheckFunction], CheckFunction]:
     """Add a check that other runtimes skip."""
 
     def add(function: CheckFunction) -> CheckFunction:
         @wraps(function)
-        def only_tensorrt(target: Target, folder: Path) -> str | None:
-            return function(target, folder) if target.runtime == "tensorrt" else "only for TensorRT"
+        def only_theirs(target: Target, folder: Path) -> str | None:
+            if target.runtime in runtimes:
+                return function(target, folder)
+            return f"only for {' and '.join(runtimes)}"
 
-        return check(f"TensorRT: {name}")(only_tensorrt)
+        return check(f"TensorRT: {name}")(only_theirs)
 
     return add
 
@@ -64,7 +70,30 @@ def reused(target: Target, folder: Path) -> str | None:
     require(engine.stat().st_mtime_ns != written, "not built again for another level")
     other = _engine(target, folder, models.tiny_model({"licence": "other"}))
     require(other != engine, "another file has an engine of the same name")
+    return None
+
+
+@tensorrt_check("measured kernels are kept from build to build", (TENSORRT.name,))
+def timing_cache(target: Target, folder: Path) -> str | None:
+    """Look for TensorRT's timing cache beside the engine."""
+    _engine(target, folder, models.tiny_model())
     require(list(folder.glob("*.cache")), "no timing cache was written")
+    return None
+
+
+@tensorrt_check("compiled kernels are kept beside the engine", (TENSORRT_RTX.name,))
+def kernels_kept(target: Target, folder: Path) -> str | None:
+    """Look for them, then spoil them: they must be made anew."""
+    x = models.convolution_input()
+    path = folder / "model.onnx"
+    path.write_bytes(models.convolution_model())
+    for spoil in (False, True):
+        with target.open(path) as session:
+            require_close(session.run({"x": x})["y"], models.convolve(x), EXACT)
+        (kept,) = folder.glob("*.kernels")
+        require(kept.stat().st_size, "the file of compiled kernels is empty")
+        if not spoil:
+            kept.write_bytes(kept.read_bytes()[:-1])
     return None
 
 
@@ -87,6 +116,8 @@ def refused(target: Target, folder: Path) -> str | None:
     record, content = record_path(engine), engine.read_bytes()
     truth = record.read_text(encoding="utf-8")
     for field, value in FALSE_FIELDS.items():
+        if field == "gpu" and json.loads(truth)["gpu"] is None:
+            continue  # for every card of a compute capability
         record.write_text(json.dumps({**json.loads(truth), field: value}), encoding="utf-8")
         require_error(
             lambda: target.open(engine), DataError, field, "build it again", beginning=f"{engine}: "
@@ -111,12 +142,12 @@ def precision_read_back(target: Target, folder: Path) -> str | None:
     return None
 
 
-@tensorrt_check("compatible engines give the same numbers")
+@tensorrt_check("compatible engines give the same numbers", (TENSORRT.name,))
 def compatible(target: Target, folder: Path) -> str | None:
     """Build for other versions, and for other GPUs where this one can."""
     x = models.convolution_input()
     kinds = ["version_compatible"]
-    if machine(int(target.device.partition(":")[2] or 0)).compute_capability >= AMPERE:
+    if TENSORRT.machine(int(target.device.partition(":")[2] or 0)).compute_capability >= AMPERE:
         kinds.append("hardware_compatible")
     for kind in kinds:
         with target.open(models.convolution_model(), **{kind: True}) as session:

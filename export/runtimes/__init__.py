@@ -12,7 +12,8 @@ __all__ = ["RUNTIMES", "Runtime", "Session", "TensorSpec", "get_runtime", "open_
 # name -> module:class; a new runtime is one module and one line here.
 RUNTIMES = {
     "onnxruntime": "export.runtimes.onnxruntime:OnnxRuntime",
-    "tensorrt": "export.runtimes.tensorrt:TensorRt",
+    "tensorrt": "export.runtimes.tensorrt.runtime:TensorRt",
+    "tensorrt-rtx": "export.runtimes.tensorrt.runtime:TensorRtForRtx",
 }
 
 

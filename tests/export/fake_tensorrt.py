@@ -1,5 +1,5 @@
 # ruff: noqa: A002  (the arguments are named as in the bindings)
-"""A fake tensorrt and what it needs of torch's CUDA, computing with ONNX Runtime on the CPU.
+"""A fake of both TensorRT bindings and what they need of torch's CUDA, computing with ONNX Runtime.
 
 It shows that our calls follow each other as they should; it proves nothing about TensorRT. Its
 names are held against those of the real bindings in test_tensorrt_names.py.
@@ -54,6 +54,51 @@ class LayerInformationFormat(IntEnum):
     JSON = 1
 
 
+# Of TensorRT for RTX alone: from here ...
+class ComputeCapability(IntEnum):
+    CURRENT = 1
+    SM75 = 75
+    SM86 = 86
+    SM89 = 89
+
+
+class CudaGraphStrategy(IntEnum):
+    DISABLED = 0
+    WHOLE_GRAPH_CAPTURE = 1
+
+
+class EngineValidity(IntEnum):
+    VALID = 0
+    INVALID = 2
+
+
+class EngineInvalidityDiagnostics(IntEnum):
+    VERSION_MISMATCH = 1
+    OLD_CUDA_DRIVER = 4
+
+
+class IRuntimeCache:
+    def __init__(self) -> None:
+        self.content = b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        self.content = blob if blob == b"compiled" else b""
+        return bool(self.content)
+
+    def serialize(self) -> bytes:
+        return b"compiled"
+
+
+class IRuntimeConfig:
+    cuda_graph_strategy: CudaGraphStrategy
+
+    create_runtime_cache = staticmethod(IRuntimeCache)
+
+    def set_runtime_cache(self, cache: IRuntimeCache) -> bool:
+        return True
+
+
+# ... to here.
 class ILogger:
     INTERNAL_ERROR, ERROR = 0, 1
 
@@ -66,9 +111,14 @@ class IBuilderConfig:
     builder_optimization_level: int
     profiling_verbosity: int
     hardware_compatibility_level: int
+    num_compute_capabilities = 0
 
     def __init__(self) -> None:
         self.profile: Any = None
+
+    def set_compute_capability(self, compute_capability: ComputeCapability, index: int) -> bool:
+        assert index < self.num_compute_capabilities
+        return True
 
     def set_flag(self, flag: BuilderFlag) -> None:
         assert flag is BuilderFlag.VERSION_COMPATIBLE
@@ -168,6 +218,9 @@ class Runtime:
     def __init__(self, logger: ILogger):
         pass
 
+    def get_engine_validity(self, buffer: bytes) -> tuple[EngineValidity, int]:
+        return EngineValidity.VALID, 0
+
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> "ICudaEngine":
         return ICudaEngine(serialized_engine)
 
@@ -203,7 +256,11 @@ class ICudaEngine:
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> Any:
         return self.shapes[name]
 
-    def create_execution_context(self) -> "IExecutionContext":
+    create_runtime_config = staticmethod(IRuntimeConfig)
+
+    def create_execution_context(
+        self, runtime_config: IRuntimeConfig | None = None
+    ) -> "IExecutionContext":
         return IExecutionContext(self)
 
     def create_engine_inspector(self) -> "EngineInspector":

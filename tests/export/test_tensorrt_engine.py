@@ -1,10 +1,9 @@
-"""TensorRT without TensorRT: pure functions, and the order of calls against a fake.
+"""NVIDIA's libraries without them: pure functions, and the order of calls against a fake.
 
 What passes here has not run on TensorRT: `nastool doctor --selftest` does that.
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,31 @@ import pytest
 import export.precision  # noqa: F401
 from export.conformance import CHECKS, Check, Target, run_check
 from export.conformance.models import convolution_model, tiny_model
-from export.engine_record import EngineRecord
 from export.errors import DataError, GateError, UnavailableError, UsageError
 from export.runtimes import open_session
-from export.tensorrt_engine import build_engine, free_shapes, read_onnx
-from export.tensorrt_library import layer_precisions, load_tensorrt
+from export.runtimes.tensorrt.engine import BuildOptions, build_engine, free_shapes, read_onnx
+from export.runtimes.tensorrt.library import TENSORRT, TENSORRT_RTX, Library, layer_precisions
+from export.runtimes.tensorrt.record import EngineRecord
 
-VERSIONS = {10: "10.16.1.11", 11: "11.4.0.106"}
+VERSIONS = {
+    "10.16.1.11": (TENSORRT, 10),
+    "11.4.0.106": (TENSORRT, 11),
+    "1.7.1.116": (TENSORRT_RTX, 11),
+}
 
 
 @pytest.fixture(params=VERSIONS)
-def fake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(fake_tensorrt, "__version__", VERSIONS[request.param], raising=False)
-    monkeypatch.setattr(fake_tensorrt.ICudaEngine, "version", request.param)
-    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
+    library, interface = VERSIONS[request.param]
+    monkeypatch.setattr(fake_tensorrt, "__version__", request.param, raising=False)
+    monkeypatch.setattr(fake_tensorrt.ICudaEngine, "version", interface)
+    monkeypatch.setitem(sys.modules, library.module, fake_tensorrt)
     monkeypatch.setitem(sys.modules, "torch", fake_tensorrt.FAKE_TORCH)
+    return library
+
+
+@pytest.fixture
+def fake(library: Library) -> Any:
     return fake_tensorrt
 
 
@@ -41,45 +50,107 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_contract_on_the_fake(fake: Any, check: Check) -> None:
-    result = run_check(check, Target("tensorrt", "cuda:0"))
-    assert result.outcome == "passed", result.reason
+def test_contract_on_the_fake(library: Library, check: Check) -> None:
+    result = run_check(check, Target(library.name, "cuda:0"))
+    if result.outcome == "skipped":
+        assert str(result.reason).startswith("only for tensorrt")
+    else:
+        assert result.outcome == "passed", result.reason
 
 
-def test_engine_file_tells_what_was_built(fake: Any, model: Path, tmp_path: Path) -> None:
-    built = build_engine(model, tmp_path / "engines", workspace_bytes=1 << 20)
-    assert built.path.parent == tmp_path / "engines"
-    assert built.path.name.startswith(f"model.trt{fake.__version__}-sm89-fp16-")
-    assert (built.precision, built.layers, built.reused) == ("fp16", {"fp16": 1}, False)
-    assert built.size_bytes == built.path.stat().st_size
+def test_engine_file_tells_what_was_built(library: Library, model: Path, tmp_path: Path) -> None:
+    folder, options = tmp_path / "engines", BuildOptions(workspace_bytes=1 << 20)
+    built = build_engine(library, model, folder, options)
+    short = "rtx" if library is TENSORRT_RTX else "trt"
+    assert built.path.parent == folder
+    assert built.path.name.startswith(f"model.{short}{fake_tensorrt.__version__}-sm89-fp16-")
+    assert (built.record.precision, built.record.layers) == ("fp16", {"fp16": 1})
+    assert (built.reused, built.size_bytes) == (False, built.path.stat().st_size)
     assert EngineRecord.read(built.path).workspace_bytes == 1 << 20
-    again = build_engine(model, tmp_path / "engines", workspace_bytes=1 << 20, reuse=True)
+    again = build_engine(library, model, folder, options, reuse=True)
     assert again.reused
     assert again.path == built.path
-    assert not build_engine(model, tmp_path / "engines", reuse=True).reused
+    assert not build_engine(library, model, folder, reuse=True).reused
+
+
+def test_engine_is_built_for_cards_that_are_not_here(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_tensorrt, "__version__", "1.7.1", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", fake_tensorrt)
+    built = build_engine(TENSORRT_RTX, model, tmp_path, gpus=["8.6", "sm_75"])
+    assert built.path.name.startswith("model.rtx1.7.1-sm75-sm86-fp16-")
+    assert built.record.compute_capabilities == ((7, 5), (8, 6))
+    assert built.record.layers is None
+    assert built.record.gpu is None
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"),
+    [
+        (["sm61"], "--gpu sm61: TensorRT for RTX .* builds for sm75, sm86, sm89 and current"),
+        (["RTX 4090"], "--gpu RTX 4090"),
+        (["sm86", "current"], "--gpu current stands alone"),
+    ],
+)
+def test_unknown_cards_are_refused(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: list, words: str
+) -> None:
+    monkeypatch.setattr(fake_tensorrt, "__version__", "1.7.1", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", fake_tensorrt)
+    monkeypatch.setitem(sys.modules, "torch", fake_tensorrt.FAKE_TORCH)
+    with pytest.raises(UsageError, match=words):
+        build_engine(TENSORRT_RTX, model, tmp_path, gpus=gpus)
+
+
+def test_cards_elsewhere_are_for_the_library_that_builds_ahead(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_tensorrt, "__version__", "11.4", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt)
+    with pytest.raises(UsageError, match="leave out --gpu, or take --runtime tensorrt-rtx"):
+        build_engine(TENSORRT, model, model.parent, gpus=["sm86"])
+
+
+def test_compatible_engines_are_tensorrts(model: Path) -> None:
+    with pytest.raises(UsageError, match="name several GPUs instead"):
+        build_engine(TENSORRT_RTX, model, model.parent, BuildOptions(version_compatible=True))
+
+
+def test_an_engine_that_the_card_cannot_run_is_refused_with_its_reason(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_tensorrt, "__version__", "1.7.1", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", fake_tensorrt)
+    monkeypatch.setitem(sys.modules, "torch", fake_tensorrt.FAKE_TORCH)
+    invalid = lambda *_: (fake_tensorrt.EngineValidity.INVALID, 5)  # noqa: E731
+    monkeypatch.setattr(fake_tensorrt.Runtime, "get_engine_validity", invalid)
+    with pytest.raises(DataError, match=r"refused by .*version mismatch, old cuda driver"):
+        open_session(model, "tensorrt-rtx", "cuda:0")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_engine_in_fp32_of_another_file_fails_the_gate(
-    fake: Any, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    library: Library, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fake.ICudaEngine, "sabotage", "fp32")
+    monkeypatch.setattr(fake_tensorrt.ICudaEngine, "sabotage", "fp32")
     path = tmp_path / "model.onnx"
     path.write_bytes(convolution_model(precision))
     with pytest.raises(GateError, match=f"is in {precision}, but its engine computes in fp32"):
-        build_engine(path, tmp_path)
+        build_engine(library, path, tmp_path)
     assert not list(tmp_path.glob("*.engine*"))
 
 
+@pytest.mark.parametrize("library", ["11.4.0.106"], indirect=True)
 def test_timing_cache_grows_and_that_of_another_gpu_is_dropped(
-    fake: Any, model: Path, tmp_path: Path
+    library: Library, model: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "timing.cache"
-    build_engine(model, tmp_path, timing_cache=cache)
-    build_engine(model, tmp_path, timing_cache=cache)
+    build_engine(library, model, tmp_path, timing_cache=cache)
+    build_engine(library, model, tmp_path, timing_cache=cache)
     assert cache.read_bytes() == b".."
     cache.write_bytes(b"another GPU")
-    build_engine(model, tmp_path, timing_cache=cache)
+    build_engine(library, model, tmp_path, timing_cache=cache)
     assert cache.read_bytes() == b"."
 
 
@@ -92,65 +163,74 @@ def test_timing_cache_grows_and_that_of_another_gpu_is_dropped(
 )
 def test_numbers_out_of_range(model: Path, options: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        build_engine(model, model.parent, **options)
+        build_engine(TENSORRT, model, model.parent, BuildOptions(**options))
 
 
+@pytest.mark.parametrize("library", ["11.4.0.106"], indirect=True)
 def test_hardware_compatible_needs_ampere(
-    fake: Any, model: Path, monkeypatch: pytest.MonkeyPatch
+    library: Library, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fake.FakeCuda, "get_device_capability", lambda index: (7, 5))
+    monkeypatch.setattr(fake_tensorrt.FakeCuda, "get_device_capability", lambda index: (7, 5))
     with pytest.raises(UnavailableError, match="need an Ampere GPU, not a fake GPU"):
-        build_engine(model, model.parent, hardware_compatible=True)
+        build_engine(library, model, model.parent, BuildOptions(hardware_compatible=True))
 
 
-def test_size_outside_the_engine_is_refused_with_the_range(fake: Any) -> None:
+def test_size_outside_the_engine_is_refused_with_the_range(library: Library) -> None:
     from export.conformance.models import CHANNELS, convolution_input
 
     model = convolution_model("fp32", ("batch", CHANNELS, 16, 16))
-    with open_session(model, "tensorrt", "cuda:0") as session:
+    with open_session(model, library.name, "cuda:0") as session:
         words = r"takes 'x' of \[1, 32, 16, 16\] to \[4, 32, 16, 16\], not \[5, 32, 16, 16\]"
         with pytest.raises(DataError, match=words):
             session.run({"x": convolution_input(5)})
 
 
-def test_failure_inside_tensorrt_is_one_line(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_inside_the_library_is_one_line(
+    library: Library, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fake.Builder, "build_serialized_network", lambda *_: None)
-    with pytest.raises(DataError, match="model in memory: TensorRT cannot build an engine"):
-        open_session(tiny_model(), "tensorrt", "cuda:0")
+    with pytest.raises(DataError, match=f"model in memory: {library.title} cannot build an engine"):
+        open_session(tiny_model(), library.name, "cuda:0")
 
 
-def test_driver_that_is_too_old(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_driver_that_is_too_old(
+    library: Library, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nothing(logger: Any) -> None:
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     monkeypatch.setattr(fake, "Builder", nothing)
     with pytest.raises(UnavailableError, match="update the NVIDIA driver"):
-        open_session(tiny_model(), "tensorrt", "cuda:0")
+        open_session(tiny_model(), library.name, "cuda:0")
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cpu"])
-def test_without_tensorrt_the_remedy_is_told(
-    model: Path, device: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("library", "words"), [(TENSORRT, "NVIDIA's own index"), (TENSORRT_RTX, "from PyPI")]
+)
+def test_without_the_library_the_remedy_is_told(
+    model: Path, device: str, library: Library, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, library.module, None)
     for call in (
-        lambda: open_session(tiny_model(), "tensorrt", device),
-        lambda: build_engine(model, model.parent),
+        lambda: open_session(tiny_model(), library.name, device),
+        lambda: build_engine(library, model, model.parent),
     ):
-        with pytest.raises(UnavailableError, match="pip install tensorrt") as caught:
+        with pytest.raises(UnavailableError, match=f"pip install {library.name}") as caught:
             call()
-        assert "NVIDIA's own index" in str(caught.value)
+        assert words in str(caught.value)
 
 
-def test_cpu_is_refused_with_another_way(fake: Any) -> None:
+def test_cpu_is_refused_with_another_way(library: Library) -> None:
     with pytest.raises(UnavailableError, match="runs on NVIDIA GPUs only: use --device cuda:0"):
-        open_session(tiny_model(), "tensorrt", "cpu")
+        open_session(tiny_model(), library.name, "cpu")
 
 
-def test_old_tensorrt_is_refused(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fake, "__version__", "8.6.1")
+@pytest.mark.parametrize("library", ["11.4.0.106"], indirect=True)
+def test_old_tensorrt_is_refused(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_tensorrt, "__version__", "8.6.1")
     with pytest.raises(UnavailableError, match=r"TensorRT 8\.6\.1 is too old, 10 is needed"):
-        load_tensorrt()
+        library.load()
 
 
 def test_free_axes_get_three_sizes() -> None:

@@ -11,10 +11,10 @@ from torch import nn
 
 from export.conformance.models import tiny_labels, tiny_model
 from export.errors import DataError
-from export.onnx import export_onnx
+from export.onnx import export_onnx, part
 from export.precision import to_fp16
 from export.runtimes import open_session
-from export.tensorrt_graph import bytes_at_the_ends
+from export.runtimes.tensorrt.graph import for_engines
 
 
 def beside_bytes(model: onnx.ModelProto) -> set[str]:
@@ -27,7 +27,7 @@ def beside_bytes(model: onnx.ModelProto) -> set[str]:
 
 def test_tiny_model_gives_the_same_labels() -> None:
     before = onnx.load_from_string(tiny_model())
-    after = bytes_at_the_ends(before, "tiny")
+    after = for_engines(before, "tiny")
     onnx.checker.check_model(after, full_check=True)
     assert beside_bytes(before) == {"Transpose", "Cast"}
     assert beside_bytes(after) == {"Cast"}
@@ -45,7 +45,7 @@ def test_exported_file_gives_the_same_labels(
     export_onnx(network, path, metadata=make_metadata(), input_size=SIZE, tail="resize")
     if half:
         path = to_fp16(path, tmp_path / "half.onnx")
-    after = bytes_at_the_ends(onnx.load(path), path)
+    after = for_engines(onnx.load(path), path)
     onnx.checker.check_model(after, full_check=True)
     assert beside_bytes(after) == {"Cast"}
     with (
@@ -57,12 +57,41 @@ def test_exported_file_gives_the_same_labels(
             assert np.array_equal(changed.run(feeds)["labels"], session.run(feeds)["labels"])
 
 
+@pytest.mark.parametrize("size", [None, SIZE // 2])
 @pytest.mark.parametrize("tail", ["cells", "boundaries"])
-def test_tail_that_moves_bytes_is_refused_with_the_remedy(
-    network: nn.Module, tmp_path: Path, tail: str
+def test_tail_that_moves_bytes_becomes_the_simplest(
+    network: nn.Module, tmp_path: Path, tail: str, size: int | None, pictures: list
 ) -> None:
     path = tmp_path / "model.onnx"
-    export_onnx(network, path, metadata=make_metadata(), input_size=SIZE, tail=tail)
-    with pytest.raises(DataError, match="export with --tail resize") as caught:
-        bytes_at_the_ends(onnx.load(path), path)
+    export_onnx(
+        network, path, metadata=make_metadata(), input_size=SIZE, working_size=size, tail=tail
+    )
+    after = for_engines(onnx.load(path), path)
+    onnx.checker.check_model(after, full_check=True)
+    assert beside_bytes(after) == {"Cast"}
+    tail_nodes = [node.op_type for node in after.graph.node if part(node) == "tail"]
+    assert tail_nodes == ["Resize", "ArgMax", "Cast"]
+    with (
+        open_session(path, threads=1) as session,
+        open_session(after.SerializeToString(), threads=1) as changed,
+    ):
+        for _, picture in pictures:
+            feeds = {"image": picture[None]}
+            assert np.array_equal(changed.run(feeds)["labels"], session.run(feeds)["labels"])
+
+
+def test_free_sizes_are_refused_with_the_remedy(network: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(
+        network, path, metadata=make_metadata(), input_size=SIZE, any_size=True, tail="boundaries"
+    )
+    with pytest.raises(DataError, match="nastool export --target gpu") as caught:
+        for_engines(onnx.load(path), path)
     assert str(caught.value).startswith(f"{path}: computes with bytes in tail")
+
+
+@pytest.mark.parametrize("tail", ["resize", "cells"])
+def test_a_file_for_gpus_is_left_as_it_is(network: nn.Module, tmp_path: Path, tail: str) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, metadata=make_metadata(), input_size=SIZE, tail=tail, target="gpu")
+    assert beside_bytes(onnx.load(path)) == {"Cast"}

@@ -1,7 +1,8 @@
-"""Every TensorRT name that the code uses exists in the bindings of TensorRT 10 and 11.
+"""Every name of NVIDIA's bindings that the code uses exists in them.
 
-The list was checked against the bindings 10.0.1, 10.16.1.11, 11.0.0.114 and 11.4.0.106. To check
-another version without a GPU, unpack its wheel (tensorrt-cu12-bindings from PyPI) and run
+The list was checked against TensorRT 10.0.1, 10.16.1.11, 11.0.0.114 and 11.4.0.106, and TensorRT
+for RTX 1.7.1.116, which the tests run where it is installed. To check another TensorRT without a
+GPU, unpack its wheel (tensorrt-cu12-bindings from PyPI) and run
 
     NASTOOL_TENSORRT_BINDINGS=FOLDER pytest tests/export/test_tensorrt_names.py
 
@@ -20,14 +21,11 @@ from types import ModuleType
 
 import pytest
 
-from export.tensorrt_library import make_log, make_profiler
+from export.runtimes.tensorrt.library import make_log, make_profiler
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [
-    ROOT / "export" / "tensorrt_engine.py",
-    ROOT / "export" / "tensorrt_library.py",
-    ROOT / "export" / "runtimes" / "tensorrt.py",
-]
+FOLDER = ROOT / "export" / "runtimes" / "tensorrt"
+SOURCES = [FOLDER / "engine.py", FOLDER / "library.py", FOLDER / "runtime.py"]
 
 # Class (or "" for the module itself) -> the names that are used of it.
 NAMES = {
@@ -87,7 +85,25 @@ NAMES = {
     "TensorIOMode": ["INPUT", "OUTPUT"],
     "TensorLocation": ["DEVICE"],
 }
-LISTED = {(owner, name) for owner, names in NAMES.items() for name in names}
+# Of TensorRT for RTX alone; only asked for where the library is that one.
+OF_RTX = {
+    "ComputeCapability": ["CURRENT", "__members__"],
+    "CudaGraphStrategy": ["DISABLED", "WHOLE_GRAPH_CAPTURE"],
+    "EngineInvalidityDiagnostics": ["__members__"],
+    "EngineValidity": ["INVALID"],
+    "IBuilderConfig": ["num_compute_capabilities", "set_compute_capability"],
+    "ICudaEngine": ["create_runtime_config"],
+    "IRuntimeCache": ["deserialize", "serialize"],
+    "IRuntimeConfig": ["create_runtime_cache", "cuda_graph_strategy", "set_runtime_cache"],
+    "Runtime": ["get_engine_validity"],
+}
+
+
+def pairs(names: dict[str, list[str]]) -> set[tuple[str, str]]:
+    return {(owner, name) for owner, listed in names.items() for name in listed}
+
+
+LISTED = pairs(NAMES) | pairs(OF_RTX)
 
 # What the code calls its TensorRT objects. A call on one of them is assigned to one of them, so
 # that no object goes by a name that is not here.
@@ -103,6 +119,8 @@ VARIABLES = {
     "parser_error": "ParserError",
     "profile": "IOptimizationProfile",
     "runtime": "Runtime",
+    "runtime_cache": "IRuntimeCache",
+    "runtime_config": "IRuntimeConfig",
     "tensor": "ITensor",
 }
 MAKERS = ("create_", "deserialize_", "get_input", "get_error", "OnnxParser", "start")
@@ -129,7 +147,7 @@ def used_names() -> set[tuple[str, str]]:
                 methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
                 used |= {(owner, name) for name in methods & set(NAMES.get(owner, ()))}
     # "trt.Builder" is the class itself, whose names are looked at where they are used.
-    return used - {("", owner) for owner in NAMES}
+    return used - {("", owner) for owner in NAMES | OF_RTX}
 
 
 def trees() -> list[ast.AST]:
@@ -137,8 +155,7 @@ def trees() -> list[ast.AST]:
 
 
 def test_used_names_are_listed_and_listed_names_are_used() -> None:
-    # trt = load_tensorrt() asks for the version under another name.
-    used = used_names() | {("", "__version__")}
+    used = used_names()
     assert used - LISTED == set()
     assert LISTED - used == set()
 
@@ -164,34 +181,34 @@ def test_nothing_is_imported_with_other_eyes() -> None:
                 tree = ast.parse(path.read_text(encoding="utf-8"))
                 for node in ast.walk(tree):
                     assert not (
-                        isinstance(node, ast.Import) and node.names[0].name == "tensorrt"
+                        isinstance(node, ast.Import) and node.names[0].name.startswith("tensorrt")
                     ), path
 
 
-@pytest.fixture(scope="module")
-def bindings() -> ModuleType:
+@pytest.fixture(scope="module", params=["tensorrt", "tensorrt_rtx"])
+def bindings(request: pytest.FixtureRequest) -> ModuleType:
     folder = os.environ.get("NASTOOL_TENSORRT_BINDINGS")
-    if folder:
+    if folder and request.param == "tensorrt":
         sys.path.insert(0, folder)
         return importlib.import_module("tensorrt_bindings")
-    return pytest.importorskip("tensorrt", reason="tensorrt is not installed", exc_type=ImportError)
+    reason = f"{request.param} is not installed"
+    return pytest.importorskip(request.param, reason=reason, exc_type=ImportError)
 
 
 @pytest.mark.parametrize(("owner", "name"), sorted(LISTED))
 def test_name_exists(bindings: ModuleType, owner: str, name: str) -> None:
+    if (owner, name) in pairs(OF_RTX) and bindings.__name__ != "tensorrt_rtx":
+        pytest.skip("of TensorRT for RTX alone")
     assert hasattr(getattr(bindings, owner) if owner else bindings, name)
 
 
-def test_logger_and_profiler_can_be_subclassed(
-    bindings: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", bindings)
-    log = make_log()
+def test_logger_and_profiler_can_be_subclassed(bindings: ModuleType) -> None:
+    log = make_log(bindings)
     log.log(bindings.ILogger.WARNING, "harmless")
     log.log(bindings.ILogger.ERROR, "what went wrong\nand more")
     assert log.last() == "what went wrong"
     taken: defaultdict[str, float] = defaultdict(float)
-    profiler = make_profiler(taken)
+    profiler = make_profiler(bindings, taken)
     profiler.report_layer_time("conv", 0.5)
     profiler.report_layer_time("conv", 0.25)
     assert taken == {"conv": 0.75}
@@ -200,7 +217,8 @@ def test_logger_and_profiler_can_be_subclassed(
 def test_the_fake_has_no_name_of_its_own() -> None:
     import fake_tensorrt
 
-    for owner, names in NAMES.items():
+    for owner in NAMES | OF_RTX:
+        names = {*NAMES.get(owner, ()), *OF_RTX.get(owner, ())}
         if owner and inspect.isclass(fake := getattr(fake_tensorrt, owner, None)):
             methods = {name for name, value in vars(fake).items() if inspect.isfunction(value)}
-            assert {name for name in methods if name[0] != "_"} <= set(names), owner
+            assert {name for name in methods if name[0] != "_"} <= names, owner

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from export.engine_record import (
+from export.errors import DataError
+from export.runtimes.tensorrt.record import (
     EngineRecord,
     Machine,
     check_before_loading,
@@ -14,13 +15,13 @@ from export.engine_record import (
     record_path,
     sha256,
 )
-from export.errors import DataError
 
 CONTENT = b"an engine"
-HERE = Machine("10.16.1.11", (8, 9), "NVIDIA L4", "linux-x86_64")
+HERE = Machine("tensorrt", "10.16.1.11", (8, 9), "NVIDIA L4", "linux-x86_64")
 RECORD = EngineRecord(
-    tensorrt=HERE.tensorrt,
-    compute_capability=HERE.compute_capability,
+    library=HERE.library,
+    version=HERE.version,
+    compute_capabilities=(HERE.compute_capability,),
     gpu=HERE.gpu,
     system=HERE.system,
     precision="fp16",
@@ -41,8 +42,10 @@ def changed(**values: object) -> EngineRecord:
 
 
 def test_name_carries_version_capability_precision_and_hash() -> None:
-    name = engine_name("face", HERE, "fp16", RECORD.onnx_sha256)
+    name = engine_name("face", "tensorrt", "10.16.1.11", [(8, 9)], "fp16", RECORD.onnx_sha256)
     assert name == "face.trt10.16.1.11-sm89-fp16-1a2b3c4d5e6f.engine"
+    name = engine_name("face", "tensorrt-rtx", "1.7", [(8, 6), (12, 0)], "int8", "0" * 64)
+    assert name == "face.rtx1.7-sm86-sm120-int8-000000000000.engine"
 
 
 def test_record_survives_the_disk(tmp_path: Path) -> None:
@@ -58,13 +61,18 @@ def test_record_survives_the_disk(tmp_path: Path) -> None:
     [
         (RECORD, None),
         (changed(system="windows-amd64"), "system is windows-amd64, here it is linux-x86_64"),
-        (changed(tensorrt="11.4.0.106"), "tensorrt is 11.4.0.106, here it is 10.16.1.11"),
-        (changed(tensorrt="10.16.0.72"), "tensorrt is 10.16.0.72, here it is 10.16.1.11"),
-        (changed(tensorrt="10.0.1", version_compatible=True), None),
-        (changed(tensorrt="11.0.0", version_compatible=True), "(another major)"),
-        (changed(compute_capability=(8, 6)), "compute_capability is 8.6, here it is 8.9"),
+        (changed(version="11.4.0.106"), "version is 11.4.0.106, here it is 10.16.1.11"),
+        (changed(version="10.16.0.72"), "version is 10.16.0.72, here it is 10.16.1.11"),
+        (changed(version="10.0.1", version_compatible=True), None),
+        (changed(version="11.0.0", version_compatible=True), "(another major)"),
+        (changed(library="tensorrt-rtx"), "library is tensorrt-rtx, here it is tensorrt"),
+        (
+            changed(compute_capabilities=((7, 5), (8, 6))),
+            "compute_capabilities is 7.5, 8.6, here it is 8.9",
+        ),
+        (changed(compute_capabilities=((7, 5), (8, 9)), gpu=None), None),
         (changed(gpu="NVIDIA L40"), "gpu is NVIDIA L40, here it is NVIDIA L4"),
-        (changed(compute_capability=(12, 0), gpu="B", hardware_compatible=True), None),
+        (changed(compute_capabilities=((12, 0),), gpu="B", hardware_compatible=True), None),
         (
             changed(system="linux-aarch64", hardware_compatible=True, version_compatible=True),
             "system is linux-aarch64",
@@ -77,9 +85,9 @@ def test_difference(record: EngineRecord, words: str | None) -> None:
 
 
 def test_hardware_compatible_engine_needs_ampere() -> None:
-    turing = Machine(HERE.tensorrt, (7, 5), "NVIDIA T4", HERE.system)
+    turing = Machine(HERE.library, HERE.version, (7, 5), "NVIDIA T4", HERE.system)
     found = difference(changed(hardware_compatible=True), turing)
-    assert found == "compute_capability is 8.0 or newer, here it is 7.5"
+    assert found == "compute_capabilities is 8.0 or newer, here it is 7.5"
 
 
 def refusal(engine: Path, content: bytes) -> str:
@@ -113,9 +121,9 @@ def test_engine_without_record_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"tensorrt": None}, "tensorrt: "),
-        ({"compute_capability": [8]}, "compute_capability"),
-        ({"format_version": 2}, "update nastool"),
+        ({"version": None}, "version: "),
+        ({"compute_capabilities": [[8]]}, "compute_capabilities"),
+        ({"format_version": 3}, "update nastool"),
     ],
 )
 def test_broken_record_is_refused(tmp_path: Path, values: dict, words: str) -> None:

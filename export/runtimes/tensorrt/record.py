@@ -1,12 +1,14 @@
-"""What a TensorRT engine was built from and for, and whether it may be loaded here.
+"""What an engine was built from and for, and whether it may be loaded here.
 
-An engine is a program for one GPU, one TensorRT and one operating system. Loading another's ends in
-an error of many lines, or in wrong numbers; so each engine has its record beside it, and the record
-is compared with the machine before a byte of the engine reaches TensorRT.
+An engine is a program for one library, one operating system and one GPU, or, of TensorRT for RTX,
+for some compute capabilities. Loading another's ends in an error of many lines, or in wrong
+numbers; so each engine has its record beside it, and the record is compared with the machine before
+a byte of the engine reaches the library.
 """
 
 import hashlib
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +17,13 @@ from pydantic import BaseModel, ConfigDict
 from export.errors import DataError
 from export.files import read_json, validated, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ENGINE_SUFFIXES = (".engine", ".plan")
+Capability = tuple[int, int]
 # Hardware-compatible engines run on this compute capability (Ampere) and newer ones.
 AMPERE = (8, 0)
+# How names of engines begin.
+SHORT = {"tensorrt": "trt", "tensorrt-rtx": "rtx"}
 REMEDY = "build it again here from its ONNX file (open the .onnx, or nastool export --tensorrt)"
 
 
@@ -27,14 +32,16 @@ class Machine:
     """What an engine depends on.
 
     Attributes:
-        tensorrt: version, such as ``"10.16.1.11"``.
+        library: ``"tensorrt"`` or ``"tensorrt-rtx"``.
+        version: of it, such as ``"10.16.1.11"``.
         compute_capability: of the GPU, such as ``(8, 9)``.
         gpu: its name.
         system: operating system and processor, such as ``"linux-x86_64"``.
     """
 
-    tensorrt: str
-    compute_capability: tuple[int, int]
+    library: str
+    version: str
+    compute_capability: Capability
     gpu: str
     system: str
 
@@ -43,12 +50,13 @@ class EngineRecord(BaseModel):
     """The JSON document beside an engine.
 
     Attributes:
-        tensorrt: as in `Machine`, of the machine that built it; so are the next three.
-        compute_capability: major and minor.
-        gpu: name.
+        library: as in `Machine`, of the machine that built it; so is the version.
+        compute_capabilities: that it was built for, each major and minor.
+        gpu: name of the one that it was built on and for; None: any of those capabilities.
         system: operating system and processor.
         precision: of the ONNX file: ``fp32``, ``fp16`` or ``int8``.
-        layers: how many layers compute in each precision, as TensorRT's inspector says.
+        layers: how many layers compute in each precision, as the library's inspector says; None:
+            not read back, as there was no GPU.
         onnx_sha256: of the ONNX file.
         engine_sha256: of the engine, which tells a truncated one.
         version_compatible: loads with any TensorRT of the same major version.
@@ -62,12 +70,13 @@ class EngineRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    tensorrt: str
-    compute_capability: tuple[int, int]
-    gpu: str
+    library: str
+    version: str
+    compute_capabilities: tuple[Capability, ...]
+    gpu: str | None
     system: str
     precision: str
-    layers: dict[str, int]
+    layers: dict[str, int] | None
     onnx_sha256: str
     engine_sha256: str
     version_compatible: bool
@@ -114,18 +123,27 @@ def record_path(engine: Path) -> Path:
     return engine.with_name(engine.name + ".json")
 
 
-def engine_name(stem: str, machine: Machine, precision: str, onnx_sha256: str) -> str:
+def engine_name(
+    stem: str,
+    library: str,
+    version: str,
+    capabilities: Iterable[Capability],
+    precision: str,
+    onnx_sha256: str,
+) -> str:
     """Name an engine by what it depends on: ``model.trt10.16.1.11-sm89-fp16-0123456789ab.engine``.
 
     Args:
         stem: of the ONNX file's name.
-        machine: that builds it.
+        library: as in `Machine`.
+        version: of the library.
+        capabilities: that it is built for.
         precision: of the ONNX file.
         onnx_sha256: of the ONNX file.
     """
-    major, minor = machine.compute_capability
+    cards = "-".join(f"sm{major}{minor}" for major, minor in capabilities)
     return (
-        f"{stem}.trt{machine.tensorrt}-sm{major}{minor}-{precision}-{onnx_sha256[:12]}"
+        f"{stem}.{SHORT[library]}{version}-{cards}-{precision}-{onnx_sha256[:12]}"
         f"{ENGINE_SUFFIXES[0]}"
     )
 
@@ -142,37 +160,40 @@ def difference(record: EngineRecord, machine: Machine) -> str | None:
     """
     if record.system != machine.system:
         return f"system is {record.system}, here it is {machine.system}"
+    if record.library != machine.library:
+        return f"library is {record.library}, here it is {machine.library}"
     if record.version_compatible:
-        built, here = (text.partition(".")[0] for text in (record.tensorrt, machine.tensorrt))
+        built, here = (text.partition(".")[0] for text in (record.version, machine.version))
         if built != here:
-            return f"tensorrt is {record.tensorrt}, here it is {machine.tensorrt} (another major)"
-    elif record.tensorrt != machine.tensorrt:
-        return f"tensorrt is {record.tensorrt}, here it is {machine.tensorrt}"
-    built_for, here_is = (_dotted(it.compute_capability) for it in (record, machine))
+            return f"version is {record.version}, here it is {machine.version} (another major)"
+    elif record.version != machine.version:
+        return f"version is {record.version}, here it is {machine.version}"
+    here_is = _dotted(machine.compute_capability)
     if record.hardware_compatible:
         if machine.compute_capability < AMPERE:
-            return f"compute_capability is {_dotted(AMPERE)} or newer, here it is {here_is}"
+            return f"compute_capabilities is {_dotted(AMPERE)} or newer, here it is {here_is}"
         return None
-    if built_for != here_is:
-        return f"compute_capability is {built_for}, here it is {here_is}"
-    if record.gpu != machine.gpu:
+    if machine.compute_capability not in record.compute_capabilities:
+        built_for = ", ".join(map(_dotted, record.compute_capabilities))
+        return f"compute_capabilities is {built_for}, here it is {here_is}"
+    if record.gpu not in (None, machine.gpu):
         return f"gpu is {record.gpu}, here it is {machine.gpu}"
     return None
 
 
-def check_before_loading(engine: Path, content: bytes, machine: Machine) -> EngineRecord:
+def check_before_loading(engine: Path, content: bytes, machine: Machine | None) -> EngineRecord:
     """Refuse an engine that was built for something else, or is not whole.
 
     Args:
         engine: its path; its record is beside it.
         content: of the engine.
-        machine: this one.
+        machine: this one; None: one elsewhere, for which the engine was named.
 
     Raises:
         DataError: there is no record, a field differs, or the content is not what was built.
     """
     record = EngineRecord.read(engine)
-    found = difference(record, machine)
+    found = None if machine is None else difference(record, machine)
     if found is None and sha256(content) != record.engine_sha256:
         found = "engine_sha256 differs: the engine is truncated or was replaced"
     if found:
@@ -180,5 +201,5 @@ def check_before_loading(engine: Path, content: bytes, machine: Machine) -> Engi
     return record
 
 
-def _dotted(capability: tuple[int, int]) -> str:
+def _dotted(capability: Capability) -> str:
     return f"{capability[0]}.{capability[1]}"

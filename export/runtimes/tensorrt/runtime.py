@@ -1,7 +1,7 @@
-"""TensorRT 10 and 11 on NVIDIA GPUs.
+"""TensorRT and TensorRT for RTX on NVIDIA GPUs.
 
-Not run on hardware yet: see `export.tensorrt_library`. Buffers and streams are torch's, so that no
-package but tensorrt itself is needed.
+Not run on hardware yet: see `export.runtimes.tensorrt.library`. Buffers and streams are torch's, so
+that no package but the library itself is needed.
 """
 
 import tempfile
@@ -11,72 +11,107 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from export.engine_record import ENGINE_SUFFIXES
 from export.errors import DataError, UsageError
+from export.files import whole_file
 from export.measurement import Timer
 from export.runtimes.base import IN_MEMORY, Array, Runtime, Session, TensorSpec
-from export.tensorrt_engine import build_engine
-from export.tensorrt_library import INSTALL, load_engine, load_tensorrt, make_profiler
+from export.runtimes.tensorrt.engine import BuildOptions, build_engine
+from export.runtimes.tensorrt.library import (
+    TENSORRT,
+    TENSORRT_RTX,
+    Library,
+    load_engine,
+    make_profiler,
+)
+from export.runtimes.tensorrt.record import ENGINE_SUFFIXES
 
 TIMING_CACHE = "tensorrt-timing.cache"
+# Beside an engine of TensorRT for RTX: what has been compiled of it for this card.
+KERNELS = ".kernels"
 
 
 @dataclass(frozen=True)
-class TensorRtOptions:
+class EngineOptions:
     """How a model is opened.
 
     Attributes:
         copies: whether `Session.timer` counts the copies from and to the host. Of NVIDIA's trtexec,
             10 counts them by default and 11 does not.
         cuda_graph: record the kernels once and replay them. trtexec 11 does by default.
-        optimisation_level: 0 (quick to build) to 5 (quick to run).
-        version_compatible, hardware_compatible, workspace_bytes: as in
-            `export.tensorrt_engine.build_engine`.
-        engines: folder for engines and the timing cache; None is that of the ONNX file.
+        optimisation_level, workspace_bytes: as in `export.runtimes.tensorrt.engine.BuildOptions`.
+        engines: folder for engines and caches; None is that of the ONNX file.
         reuse: take the engine that an earlier opening has built there.
     """
 
     copies: bool = True
     cuda_graph: bool = False
     optimisation_level: int = 3
-    version_compatible: bool = False
-    hardware_compatible: bool = False
     workspace_bytes: int | None = None
     engines: str | Path | None = None
     reuse: bool = True
+
+    @property
+    def building(self) -> BuildOptions:
+        """What of it changes the engine."""
+        return BuildOptions(self.optimisation_level, self.workspace_bytes)
+
+
+@dataclass(frozen=True)
+class TensorRtOptions(EngineOptions):
+    """How a model is opened by TensorRT.
+
+    Attributes:
+        version_compatible, hardware_compatible: as in
+            `export.runtimes.tensorrt.engine.BuildOptions`.
+    """
+
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+    @property
+    def building(self) -> BuildOptions:
+        """What of it changes the engine."""
+        return BuildOptions(
+            self.optimisation_level,
+            self.workspace_bytes,
+            self.version_compatible,
+            self.hardware_compatible,
+        )
 
 
 class TensorRt(Runtime):
     """TensorRT; opens an ONNX file (its engine is built, or found beside it) or an engine."""
 
-    name = "tensorrt"
+    name = TENSORRT.name
     kinds = ("cuda",)
-    options_type = TensorRtOptions
+    options_type: ClassVar[type[EngineOptions]] = TensorRtOptions
+    library: ClassVar[Library] = TENSORRT
 
     @classmethod
     def version(cls) -> str:
         """Return the version of the installed package."""
-        return load_tensorrt().__version__
+        return cls.library.load().__version__
 
     @classmethod
     def devices(cls) -> tuple[str, ...]:
         """Return ``cuda`` when torch sees a GPU."""
         import torch
 
-        load_tensorrt()
+        cls.library.load()
         return ("cuda",) if torch.cuda.is_available() else ()
 
     @classmethod
     def remedy(cls, kind: str) -> str:
-        """Say what is missing besides tensorrt itself."""
+        """Say what is missing besides the library itself."""
         if kind == "cpu":
-            return "tensorrt runs on NVIDIA GPUs only: use --device cuda:0, or another --runtime"
+            return f"{cls.name} runs on NVIDIA GPUs only: use --device cuda:0, or another --runtime"
         return (
-            f"torch sees no CUDA GPU: install an NVIDIA driver and a CUDA build of torch; {INSTALL}"
+            "torch sees no CUDA GPU: install an NVIDIA driver and a CUDA build of torch; "
+            f"{cls.library.install}"
         )
 
     @classmethod
@@ -86,7 +121,7 @@ class TensorRt(Runtime):
         kind: str,
         index: int,
         threads: int | None,
-        options: TensorRtOptions,
+        options: EngineOptions,
     ) -> Session:
         """Open an engine, or build one."""
         if isinstance(model, bytes):
@@ -94,37 +129,85 @@ class TensorRt(Runtime):
                 path = Path(folder) / "model.onnx"
                 path.write_bytes(model)
                 try:
-                    return _open(path, IN_MEMORY, index, options)
+                    return cls._open(path, IN_MEMORY, index, options)
                 except DataError as error:
                     problem = str(error).removeprefix(f"{path}: ")
                     raise DataError(IN_MEMORY, problem) from None
-        return _open(Path(model), str(model), index, options)
+        return cls._open(Path(model), str(model), index, options)
+
+    @classmethod
+    def _open(
+        cls, path: Path, source: str, index: int, options: EngineOptions
+    ) -> "TensorRtSession":
+        if path.suffix not in ENGINE_SUFFIXES:
+            folder = Path(options.engines or path.parent)
+            path = build_engine(
+                cls.library,
+                path,
+                folder,
+                options.building,
+                timing_cache=folder / TIMING_CACHE,
+                device=index,
+                reuse=options.reuse,
+            ).path
+        engine, record = load_engine(cls.library, path, index)
+        settings = {
+            "copies": options.copies,
+            "cuda_graph": options.cuda_graph,
+            "optimisation_level": record.optimisation_level,
+            "version_compatible": record.version_compatible,
+            "hardware_compatible": record.hardware_compatible,
+            "layers": record.layers,
+        }
+        kernels = None
+        if cls.library.ahead and source != IN_MEMORY:
+            kernels = path.with_suffix(KERNELS)
+        return TensorRtSession(
+            cls.library, engine, source, index, record.metadata, settings, kernels
+        )
 
 
-def _open(path: Path, source: str, index: int, options: TensorRtOptions) -> "TensorRtSession":
-    if path.suffix not in ENGINE_SUFFIXES:
-        folder = Path(options.engines or path.parent)
-        path = build_engine(
-            path,
-            folder,
-            timing_cache=folder / TIMING_CACHE,
-            version_compatible=options.version_compatible,
-            hardware_compatible=options.hardware_compatible,
-            optimisation_level=options.optimisation_level,
-            workspace_bytes=options.workspace_bytes,
-            device=index,
-            reuse=options.reuse,
-        ).path
-    engine, record = load_engine(path, index)
-    settings = {
-        "copies": options.copies,
-        "cuda_graph": options.cuda_graph,
-        "optimisation_level": record.optimisation_level,
-        "version_compatible": record.version_compatible,
-        "hardware_compatible": record.hardware_compatible,
-        "layers": record.layers,
-    }
-    return TensorRtSession(engine, source, index, record.metadata, settings)
+class TensorRtForRtx(TensorRt):
+    """TensorRT for RTX; its engines are compiled for the card when they are first loaded."""
+
+    name = TENSORRT_RTX.name
+    options_type = EngineOptions
+    library = TENSORRT_RTX
+
+
+class Kernels:
+    """What TensorRT for RTX compiles of an engine for the card on which it is loaded.
+
+    Args:
+        trt: the binding.
+        engine: an ``ICudaEngine``.
+        path: where they are kept from one loading to the next; None keeps none.
+        cuda_graph: record them once and replay them.
+
+    Attributes:
+        runtime_config: for ``create_execution_context``.
+    """
+
+    def __init__(self, trt: Any, engine: Any, path: Path | None, cuda_graph: bool):
+        self.runtime_config = engine.create_runtime_config()
+        self.runtime_config.cuda_graph_strategy = (
+            trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            if cuda_graph
+            else trt.CudaGraphStrategy.DISABLED
+        )
+        self.runtime_cache = self.runtime_config.create_runtime_cache()
+        self._path = path
+        self._kept = path.read_bytes() if path and path.is_file() else b""
+        # Those of another card or driver are refused, and compiled anew.
+        if self._kept and not self.runtime_cache.deserialize(self._kept):
+            self._kept = b""
+        self.runtime_config.set_runtime_cache(self.runtime_cache)
+
+    def save(self) -> None:
+        """Keep what has been compiled."""
+        if self._path and (content := bytes(self.runtime_cache.serialize())) != self._kept:
+            with whole_file(self._path) as temporary:
+                temporary.write_bytes(content)
 
 
 class TensorRtSession(Session):
@@ -132,15 +215,19 @@ class TensorRtSession(Session):
 
     def __init__(
         self,
+        library: Library,
         engine: Any,
         source: str,
         index: int,
         metadata: dict[str, str],
         settings: dict[str, Any],
+        kernels: Path | None,
     ):
         import torch
 
-        trt = load_tensorrt()
+        trt = library.load()
+        self.library = library
+        self.trt = trt
         self.engine = engine
         self.source = source
         self.device = f"cuda:{index}"
@@ -148,8 +235,13 @@ class TensorRtSession(Session):
         self.settings = settings
         self.inputs = self._specs(trt.TensorIOMode.INPUT)
         self.outputs = self._specs(trt.TensorIOMode.OUTPUT)
+        self.kernels: Kernels | None = None
         with torch.cuda.device(index):
-            self.context = engine.create_execution_context()
+            if library.ahead:
+                self.kernels = Kernels(trt, engine, kernels, settings["cuda_graph"])
+                self.context = engine.create_execution_context(self.kernels.runtime_config)
+            else:
+                self.context = engine.create_execution_context()
         # The engine was built with every name in it; writing them into traces costs time.
         self.context.nvtx_verbosity = trt.ProfilingVerbosity.NONE
         self.stream = torch.cuda.Stream(self.device)
@@ -210,8 +302,10 @@ class TensorRtSession(Session):
         settings = {**self.settings, "cuda_graph": False}
         index = int(self.device.partition(":")[2])
         now: defaultdict[str, float] = defaultdict(float)
-        with TensorRtSession(self.engine, self.source, index, self.metadata, settings) as twin:
-            twin.context.profiler = make_profiler(now)
+        with TensorRtSession(
+            self.library, self.engine, self.source, index, self.metadata, settings, None
+        ) as twin:
+            twin.context.profiler = make_profiler(self.trt, now)
             twin.run_impl(checked)
             taken = []
             for _ in range(runs):
@@ -222,9 +316,11 @@ class TensorRtSession(Session):
 
     def close_impl(self) -> None:
         """Free the recorded graph, the buffers, the context, and then the engine."""
+        if self.kernels and self.context:
+            self.kernels.save()
         self.graph = self.shapes = None
         self.buffers, self.pinned = {}, {}
-        self.context = self.engine = None
+        self.context = self.kernels = self.engine = None
 
     def _specs(self, mode: Any) -> tuple[TensorSpec, ...]:
         engine = self.engine
@@ -232,7 +328,7 @@ class TensorRtSession(Session):
         return tuple(self._spec(name) for name in names if engine.get_tensor_mode(name) == mode)
 
     def _spec(self, name: str) -> TensorSpec:
-        trt = load_tensorrt()
+        trt = self.trt
         if self.engine.get_tensor_location(name) != trt.TensorLocation.DEVICE:
             raise DataError(self.source, f"{name!r} is a shape, not an array; export it otherwise")
         try:
@@ -282,7 +378,7 @@ class TensorRtSession(Session):
     def _launch(self) -> None:
         import torch
 
-        if not self.settings["cuda_graph"]:
+        if not self.settings["cuda_graph"] or self.kernels:
             self._enqueue()
         else:
             if self.graph is None:

@@ -1,7 +1,9 @@
 """The one place where results become output and errors become lines and exit codes."""
 
+import contextlib
 import json
 import logging
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,7 +64,8 @@ class Command(click.Command):
         )
         for noisy in ("optuna", "onnxscript", "onnx_ir", "torch", "PIL"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        outcome: Outcome = super().invoke(ctx)
+        with _stdout_kept_clean() if as_json else contextlib.nullcontext():
+            outcome: Outcome = super().invoke(ctx)
         if as_json:
             click.echo(json.dumps(outcome.document, indent=2))
         else:
@@ -139,6 +142,24 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     yield from rich_track(
         items, description, total=total, console=Console(stderr=True), transient=True
     )
+
+
+@contextlib.contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """Send to stderr what libraries print, in Python or beneath it: a document has stdout alone."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # a process without them
+        kept = None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def _print(text: Any) -> None:

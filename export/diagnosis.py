@@ -59,7 +59,7 @@ def diagnose() -> dict[str, Any]:
 
 
 def _try_target(target: Target) -> dict[str, Any]:
-    problem = target.problem()
+    trouble = target.trouble()
     try:
         version = get_runtime(target.runtime).version()
     except NastoolError:
@@ -68,8 +68,8 @@ def _try_target(target: Target) -> dict[str, Any]:
         "runtime": target.runtime,
         "version": version,
         "device": target.device,
-        "works": problem is None,
-        "problem": problem,
+        "works": trouble is None,
+        "problem": trouble and trouble.reason,
     }
 
 

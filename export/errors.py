@@ -6,6 +6,7 @@
     ├── UsageError          2  a flag or an argument is wrong
     ├── DataError           2  a file is missing, broken or does not fit; names the file
     ├── UnavailableError    3  a runtime, device or package is missing; names it and the fix
+    │   └── BrokenError     3  it is there and does not work
     └── GateError           1  a result exists but fails its floor
 
 The number is the exit code of the command line. A message is one line: what is wrong, where,
@@ -37,6 +38,10 @@ class UnavailableError(NastoolError):
     """A runtime, a device or an optional package is missing on this machine."""
 
     exit_code = 3
+
+
+class BrokenError(UnavailableError):
+    """A runtime or a device that is there does not work."""
 
 
 class GateError(NastoolError):

@@ -214,14 +214,17 @@ def export_onnx(
         raise UsageError(f"tail {tail!r} is not known; known: {', '.join(TAILS)}")
     shrink = shrinking(input_size, working_size)
     free: dict[int, Any] = {} if batch else {0: torch.export.Dim("batch")}
+    size = input_size
     if any_size:
         step = STRIDE * shrink.denominator
         sides = [torch.export.Dim(f"{side}_{step}", min=2) for side in ("height", "width")]
         free |= {axis: step * side for axis, side in enumerate(sides, 1)}
+        # The exporter takes a smallest size for fixed.
+        size = max(size, 2 * step)
     model = to_onnx(
         Deployable(network, output, tail, shrink, target).eval(),
         # Two images for any number, because the exporter takes an axis of size 1 for fixed.
-        torch.zeros(batch or 2, input_size, input_size, 3, dtype=torch.uint8),
+        torch.zeros(batch or 2, size, size, 3, dtype=torch.uint8),
         ["image"],
         ["labels"] if output == "labels" else ["labels", "probabilities"],
         opset=opset,
@@ -301,12 +304,18 @@ def _name_parts(model: onnx.ModelProto) -> None:
         node.name = f"{stem}_{count[stem]}"
         count[stem] += 1
         makers.update(dict.fromkeys(node.output, node))
+    # Of a network of any size the tail also reads sizes, which are whole numbers.
+    floats = {
+        value.name
+        for value in graph.value_info
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    }
     logits = [
         name
         for node in graph.node
         if part(node) == "tail"
         for name in node.input
-        if name in makers and part(makers[name]) == "network"
+        if name in floats and name in makers and part(makers[name]) == "network"
     ]
     # There are none where the network ignores its image and its logits have become constants.
     for node in graph.node if logits else ():

@@ -78,7 +78,7 @@ def is_constant(model: onnx.ModelProto) -> bool:
 def _network(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the network of an exported file as a model of its own."""
     graph = onnx.shape_inference.infer_shapes(model).graph
-    known = {value.name: value for value in [*graph.value_info, *graph.output]}
+    known = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
     nodes = [node for node in graph.node if part(node) == "network"]
     made = {name for node in nodes for name in node.output}
     tensors = {tensor.name: tensor for tensor in graph.initializer}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -18,12 +18,10 @@ import onnx
 from export.errors import UsageError
 from export.files import whole_file
 from export.integer_paths import shorten
-from export.onnx import PRODUCER, part
+from export.onnx import PRODUCER, Target, part
 from export.precision import is_constant, quiet, read, write
 from export.runtimes.base import Array
 from export.saturation import weight_ranges
-
-Target = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True)

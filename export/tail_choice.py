@@ -8,14 +8,13 @@ from typing import Any
 
 import onnx
 import torch
-from torch import Tensor, nn
 
 from export.errors import DataError
 from export.measurement import measure
-from export.onnx import to_onnx
+from export.onnx import INSIDE, Step, Target, to_onnx
 from export.runtimes import Session, open_session
 from export.runtimes.base import Array
-from export.tail import TAILS, Tail
+from export.tail import TAILS
 
 SECONDS = 0.3
 
@@ -33,23 +32,18 @@ class TailChoice:
     latency_ms: dict[str, float | None]
 
 
-class _Module(nn.Module):
-    def __init__(self, tail: Tail, height: int, width: int):
-        super().__init__()
-        self.tail, self.height, self.width = tail, height, width
-
-    def forward(self, logits: Tensor) -> Tensor:
-        return self.tail(logits, self.height, self.width)
-
-
 @lru_cache
-def tail_model(name: str, shape: tuple[int, ...], height: int, width: int) -> onnx.ModelProto:
+def tail_model(
+    name: str, shape: tuple[int, ...], height: int, width: int, target: Target
+) -> onnx.ModelProto:
     """Export a tail alone: ``logits``, float32 of a shape [N, K, h, w] -> ``labels``, uint8."""
-    module = _Module(TAILS[name], height, width)
-    return to_onnx(module, torch.zeros(shape), ["logits"], ["labels"])
+    tail = partial(TAILS[name], height=height, width=width, inside=INSIDE[target])
+    return to_onnx(Step(tail), torch.zeros(shape), ["logits"], ["labels"])
 
 
-def fastest_tail(logits: Array, height: int, width: int, **where: Any) -> TailChoice:
+def fastest_tail(
+    logits: Array, height: int, width: int, target: Target = "cpu", **where: Any
+) -> TailChoice:
     """Time every tail in turns.
 
     Args:
@@ -57,6 +51,7 @@ def fastest_tail(logits: Array, height: int, width: int, **where: Any) -> TailCh
             depends on it.
         height: of the labels, pixels.
         width: of the labels, pixels.
+        target: what files it is for.
         where: runtime, device and threads, as for `export.runtimes.open_session`.
 
     Raises:
@@ -66,7 +61,7 @@ def fastest_tail(logits: Array, height: int, width: int, **where: Any) -> TailCh
     sessions = {}
     for name in TAILS:
         try:
-            model = tail_model(name, logits.shape, height, width)
+            model = tail_model(name, logits.shape, height, width, target)
             sessions[name] = open_tail(model.SerializeToString())
         except DataError:
             continue

@@ -2,25 +2,28 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import onnx
 
+from export import environment
 from export.bundle import NAMES, write_bundle
+from export.conformance import Target as Spot
+from export.conformance.report import candidates
 from export.console import track
-from export.errors import UsageError
+from export.errors import UnavailableError, UsageError
 from export.files import whole_file, write_json
 from export.metadata import Precision
-from export.onnx import export_onnx
-from export.parity import check_parity
+from export.onnx import Target, export_onnx
+from export.parity import FLOORS, Floors, Subject, check_parity
 from export.precision import to_fp16
-from export.quantisation import FloatParts, Quantiser, Target
+from export.quantisation import FloatParts, Quantiser
 from export.runtimes.base import Array
-from export.runtimes.tensorrt.engine import build_engine
-from export.runtimes.tensorrt.library import TENSORRT
+from export.runtimes.tensorrt.engine import CURRENT, build_engine, named_gpus
+from export.runtimes.tensorrt.library import LIBRARIES, Library
 from export.tail_choice import TailChoice, fastest_tail
 from toolchain.blueprint import AGGREGATION, blueprint
 from toolchain.datasets import FaceDataset, open_dataset
@@ -38,9 +41,6 @@ from toolchain.training.evaluation import count_seen
 from toolchain.training.initialisation import settle_batch_norms
 from toolchain.training.samples import some_images
 
-# Shares of pixels that keep their label. Reduced precision moves boundaries by design; how much is
-# worth it is for the F1 to say, and these floors only catch what is broken.
-FLOORS: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.995, "int8": 0.9}
 # Mean F1 that a file may lose against torch.
 MAX_LOSSES: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.002, "int8": 0.01}
 # int8 is chosen on other images than it is judged on, so it aims for less than it may lose.
@@ -91,23 +91,27 @@ def deploy(
     any_size: bool = False,
     probabilities: bool = False,
     tail: str = FASTEST,
-    target: Target = "cpu",
+    runtime: str = "onnxruntime",
+    device: str | None = None,
+    gpus: Sequence[str] = (CURRENT,),
+    target: Target | None = None,
     calibration: str | None = None,
     data: str | None = None,
     split: str | None = None,
     force: bool = False,
     images: int = 50,
     min_agreement: float | None = None,
+    min_class_agreement: float | None = None,
     min_f1: float | None = None,
     max_f1_loss: float | None = None,
     licence: str | None = None,
     bundle: bool = False,
-    tensorrt: bool = False,
 ) -> Deployment:
     """Write a network as ONNX files, one a precision, and compare each with torch.
 
-    The folder gets ``model.onnx``, ``model-fp16.onnx``, ``model-int8.onnx`` as asked for, and
-    ``export.json``, which holds the result's document.
+    The folder gets ``model.onnx``, ``model-fp16.onnx``, ``model-int8.onnx`` as asked for, with a
+    runtime of NVIDIA's an engine of each, and ``export.json``, which holds the result's document.
+    Every file is compared on every device here that runs it.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -120,8 +124,11 @@ def deploy(
         any_size: take images of any size in multiples of 32, or more with a working size; see
             `export.onnx.export_onnx`.
         probabilities: also give the class probabilities, at the network's resolution.
-        tail: see `export.tail`; `FASTEST` measures which.
-        target: what int8 is for; see `export.quantisation.RECIPES`.
+        tail: see `export.tail`; `FASTEST` measures which, where the files are to run.
+        runtime: in `export.runtimes.RUNTIMES`, that is to run the files; `LIBRARIES` build engines.
+        device: on which: ``cpu``, ``cuda:N``; None: the CPU, or the first GPU for engines.
+        gpus: whose the engines are to be; see `export.runtimes.tensorrt.engine.build_engine`.
+        target: what the files are for; None: what ``device`` is.
         calibration: data that int8 takes its ranges from, and chooses its float parts by: its part
             for calibration, filled up with training images, never images of ``data`` that the
             files are judged on.
@@ -131,23 +138,22 @@ def deploy(
         force: even on images that the network was trained on.
         images: how many for the comparison.
         min_agreement: the floor of agreeing pixels, 0 to 1; None is `FLOORS` by precision.
+        min_class_agreement: the same of each class; see `export.parity.Floors`.
         min_f1: the floor of the mean F1 of every file; needs ``data``.
         max_f1_loss: how much mean F1 a file may lose against torch; None is `MAX_LOSSES`.
         licence: terms of use to state in the files; None is what the training data says.
         bundle: also write ``bundle/``, a folder that runs without this project, unless a gate
             failed; see `export.bundle`.
-        tensorrt: also build an engine of each file for this machine's GPU, and check that too;
-            the tail is then ``resize`` and int8 is for GPUs.
 
     Raises:
         UsageError: something is missing for what is asked, or a number is out of range.
         DataError: the data cannot be used, or the network was trained on it.
-        UnavailableError: TensorRT is missing.
+        UnavailableError: the runtime or the device is missing.
     """
-    if tensorrt:
-        TENSORRT.load()
-        # TensorRT moves no bytes inside a graph, as the other tails do.
-        tail, target = "resize", "gpu"
+    place = Place.of(runtime, device, gpus)
+    target = target or place.target
+    if target == "gpu" and tail == "boundaries":
+        raise UsageError("--tail boundaries is for CPUs; for GPUs take fastest, resize or cells")
     if "int8" in precisions and calibration is None:
         raise UsageError("int8 needs images to take its ranges from; give --calibration DATA")
     if data is None and (min_f1, max_f1_loss) != (None, None):
@@ -168,8 +174,11 @@ def deploy(
         not_these = SeenImages() if data is None else SeenImages.of(judged)
         calibrating = open_calibration(str(calibration), CHOICE_IMAGES, not_these.prints)
     deployable = network.deployable(info.network_size, any_size=any_size)
-    chosen = choose_tail(info) if tail == FASTEST else TailChoice(tail, {})
+    chosen = place.choose_tail(info, target) if tail == FASTEST else TailChoice(tail, {})
     losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
+    if min_class_agreement is None and not info.training:
+        min_class_agreement = 0  # the labels of an untrained network are noise
+    floors = {p: _floors(p, min_agreement, min_class_agreement) for p in precisions}
     # What a GPU's int8 file is worth is judged in float: it is not for the kernels of this CPU.
     options = {p: {"float_quantised": p == "int8" and target == "gpu"} for p in precisions}
     paths = {precision: folder / NAMES[precision] for precision in precisions}
@@ -185,6 +194,7 @@ def deploy(
             any_size=any_size,
             output="probabilities" if probabilities else "labels",
             tail=chosen.name,
+            target=target,
         )
         for precision, path in paths.items():
             if precision == "fp16":
@@ -198,49 +208,141 @@ def deploy(
             else:
                 with whole_file(path) as copy:
                     shutil.copyfile(plain, copy)
-    checked: list[tuple[Path, Precision, dict[str, Any]]] = [
-        (path, p, options[p]) for p, path in paths.items()
+    written = [
+        ExportedFile(path, p, _opset(path), float_parts=float_parts if p == "int8" else None)
+        for p, path in paths.items()
     ]
-    if tensorrt:
-        on_gpu = {"runtime": "tensorrt", "device": "cuda:0"}
-        checked += [
-            (build_engine(TENSORRT, path, folder).path, p, on_gpu) for p, path in paths.items()
-        ]
+    # Files are judged where they are to run, and compared on every other device here.
+    wheres = {file.path: place.wheres(options[file.precision]) for file in written}
+    if place.library:
+        for file in list(written):
+            built = build_engine(
+                place.library, file.path, folder, gpus=gpus, device=place.index, reuse=True
+            )
+            written.append(replace(file, path=built.path, engine=built.record))
+            wheres[built.path] = place.engine_wheres()
+    subjects = [
+        Subject(file.path, floors[file.precision], where)
+        for file in written
+        for where in wheres[file.path]
+    ]
     parities = check_parity(
         deployable,
-        [
-            (path, FLOORS[p] if min_agreement is None else min_agreement, how)
-            for path, p, how in checked
-        ],
+        subjects,
         track(_pictures(judged, size), "comparing with torch", len(judged)),
+        info.label_set.classes,
         info.shrink,
     )
-    qualities: Sequence[Quality | None] = [None] * len(checked)
+    qualities: dict[Path, Quality] = {}
     if data is not None:
-        gates = [(path, losses[p], how) for path, p, how in checked]
-        qualities = measure_quality(deployable, gates, judged, size, min_f1, info.shrink)
+        gates = [
+            (file.path, losses[file.precision], wheres[file.path][0])
+            for file in written
+            if wheres[file.path]
+        ]
+        found = measure_quality(deployable, gates, judged, size, min_f1, info.shrink)
+        qualities = {path: quality for (path, *_), quality in zip(gates, found, strict=True)}
     files = [
-        ExportedFile(
-            path,
-            "onnx" if path == paths[p] else "tensorrt",
-            p,
-            _opset(paths[p]),
-            parity,
-            quality,
-            float_parts if p == "int8" else None,
+        replace(
+            file,
+            parities=tuple(parity for parity in parities if parity.path == file.path),
+            quality=qualities.get(file.path),
         )
-        for (path, p, _), parity, quality in zip(checked, parities, qualities, strict=True)
+        for file in written
     ]
     deployment = Deployment(tuple(files), chosen, split, seen)
     write_json(folder / "export.json", deployment.document())
     if bundle and not deployment.failure:
         sample = face_photo(size)
-        written = write_bundle(
+        bundled = write_bundle(
             list(paths.values()), folder / "bundle", sample=sample, figures=_figures(files)
         )
-        deployment = replace(deployment, bundle=written)
+        deployment = replace(deployment, bundle=bundled)
         write_json(folder / "export.json", deployment.document())
     return deployment
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where files are to run.
+
+    Attributes:
+        runtime: its name.
+        device: ``cpu`` or ``cuda:N``.
+        library: that builds engines of the files, if the runtime takes engines.
+        ahead: the engines are for GPUs elsewhere.
+    """
+
+    runtime: str
+    device: str
+    library: Library | None
+    ahead: bool
+
+    @classmethod
+    def of(cls, runtime: str, device: str | None, gpus: Sequence[str]) -> Self:
+        """Check that it is here, or need not be.
+
+        Raises:
+            UsageError: there is no such runtime, or GPUs are named for one that takes none.
+            UnavailableError: the runtime or the device is missing.
+        """
+        library = LIBRARIES.get(runtime)
+        ahead = CURRENT not in gpus
+        if ahead and not library:
+            raise UsageError("--gpu names whose engines to build; give --runtime tensorrt-rtx too")
+        place = cls(runtime, device or ("cuda:0" if library else "cpu"), library, ahead)
+        if library and ahead:
+            named_gpus(library, library.load(), gpus)
+        elif trouble := Spot(runtime, place.device).trouble():
+            raise UnavailableError(trouble.reason)
+        return place
+
+    @property
+    def target(self) -> Target:
+        """What files for it are like."""
+        return "cpu" if self.device == "cpu" else "gpu"
+
+    @property
+    def index(self) -> int:
+        """Number of the GPU; 0 for the CPU."""
+        return int(self.device.partition(":")[2] or 0)
+
+    def wheres(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        """List where ONNX files are compared: first where they are to run, then elsewhere here.
+
+        Args:
+            options: with which ONNX Runtime opens them on the CPU.
+        """
+        gpus = len(environment.gpus())
+        spots = [spot for spot in candidates(gpus) if spot.runtime == "onnxruntime"]
+        spots.sort(key=lambda spot: (spot.runtime, spot.device) != (self.runtime, self.device))
+        here = [spot for spot in spots if spot.device == "cpu" or not spot.trouble()]
+        return [{**asdict(spot), **(options if spot.device == "cpu" else {})} for spot in here]
+
+    def engine_wheres(self) -> list[dict[str, Any]]:
+        """List where engines are compared: nowhere, if they are for GPUs elsewhere."""
+        return [] if self.ahead else [{"runtime": self.runtime, "device": self.device}]
+
+    def choose_tail(self, info: CheckpointInfo, target: Target) -> TailChoice:
+        """Time the tails there, on logits that show a face at the network's resolution.
+
+        Of files for GPUs elsewhere nothing can be timed; they get the simplest.
+        """
+        if target == "gpu" and (self.ahead or self.device == "cpu"):
+            return TailChoice("resize", {})
+        classes, size = len(info.label_set.classes), info.input_size
+        (labels,) = blueprint(info.architecture, classes, size).labels
+        where = {"runtime": self.runtime, "device": self.device}
+        return fastest_tail(face_maps(classes, labels.size), size, size, target, **where)
+
+
+def _floors(precision: Precision, agreement: float | None, class_agreement: float | None) -> Floors:
+    usual = FLOORS[precision]
+    return replace(
+        usual,
+        agreement=usual.agreement if agreement is None else agreement,
+        class_agreement=usual.class_agreement if class_agreement is None else class_agreement,
+    )
 
 
 def _write_int8(
@@ -267,10 +369,11 @@ def _figures(files: Sequence[ExportedFile]) -> dict[str, Any]:
     """Return what a model card says of the files: no path of this machine."""
     figures: dict[str, Any] = {}
     for file in files:
-        parity = file.parity.document()
-        del parity["worst_map"], parity["worst_image"]
         name = f"{file.format} {file.precision}"
-        figures[f"Agreement with torch, {name}"] = parity
+        for parity in file.parities:
+            told = parity.document()
+            del told["worst_map"], told["worst_image"]
+            figures[f"Agreement with torch, {name} on {parity.device}"] = told
         if file.quality:
             figures[f"F1, {name}"] = file.quality.document()
     return figures
@@ -279,13 +382,6 @@ def _figures(files: Sequence[ExportedFile]) -> dict[str, Any]:
 def face_photo(size: int) -> Array:
     """Return the picture of a synthetic face, uint8 [size, size, 3]."""
     return resize_sample(open_dataset("synthetic:1:0").read(0), size).image
-
-
-def choose_tail(info: CheckpointInfo) -> TailChoice:
-    """Time the tails on this CPU, on logits that show a face at the network's resolution."""
-    classes, size = len(info.label_set.classes), info.input_size
-    (labels,) = blueprint(info.architecture, classes, size).labels
-    return fastest_tail(face_maps(classes, labels.size), size, size)
 
 
 def _pictures(dataset: FaceDataset, size: int) -> Iterator[tuple[str, Array]]:

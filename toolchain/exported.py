@@ -2,11 +2,12 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from export.metadata import Precision
 from export.parity import Parity
 from export.quantisation import FloatParts
+from export.runtimes.tensorrt.record import EngineRecord
 from export.tail_choice import TailChoice
 from toolchain.quality import Quality
 
@@ -17,26 +18,38 @@ class ExportedFile:
 
     Attributes:
         path: of the file.
-        format: ``"onnx"`` or ``"tensorrt"``.
         precision: of its network.
         opset: of the operators of the ONNX file.
-        parity: how well it agrees with torch.
+        engine: of an engine, what it was built from and for.
+        parities: how well it agrees with torch, wherever it runs here; where it is to run first.
         quality: its F1, where labelled data was given.
         float_parts: of an int8 file, what stays in float, where labelled data was given.
     """
 
     path: Path
-    format: Literal["onnx", "tensorrt"]
     precision: Precision
     opset: int
-    parity: Parity
+    engine: EngineRecord | None = None
+    parities: tuple[Parity, ...] = ()
     quality: Quality | None = None
     float_parts: FloatParts | None = None
 
     @property
+    def format(self) -> str:
+        """``"onnx"``, or the library of an engine."""
+        return self.engine.library if self.engine else "onnx"
+
+    @property
+    def parity(self) -> Parity | None:
+        """The agreement where it is least; None for a file that does not run here."""
+        return min(self.parities, key=lambda parity: parity.margin, default=None)
+
+    @property
     def complaint(self) -> str | None:
         """Say which floor is missed, if one is."""
-        return self.parity.complaint or (self.quality.complaint if self.quality else None)
+        complaints = [parity.complaint for parity in self.parities]
+        complaints.append(self.quality.complaint if self.quality else None)
+        return next(filter(None, complaints), None)
 
     def document(self) -> dict[str, Any]:
         """Return the promised JSON form."""
@@ -46,7 +59,9 @@ class ExportedFile:
             "precision": self.precision,
             "size_bytes": self.path.stat().st_size,
             "opset": self.opset,
-            "parity": self.parity.document(),
+            "engine": self.engine and self.engine.model_dump(mode="json", exclude={"metadata"}),
+            "parity": self.parity and self.parity.document(),
+            "parities": [parity.document() for parity in self.parities],
             "f1": self.quality and self.quality.document(),
             "float_parts": self.float_parts and asdict(self.float_parts),
         }
@@ -78,10 +93,11 @@ class Deployment:
 
     def document(self) -> dict[str, Any]:
         """Return the promised JSON form; ``parity`` is that of the least agreeing file."""
-        least = min(self.files, key=lambda file: file.parity.argmax_agreement - file.parity.floor)
+        parities = [file.parity for file in self.files if file.parity]
+        least = min(parities, key=lambda parity: parity.margin)
         return {
             "files": [file.document() for file in self.files],
-            "parity": least.parity.document(),
+            "parity": least.document(),
             "split": self.split,
             "seen_in_training": self.seen_in_training,
             "tail": asdict(self.tail),

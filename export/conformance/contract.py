@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from export.conformance.models import tiny_model
-from export.errors import GateError, NastoolError
+from export.errors import BrokenError, GateError, NastoolError, UnavailableError
 from export.runtimes import get_runtime, open_session
 from export.runtimes.base import Array, Session
 
@@ -43,14 +43,29 @@ class Target:
         known = {field.name for field in fields(get_runtime(self.runtime).options_type)}
         return option in known
 
-    def problem(self) -> str | None:
-        """Try the smallest model; return one line that says why it does not run, or None."""
+    def trouble(self) -> "Trouble | None":
+        """Try the smallest model; say why it does not run as it should, if it does not."""
         try:
             with self.open(tiny_model()) as session:
                 labels = session.run({"image": np.full((1, 8, 8, 3), 9, np.uint8)})["labels"]
-        except NastoolError as error:
-            return str(error)
-        return "runs, but computes wrong labels" if labels.any() else None
+        except UnavailableError as error:
+            return Trouble(isinstance(error, BrokenError), str(error))
+        except Exception as error:
+            return Trouble(True, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return Trouble(True, "runs, but computes wrong labels") if labels.any() else None
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a target does not run as it should.
+
+    Attributes:
+        broken: it is there and fails; otherwise something is missing.
+        reason: one line.
+    """
+
+    broken: bool
+    reason: str
 
 
 # Returns None when it passes, or a line that says why it does not apply to this target.

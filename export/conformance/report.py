@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export import environment
-from export.conformance.contract import CHECKS, Target, run_check
+from export.conformance.contract import CHECKS, Target, Trouble, run_check
 from export.console import track
 from export.errors import UnavailableError
 from export.files import write_json
@@ -38,11 +38,11 @@ def _kinds(name: str) -> tuple[str, ...]:
         return Runtime.kinds
 
 
-def targets() -> tuple[list[Target], dict[Target, str]]:
+def targets() -> tuple[list[Target], dict[Target, Trouble]]:
     """Return the targets that run a model here, and why each of the others does not."""
-    problems = {target: target.problem() for target in candidates(len(environment.gpus()))}
-    works = [target for target, problem in problems.items() if problem is None]
-    return works, {target: problem for target, problem in problems.items() if problem}
+    troubles = {target: target.trouble() for target in candidates(len(environment.gpus()))}
+    works = [target for target, trouble in troubles.items() if trouble is None]
+    return works, {target: trouble for target, trouble in troubles.items() if trouble}
 
 
 def selftest(output: str | Path) -> dict[str, Any]:
@@ -56,7 +56,8 @@ def selftest(output: str | Path) -> dict[str, Any]:
 
     Returns:
         The report: ``format_version``, ``environment`` (`export.environment.describe`), ``targets``
-        (``runtime``, ``version``, ``device``), ``not_run`` (``runtime``, ``device``, ``reason``),
+        (``runtime``, ``version``, ``device``), ``not_run`` (``runtime``, ``device``, ``reason``:
+        something is missing), ``broken`` (the same of what is there and does not work),
         ``running`` (None once it is complete), ``summary`` (``passed``, ``failed``, ``skipped``),
         ``checks`` (each as `export.conformance.Result`), ``seconds``.
 
@@ -64,7 +65,7 @@ def selftest(output: str | Path) -> dict[str, Any]:
         DataError: the file cannot be written.
     """
     start = time.perf_counter()
-    works, not_run = targets()
+    works, troubles = targets()
     report: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "environment": environment.describe(),
@@ -76,7 +77,8 @@ def selftest(output: str | Path) -> dict[str, Any]:
             }
             for target in works
         ],
-        "not_run": [{**asdict(target), "reason": reason} for target, reason in not_run.items()],
+        "not_run": _told(troubles, broken=False),
+        "broken": _told(troubles, broken=True),
         "running": None,
         "summary": {"passed": 0, "failed": 0, "skipped": 0},
         "checks": [],
@@ -93,3 +95,11 @@ def selftest(output: str | Path) -> dict[str, Any]:
     report["seconds"] = round(time.perf_counter() - start, 3)
     write_json(output, report)
     return report
+
+
+def _told(troubles: dict[Target, Trouble], broken: bool) -> list[dict[str, str]]:
+    return [
+        {**asdict(target), "reason": trouble.reason}
+        for target, trouble in troubles.items()
+        if trouble.broken == broken
+    ]

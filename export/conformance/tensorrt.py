@@ -1,7 +1,7 @@
 """What both of NVIDIA's libraries promise besides: engines reused, refused, and what they are."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from functools import wraps
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from export.conformance.contract import (
     require_error,
 )
 from export.errors import DataError
-from export.runtimes.tensorrt.library import TENSORRT, TENSORRT_RTX
+from export.runtimes.tensorrt.library import LIBRARIES, TENSORRT, TENSORRT_RTX
 from export.runtimes.tensorrt.record import AMPERE, record_path
 
 # A field of the record, and what it is falsified to.
@@ -28,11 +28,10 @@ FALSE_FIELDS = {
     "system": "plan9-mips",
     "engine_sha256": "0" * 64,
 }
-LIBRARIES = (TENSORRT.name, TENSORRT_RTX.name)
 
 
 def tensorrt_check(
-    name: str, runtimes: Sequence[str] = LIBRARIES
+    name: str, runtimes: Collection[str] = LIBRARIES
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Add a check that other runtimes skip."""
 

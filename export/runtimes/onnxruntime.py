@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU and on NVIDIA GPUs."""
 
+import ctypes
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from export.errors import DataError, NastoolError, UnavailableError
+from export.environment import gpus
+from export.errors import BrokenError, DataError, NastoolError, UnavailableError
 from export.measurement import Timer
 from export.runtimes.base import IN_MEMORY, Array, Runtime, Session, TensorSpec
 from export.runtimes.onnxruntime_profile import node_times
@@ -121,11 +123,13 @@ class OnnxRuntime(Runtime):
                 model if isinstance(model, bytes) else str(model),
                 native_options,
                 providers=[provider],
+                # It would print to stdout and go on with the CPU.
+                enable_fallback=0,
             )
         except Exception as error:
             raise _opening_error(source, kind, error) from None
         if kind == "cuda" and CUDA not in native.get_providers():
-            raise UnavailableError(f"the CUDA libraries cannot be loaded: {CUDA_REMEDY}")
+            raise _no_cuda(_loading_problem())
         if kind == "cpu":
             settings: dict[str, Any] = {"threads": native_options.intra_op_num_threads}
             session = OnnxRuntimeSession(native, source, "cpu", settings)
@@ -297,14 +301,36 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rpartition(" : ")[2]
 
 
+def _loading_problem() -> str:
+    """Return why the library that runs models on CUDA is not loaded, in the loader's words.
+
+    ONNX Runtime tells it to its log only, and goes on without that library.
+    """
+    folder = Path(ort.__file__).parent / "capi"
+    for library in sorted(folder.glob("*onnxruntime_providers_cuda*")):
+        try:
+            ctypes.CDLL(str(library))
+        except OSError as error:
+            return str(error).splitlines()[0]
+    return "ONNX Runtime does not say why"
+
+
+def _no_cuda(reason: str) -> UnavailableError:
+    """Make the error of CUDA that does not start: missing, or broken where there is a GPU."""
+    kind = BrokenError if gpus() else UnavailableError
+    return kind(f"CUDA cannot be used ({reason}): {CUDA_REMEDY}")
+
+
 def _opening_error(source: str, kind: str, error: Exception) -> NastoolError:
     text = str(error)
     if "fallback to CPU" in text:
         return DataError(
-            source, "has operators that ONNX Runtime cannot run on the GPU; use --device cpu"
+            source,
+            f"has operators that ONNX Runtime cannot run on the GPU ({_first_line(error)}); use "
+            "--device cpu",
         )
     if kind == "cuda" and "CUDA" in text:
-        return UnavailableError(f"CUDA cannot be used ({_first_line(error)}): {CUDA_REMEDY}")
+        return _no_cuda(_first_line(error))
     if "external data" in text.lower():
         return DataError(
             source,

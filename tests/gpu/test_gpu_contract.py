@@ -3,15 +3,18 @@
 import pytest
 
 from export.conformance import CHECKS, Check, Target, run_check
+from export.runtimes import RUNTIMES
 
 pytestmark = pytest.mark.gpu
 
 
-@pytest.fixture(scope="module", params=["onnxruntime", "tensorrt"])
+@pytest.fixture(scope="module", params=list(RUNTIMES))
 def target(request: pytest.FixtureRequest) -> Target:
     target = Target(request.param, "cuda:0")
-    if problem := target.problem():
-        pytest.skip(problem)
+    if trouble := target.trouble():
+        if not trouble.broken:
+            pytest.skip(trouble.reason)
+        pytest.fail(trouble.reason)
     return target
 
 

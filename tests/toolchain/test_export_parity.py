@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from export.onnx import export_onnx
-from export.parity import check_parity
+from export.parity import FLOORS, Subject, check_parity
 from export.tail import TAILS
 from tests.toolchain.settled_norms import settle_norms
 from toolchain.datasets import open_dataset
@@ -46,7 +46,9 @@ def export_random(count: int, seed: int, folder: Path) -> list[tuple[str, float,
             tail=tail,
         )
         seconds = time.monotonic() - started
-        (parity,) = check_parity(deployable, [(path, FLOOR, {"threads": 1})], pictures)
+        subject = Subject(path, FLOORS["fp32"], {"threads": 1})
+        classes = faces.label_set.classes
+        (parity,) = check_parity(deployable, [subject], pictures, classes)
         found.append((f"{genotype} on {encoder}, {tail}", parity.argmax_agreement, seconds))
         # A long run that is stopped has still said what it found.
         print(f"{parity.argmax_agreement:.6f} {seconds:5.1f} s {found[-1][0]}", flush=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.errors import DataError
+from export.errors import DataError, UsageError
 from export.onnx import export_onnx
-from export.precision import to_fp16
+from export.precision import is_constant, to_fp16
 from export.quantisation import Quantiser
 from export.runtimes.tensorrt.engine import build_engine
 from export.runtimes.tensorrt.library import TENSORRT_RTX, make_log
@@ -26,7 +26,7 @@ trt = pytest.importorskip(
 
 SIZE = 256
 GENOTYPES = 60
-# Working sizes by averaging over whole blocks, over blocks of 5 of 8 and of 3 of 4 pixels, and none.
+# Working sizes: none, whole blocks averaged, blocks of 5 of 8 pixels, and of 3 of 4.
 KINDS = product(
     ("mobilenetv2-0.35", "ghostnet-0.1", "mobilenetv2"), (None, 128, 160, 192), ("resize", "cells")
 )
@@ -63,8 +63,12 @@ def test_files_for_gpus_are_parsed_as_they_are_and_built(
     genotype = Genotype.sample(chance, chance.randint(1, 3), chance.randint(1, 3))
     network, info = load_network(None, str(genotype), encoder)
     info = info.at(SIZE, working)
+    try:
+        deployable = network.deployable(info.network_size, any_size=any_size)
+    except UsageError:  # it ignores its image: its labels have one size
+        any_size, deployable = False, network.deployable(info.network_size)
     path = export_onnx(
-        network.deployable(info.network_size, any_size=any_size),
+        deployable,
         tmp_path / "model.onnx",
         metadata=info.metadata(),
         input_size=SIZE,
@@ -79,6 +83,64 @@ def test_files_for_gpus_are_parsed_as_they_are_and_built(
         with Quantiser(path, [face_photo(SIZE)], "gpu") as quantiser:
             path = quantiser.write(tmp_path / "int8.onnx")
     assert refusal(path) is None
-    built = build_engine(TENSORRT_RTX, path, tmp_path, gpus=["sm75", "sm89"])
-    assert built.record.precision == precision
+    # Turing multiplies no matrices in fp32, as the tail cells does.
+    oldest = "sm75" if tail == "resize" else "sm80"
+    built = build_engine(TENSORRT_RTX, path, tmp_path, gpus=[oldest, "sm89"])
+    # Of a network that ignores its image nothing is left to convert.
+    assert built.record.precision == ("fp32" if is_constant(onnx.load(path)) else precision)
     assert built.size_bytes > 0
+
+
+@pytest.fixture(scope="module")
+def for_cpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file for CPUs, whose bytes are moved before they are floats."""
+    network, info = load_network(None, "[[8, [0, 0, 9, 8]], [[1, 2]]]", "mobilenetv2-0.35")
+    return export_onnx(
+        network.deployable(SIZE),
+        tmp_path_factory.mktemp("cpu") / "model.onnx",
+        metadata=info.metadata(),
+        input_size=SIZE,
+    )
+
+
+def test_files_for_cpus_are_refused_as_they_are_and_opened_all_the_same(
+    for_cpus: Path, tmp_path: Path
+) -> None:
+    assert "UInt8" in str(refusal(for_cpus))
+    built = build_engine(TENSORRT_RTX, for_cpus, tmp_path, gpus=["sm86"])
+    assert built.record.metadata["tail"] == "boundaries"
+    assert built.record.layers is None
+
+
+def test_int8_for_cpus_is_refused_with_the_remedy(for_cpus: Path, tmp_path: Path) -> None:
+    with Quantiser(for_cpus, [face_photo(SIZE)], "cpu") as quantiser:
+        path = quantiser.write(tmp_path / "int8.onnx")
+    with pytest.raises(DataError, match=r"int8\.onnx: .*nastool export --target gpu"):
+        build_engine(TENSORRT_RTX, path, tmp_path, gpus=["sm86"])
+
+
+def test_a_truncated_file_is_one_line(for_cpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "short.onnx"
+    path.write_bytes(for_cpus.read_bytes()[:-1000])
+    with pytest.raises(DataError, match=r"short\.onnx: cannot be opened as an ONNX model") as found:
+        build_engine(TENSORRT_RTX, path, tmp_path, gpus=["sm86"])
+    assert "\n" not in str(found.value)
+    assert not list(tmp_path.glob("*.engine*"))
+
+
+def test_export_builds_for_cards_that_are_not_here(cli, tmp_path: Path) -> None:
+    result = cli(
+        "export", "--genotype", "[[8, [0, 0, 9, 8]], [[1, 2]]]", "--encoder", "ghostnet-0.1",
+        "--input-size", 128, "--images", 2, "--precision", "fp16", "--runtime", "tensorrt-rtx",
+        "--gpu", "sm86", "--gpu", "sm120", "--min-agreement", 0, "--output", tmp_path, "--json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    file, engine = result.document["files"]
+    assert (file["format"], file["parity"]["device"]) == ("onnx", "cpu")
+    assert refusal(Path(file["path"])) is None
+    assert engine["format"] == "tensorrt-rtx"
+    assert engine["engine"]["compute_capabilities"] == [[8, 6], [12, 0]]
+    # Nothing is claimed of what did not run.
+    assert (engine["parity"], engine["parities"], engine["f1"]) == (None, [], None)
+    assert engine["engine"]["layers"] is None
+    assert result.document["tail"] == {"name": "resize", "latency_ms": {}}

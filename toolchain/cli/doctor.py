@@ -33,7 +33,8 @@ def doctor(selftest: bool, output: Path | None) -> Outcome:
 
     --selftest instead compares each runtime with NumPy, feeds it wrong arrays and broken files, and
     on GPUs looks for silent fallbacks, lost precision and stale engines: seconds on a CPU, minutes
-    with TensorRT. It writes a report to send, and ends with 1 if a check fails.
+    with TensorRT. It writes a report to send, and ends with 1 if a check fails or a device that is
+    there does not work.
 
     \b
       nastool doctor
@@ -58,6 +59,7 @@ def _selftest(output: Path) -> Outcome:
         count = [sum(entry["outcome"] == outcome for entry in mine) for outcome in OUTCOMES]
         rows.append((f"{target['runtime']} {target['version']} on {target['device']}", *count))
     notes = [("not run", _place(entry), "", entry["reason"]) for entry in report["not_run"]]
+    notes += [("FAILED", _place(entry), "", entry["reason"]) for entry in report["broken"]]
     failed = [entry for entry in report["checks"] if entry["outcome"] == "failed"]
     notes += [("FAILED", _place(entry), entry["check"], entry["reason"]) for entry in failed]
     parts: list[Any] = [table(("runtime", *OUTCOMES), rows)]
@@ -65,7 +67,10 @@ def _selftest(output: Path) -> Outcome:
         parts.append(_left(table(("", "where", "check", "reason"), notes)))
     parts.append(f"report: {output}\nNothing was sent; attach it when you report a fault.")
     failure = f"{len(failed)} of {len(report['checks'])} checks" if failed else None
-    if not report["targets"]:
+    if report["broken"]:
+        places = ", ".join(map(_place, report["broken"]))
+        failure = f"{places} does not work" + (f"; {failure}" if failure else "")
+    elif not report["targets"]:
         failure = "no runtime opens a model here"
     return Outcome({**report, "report": str(output)}, lines(*parts), failure)
 

@@ -1,5 +1,6 @@
 """``nastool export``: write a network as complete ONNX files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from toolchain.cli.training import images_named, split_options
 
 if TYPE_CHECKING:
     from export.tail_choice import TailChoice
-    from toolchain.exported import Deployment
+    from toolchain.exported import Deployment, ExportedFile
 
 
 @command("export")
@@ -19,11 +20,29 @@ if TYPE_CHECKING:
 @click.option(
     "--encoder", default="mobilenetv2", show_default=True, help="Encoder, with --genotype."
 )
-@click.option("--onnx", is_flag=True, help="Write ONNX files.")
+@click.option("--onnx", is_flag=True, help="Write ONNX files, as is done anyway.")
+@click.option("--tensorrt", is_flag=True, help="The same as --runtime tensorrt.")
 @click.option(
-    "--tensorrt",
-    is_flag=True,
-    help="Write ONNX files and build a TensorRT engine of each for this GPU.",
+    "--runtime",
+    type=click.Choice(["onnxruntime", "tensorrt", "tensorrt-rtx"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What is to run the files. tensorrt and tensorrt-rtx also build an engine of each.",
+)
+@click.option(
+    "--device",
+    help="On which they are to run: cpu, or cuda:0, the one for engines. It decides what the files "
+    "are like, where the tail is chosen and where they are judged.",
+)
+@click.option(
+    "--gpu",
+    "gpus",
+    multiple=True,
+    default=["current"],
+    show_default=True,
+    metavar="NAME",
+    help="With tensorrt-rtx: whose engine to build, such as sm86; may be given several times, and "
+    "needs no GPU here.",
 )
 @click.option(
     "--precision",
@@ -43,9 +62,8 @@ if TYPE_CHECKING:
 @click.option(
     "--target",
     type=click.Choice(["cpu", "gpu"]),
-    default="cpu",
-    show_default=True,
-    help="What the int8 file is for: CPUs want uint8 activations, TensorRT symmetric int8.",
+    help="What the files are like, if not what --device is: those for gpu go to TensorRT as they "
+    "are, and their int8 is symmetric, which is slow on CPUs.",
 )
 @click.option(
     "--input-size",
@@ -72,7 +90,8 @@ if TYPE_CHECKING:
     default="fastest",
     show_default=True,
     help="How logits become labels, all ways exact: boundaries takes a time that depends on the "
-    "picture, cells always the same, resize is the simplest graph. fastest measures them here.",
+    "picture, cells always the same, resize is the simplest graph. fastest measures them on the "
+    "device.",
 )
 @click.option(
     "--data",
@@ -92,6 +111,12 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     help="Floor of the share of pixels that agree with torch, for every file; if left out "
     "0.9999 for fp32, 0.995 for fp16, 0.9 for int8.",
+)
+@click.option(
+    "--min-class-agreement",
+    type=click.FloatRange(0, 1),
+    help="The same floor for each class, of twice the pixels that have it in both over those that "
+    "have it in either; if left out 0.995 for fp32, 0.95 for fp16, 0.5 for int8.",
 )
 @click.option(
     "--min-f1", type=click.FloatRange(0, 1), help="Floor of the mean F1 of every file, with --data."
@@ -123,6 +148,7 @@ def export(
     encoder: str,
     onnx: bool,
     tensorrt: bool,
+    runtime: str,
     precisions: tuple[Any, ...],
     any_batch: bool,
     output: Path,
@@ -135,19 +161,19 @@ def export(
     its metadata. With --probabilities it also gives `probabilities`, float32 [1, C, h, w], at the
     network's own resolution. The folder gets model.onnx, model-fp16.onnx or model-int8.onnx, the
     report export.json, and for a file that disagrees with torch a picture of where, NAME-worst.png.
-    The last line is PASSED, or FAILED with exit code 1: a file agrees with torch in fewer pixels
-    than its floor, or with --data has less F1 than its floor.
+    Every file is compared with torch on every device here that runs it. The last line is PASSED, or
+    FAILED with exit code 1: a file agrees with torch in fewer pixels than its floor, of all or of a
+    class, gives numbers that are not finite, or with --data has less F1 than its floor.
 
     \b
-      nastool export runs/first/best/best.pt --onnx --output runs/first/export
+      nastool export runs/first/best/best.pt --output runs/first/export
       nastool export best.pt --onnx --input-size 512 --working-size 256
       nastool export best.pt --onnx --precision fp32 --precision int8 --calibration DATA --data DATA
+      nastool export best.pt --precision fp16 --runtime tensorrt-rtx --gpu sm86 --gpu sm89
       nastool export --genotype '[[0, [0, 1, 1, 9]], [[0, 1]]]' --encoder ghostnet-0.25 --onnx
     """
     from toolchain.deployment import deploy, load_network
 
-    if not (onnx or tensorrt):
-        raise click.UsageError("say what to write: --onnx or --tensorrt")
     network, info = load_network(checkpoint, genotype, encoder)
     result = deploy(
         network,
@@ -155,32 +181,22 @@ def export(
         output,
         precisions=list(dict.fromkeys(precisions)),
         batch=None if any_batch else 1,
-        tensorrt=tensorrt,
+        runtime="tensorrt" if tensorrt else runtime,
         **settings,
     )
-    rows = [
-        (
-            file.path,
-            file.precision,
-            f"{file.path.stat().st_size / 1e6:.2f}",
-            f"{file.parity.argmax_agreement:.4%}",
-            "-" if (error := file.parity.max_abs_error) is None else f"{error:.2g}",
-            f"{file.parity.worst_image} {file.parity.worst_agreement:.4%}",
-            f"{file.quality.mean_f1:.4f}" if file.quality else "-",
-            f"{file.quality.loss:+.4f}" if file.quality else "-",
-            "FAILED" if file.complaint else "PASSED",
-        )
-        for file in result.files
-    ]
+    rows = [row for file in result.files for row in _rows(file)]
     heads = (
         "file",
         "precision",
         "MB",
+        "on",
         "agreement",
+        "least class",
         "largest error",
         "worst image",
         "F1",
         "F1 lost",
+        "",
     )
     parts: list[Any] = [table(heads, rows), f"tail: {result.tail.name}{_times(result.tail)}"]
     parts += [
@@ -193,10 +209,36 @@ def export(
         parts.append(f"bundle: {result.bundle}")
     if result.split is not None:
         parts.append(_classes(result))
+        judged = next(p.images for file in result.files for p in file.parities)
         seen = f", {n} of them seen in training" if (n := result.seen_in_training) else ""
-        parts.append(f"F1 on {images_named(result.files[0].parity.images, result.split)}{seen}")
+        parts.append(f"F1 on {images_named(judged, result.split)}{seen}")
     verdict = [] if result.failure else ["PASSED"]
     return Outcome(result.document(), lines(*parts, *verdict), result.failure)
+
+
+def _rows(file: "ExportedFile") -> Iterator[tuple[Any, ...]]:
+    """Make a row for each device on which a file was compared."""
+    begin = (file.path, file.precision, f"{file.path.stat().st_size / 1e6:.2f}")
+    f1 = ("-", "-")
+    if file.quality:
+        f1 = (f"{file.quality.mean_f1:.4f}", f"{file.quality.loss:+.4f}")
+    if not file.parities:
+        assert file.engine
+        cards = ", ".join(f"sm{major}{minor}" for major, minor in file.engine.compute_capabilities)
+        yield (*begin, f"not run here: for {cards}", "-", "-", "-", "-", *f1, "not run")
+    for number, parity in enumerate(file.parities):
+        name, share = parity.least_class
+        passed = parity.passed and (number or not file.quality or not file.quality.complaint)
+        yield (
+            *begin,
+            parity.device,
+            f"{parity.argmax_agreement:.4%}",
+            f"{name} {share:.4f}",
+            "-" if parity.max_abs_error is None else f"{parity.max_abs_error:.2g}",
+            f"{parity.worst_image} {parity.worst_agreement:.4%}",
+            *(f1 if number == 0 else ("", "")),
+            "PASSED" if passed else "FAILED",
+        )
 
 
 def _times(tail: "TailChoice") -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from export import environment
 from export.errors import UsageError
 from export.metadata import Precision
-from export.quantisation import Target
+from export.onnx import Target
 from export.runtimes import get_runtime
 from export.tail_choice import fastest_tail
 from toolchain.architecture import STRIDE, Architecture
@@ -250,8 +250,13 @@ def _fastest_tail(made: Provenance) -> str:
     height, width = made.input_size
     ends = [_shape(made).tap_sizes(size)[0] for size in made.working_sizes]
     size = max(ends, key=lambda size: (not height % (2 * size[0]), size))
-    where = {"runtime": made.runtime, "device": made.device, "threads": made.threads}
-    return fastest_tail(face_maps(made.classes, size), height, width, **where).name
+    where: dict[str, Any] = {
+        "runtime": made.runtime,
+        "device": made.device,
+        "threads": made.threads,
+    }
+    logits = face_maps(made.classes, size)
+    return fastest_tail(logits, height, width, _shape(made).target, **where).name
 
 
 def default_path(made: Provenance) -> Path:

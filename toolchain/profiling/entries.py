@@ -262,7 +262,7 @@ def _stage(shape: Shape, backbone: Backbone, number: int) -> Recipe:
         if not stages:
             return None
         builder = shape.builder()
-        part = encoder_part(encoder, shape.image, working_size)
+        part = encoder_part(encoder, shape.image, working_size, shape.target)
         return builder.model(builder.include(part, "encoder")[stages - 1])
 
     taps, sizes = describe_encoder(encoder).taps, shape.tap_sizes(working_size)

@@ -14,8 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.metadata import Precision
-from export.onnx import part
-from export.quantisation import Target
+from export.onnx import Target, part
 from toolchain.graph import CellGraph, Sum
 from toolchain.profiling.reduced import reduce
 
@@ -55,7 +54,7 @@ class GraphBuilder:
         seed: of the weights.
         precision: of the models. The input conversion and the tail stay in float, as in exported
             files.
-        target: what int8 is for.
+        target: what exported files are for.
     """
 
     def __init__(self, seed: int = 0, precision: Precision = "fp32", target: Target = "cpu"):

@@ -53,11 +53,13 @@ def _models(job: Job, shape: Shape) -> list[bytes]:
 def export_parts(shape: Shape, backbones: Sequence[Backbone]) -> None:
     """Have torch export what it alone knows, so that no export falls between measurements."""
     parts: list[Any] = [
-        (encoder_part, each.encoder, shape.image, each.working_size) for each in backbones
+        (encoder_part, each.encoder, shape.image, each.working_size, shape.target)
+        for each in backbones
     ]
     sizes = [size for each in backbones for size in shape.tap_sizes(each.working_size)]
     parts += [
-        (tail_part, shape.classes, size, shape.image, shape.tail) for size in dict.fromkeys(sizes)
+        (tail_part, shape.classes, size, shape.image, shape.tail, shape.target)
+        for size in dict.fromkeys(sizes)
     ]
     for export, *arguments in track(parts, "Exporting encoders and tails", len(parts)):
         export(*arguments)

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto
 
 from export.metadata import Precision
-from export.quantisation import Target
+from export.onnx import Target
 from export.runtimes import open_session
 from export.tail import DEFAULT_TAIL
 from toolchain.architecture import Architecture, working_image
@@ -34,7 +34,7 @@ class Shape:
         image: height and width of the input, pixels.
         aggregation: channels of the decoder's maps.
         precision: of the networks.
-        target: what int8 is for.
+        target: what exported files are for.
         tail: in `export.tail.TAILS`, what turns logits into labels.
     """
 
@@ -51,7 +51,7 @@ class Shape:
 
     def tail_part(self, size: tuple[int, int]) -> onnx.ModelProto:
         """Return the tail for logits of a height and width."""
-        return tail_part(self.classes, size, self.image, self.tail)
+        return tail_part(self.classes, size, self.image, self.tail, self.target)
 
     def tap_sizes(self, working_size: int | None = None) -> list[tuple[int, int]]:
         """Return height and width of the four taps at a working size; see `Architecture`."""
@@ -109,7 +109,7 @@ def network_model(architecture: Architecture, shape: Shape | None = None, seed: 
 def _features(builder: GraphBuilder, architecture: Architecture, shape: Shape) -> Map:
     """Write the network up to the head's result."""
     cell, decoder = graphs(architecture.genotype)
-    part = encoder_part(architecture.encoder, shape.image, architecture.working_size)
+    part = encoder_part(architecture.encoder, shape.image, architecture.working_size, shape.target)
     sizes = shape.tap_sizes(architecture.working_size)
     taps = builder.include(part, "encoder")
     pool: dict[int, Map] = {}

@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.onnx import InputConversion, shrinking, to_onnx
+from export.onnx import InputConversion, Target, shrinking, to_onnx
 from export.tail import DEFAULT_TAIL
 from export.tail_choice import tail_model
 from toolchain.networks.encoders import build_encoder
@@ -17,9 +17,9 @@ from toolchain.networks.units import fold_batch_norms
 
 
 class _Taps(nn.Module):
-    def __init__(self, encoder: str, shrink: Fraction):
+    def __init__(self, encoder: str, shrink: Fraction, target: Target):
         super().__init__()
-        self.input = InputConversion(shrink)
+        self.input = InputConversion(shrink, target)
         self.encoder = build_encoder(encoder)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -33,7 +33,10 @@ class _Taps(nn.Module):
 
 @lru_cache
 def encoder_part(
-    name: str, image: tuple[int, int], working_size: int | None = None
+    name: str,
+    image: tuple[int, int],
+    working_size: int | None = None,
+    target: Target = "cpu",
 ) -> onnx.ModelProto:
     """Export an encoder: ``image``, uint8 [1, H, W, 3] -> its four taps at a working size.
 
@@ -42,7 +45,7 @@ def encoder_part(
     shrink = shrinking(image[0], working_size)
     example = torch.zeros(1, *image, 3, dtype=torch.uint8)
     taps = [f"tap{tap}" for tap in range(1, 5)]
-    model = to_onnx(_Taps(name, shrink), example, ["image"], taps)
+    model = to_onnx(_Taps(name, shrink, target), example, ["image"], taps)
     _name([node for node in model.graph.node if _module(node) == "input"], "input")
     return model
 
@@ -56,14 +59,18 @@ def _module(node: onnx.NodeProto) -> str:
 
 @lru_cache
 def tail_part(
-    classes: int, size: tuple[int, int], image: tuple[int, int], tail: str = DEFAULT_TAIL
+    classes: int,
+    size: tuple[int, int],
+    image: tuple[int, int],
+    tail: str = DEFAULT_TAIL,
+    target: Target = "cpu",
 ) -> onnx.ModelProto:
     """Export a tail: ``logits`` [1, classes, h, w] -> ``labels``, uint8 [1, H, W].
 
     Its nodes are named ``tail/``.
     """
     model = onnx.ModelProto()
-    model.CopyFrom(tail_model(tail, (1, classes, *size), *image))
+    model.CopyFrom(tail_model(tail, (1, classes, *size), *image, target))
     _name(model.graph.node, "tail")
     return model
 

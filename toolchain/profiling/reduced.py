@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.integer_paths import shorten
 from export.metadata import Precision
-from export.quantisation import RECIPES, Int8Recipe, Target
+from export.onnx import Target
+from export.quantisation import RECIPES, Int8Recipe
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -88,6 +88,13 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         False, "Train on the images of a search's candidates too, when no search is to follow."
     )
     limit_images: int | None = setting(None, "Train on this many, chosen by name.", ge=2)
+    rare_share: float = setting(
+        0.0,
+        "Show images more often that hold a class which fewer than this share of them hold, by the "
+        "square root of the quotient, and the others less.",
+        ge=0,
+        le=1,
+    )
     epochs: int = setting(30, "Passes over the training images.", ge=1, may_rise=True)
     input_size: int = setting(512, "Pixels, a multiple of 32.", ge=32, multiple_of=32)
     working_size: int | None = setting(

@@ -28,6 +28,8 @@ class Augment(Protocol):
 
 
 Batch = tuple[Tensor, Tensor]
+Key = tuple[int, ...]
+"""Number of the epoch, of the sample, and, if the epoch has it again, for which time."""
 MEMORY_SHARE = 0.5
 MOST_WORKERS = 16
 _CPU = torch.device("cpu")
@@ -73,16 +75,15 @@ class Samples(Dataset[Batch]):
         """Return sample ``index`` resized, not augmented."""
         return self._samples[index] if self.kept else self._read(index)
 
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
-        """Return image uint8 [H, W, 3] and labels uint8 [H, W] of ``(epoch, index)``.
+    def __getitem__(self, key: Key) -> Batch:
+        """Return image uint8 [H, W, 3] and labels uint8 [H, W] of a key.
 
-        Augmentation draws from a generator of the seed, the epoch and the index alone: whatever
-        process reads the sample, and however often training was stopped, it is the same.
+        Augmentation draws from a generator of the seed and the key alone: whatever process reads
+        the sample, and however often training was stopped, it is the same.
         """
-        epoch, index = key
-        sample = self.read(index)
+        sample = self.read(key[1])
         if self.augment is not None:
-            rng = np.random.default_rng((self.seed, epoch, index))
+            rng = np.random.default_rng((self.seed, *key))
             others = len(self)
             sample = self.augment(sample, rng, other=lambda: self.read(int(rng.integers(others))))
         return torch.from_numpy(sample.image), torch.from_numpy(sample.labels)
@@ -99,28 +100,79 @@ class Samples(Dataset[Batch]):
             start=np.zeros(classes, np.int64),
         )
 
+    def holds(self) -> npt.NDArray[np.bool_]:
+        """Tell which classes each sample holds, ``[samples, classes]``."""
+        classes = len(self.dataset.label_set.classes)
+        held = np.zeros((len(self), classes), bool)
+        for index in range(len(self)):
+            held[index] = np.bincount(self.read(index).labels.ravel(), minlength=classes)[:classes]
+        return held
+
     def _read(self, index: int) -> Sample:
         return resize_sample(self.dataset.read(index), self.size)
 
 
-class EpochOrder(Sampler[tuple[int, int]]):
+def repeat_factors(held: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.float64]:
+    """How often samples are to be shown, so that rare classes are seen more; 1 on average.
+
+    Gupta et al., "LVIS: A Dataset for Large Vocabulary Instance Segmentation", CVPR 2019, section
+    4.1: a class that a share f of the images hold is shown sqrt(share / f) as often, an image as
+    often as its rarest class. Here all factors are divided by their mean.
+
+    Args:
+        held: which classes each sample holds, ``[samples, classes]``.
+        share: classes that fewer images hold are rare; 0: none is.
+    """
+    frequency = held.mean(0)
+    of_class = np.sqrt(np.maximum(1, share / np.maximum(frequency, 1 / len(held))))
+    factors = np.where(held, of_class, 1.0).max(1)
+    return factors / factors.mean()
+
+
+class EpochOrder(Sampler[Key]):
     """The keys of `Samples` in the order of one epoch: shuffled by seed and epoch, or as they are.
+
+    Args:
+        count: of the samples, and of an epoch's keys.
+        shuffle: draw the order.
+        seed: of what is drawn.
+        factors: how often samples come, 1 on average, drawn anew each epoch where they are no whole
+            numbers; None: each once.
 
     Attributes:
         epoch: the next epoch to be read; the caller sets it.
     """
 
-    def __init__(self, count: int, shuffle: bool, seed: int = 0):
+    def __init__(
+        self,
+        count: int,
+        shuffle: bool,
+        seed: int = 0,
+        factors: npt.NDArray[np.float64] | None = None,
+    ):
         self.count, self.shuffle, self.seed, self.epoch = count, shuffle, seed, 0
+        self.factors = factors
 
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[Key]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        keys: list[Key] = [(self.epoch, index) for index in range(self.count)]
+        if self.factors is not None:
+            # Evenly spaced marks over the sum of the factors: a sample comes floor or ceil times.
+            ends = np.floor(np.cumsum(self.factors) + rng.random())
+            ends[-1] = self.count
+            times = np.diff(ends, prepend=0).astype(int).tolist()
+            keys = [
+                (self.epoch, index, *([turn] if turn else []))
+                for index, many in enumerate(times)
+                for turn in range(many)
+            ]
         order = np.arange(self.count)
         if self.shuffle:
-            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
-        return ((self.epoch, index) for index in order.tolist())
+            rng.shuffle(order)
+        return (keys[place] for place in order.tolist())
 
 
 def batches(

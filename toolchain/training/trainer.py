@@ -26,7 +26,7 @@ from toolchain.training.device import on_device
 from toolchain.training.evaluation import network_predictor, score
 from toolchain.training.losses import class_weights
 from toolchain.training.optimisation import Optimisation
-from toolchain.training.samples import Batch, EpochOrder, Samples, batches
+from toolchain.training.samples import Batch, EpochOrder, Samples, batches, repeat_factors
 from toolchain.training.start import CHOSEN_BY, Start
 from toolchain.training.training_loss import TrainingLoss
 
@@ -137,7 +137,10 @@ class Trainer:
         )
         # What is scored is the whole file: images and labels of the input's size.
         self.choosing = Samples(start.choosing, settings.input_size)
-        self.order = EpochOrder(len(self.samples), shuffle=True, seed=settings.seed)
+        factors = None
+        if settings.rare_share:
+            factors = repeat_factors(self.samples.holds(), settings.rare_share)
+        self.order = EpochOrder(len(self.samples), True, settings.seed, factors)
         self.loader = batches(
             self.samples, self.order, settings.batch_size, settings.workers, self.device
         )

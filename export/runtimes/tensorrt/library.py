@@ -119,6 +119,9 @@ TENSORRT_RTX = Library(
 )
 
 
+LIBRARIES = {library.name: library for library in (TENSORRT, TENSORRT_RTX)}
+
+
 def make_log(trt: Any) -> Any:
     """Make a logger of a binding that prints nothing and keeps the errors (`last`)."""
     serious = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)

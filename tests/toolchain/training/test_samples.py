@@ -6,7 +6,7 @@ import torch
 
 from toolchain.datasets import Sample, open_dataset
 from toolchain.training import samples as module
-from toolchain.training.samples import EpochOrder, Samples, batches
+from toolchain.training.samples import EpochOrder, Samples, batches, repeat_factors
 
 FACES = open_dataset("synthetic:6")
 
@@ -62,3 +62,35 @@ def test_pixels_are_counted_over_the_dataset():
     expected = sum(np.bincount(samples.read(i).labels.ravel(), minlength=19) for i in range(6))
     assert (samples.pixels() == expected).all()
     assert samples.pixels(limit=2).sum() == 2 * 32 * 32
+
+
+def test_classes_that_a_sample_holds():
+    samples = Samples(FACES, 32)
+    held = samples.holds()
+    for index in range(6):
+        assert set(np.flatnonzero(held[index])) == set(np.unique(samples.read(index).labels))
+
+
+def test_rare_classes_are_shown_more_often_and_an_epoch_stays_as_long():
+    held = np.zeros((100, 3), bool)
+    held[:, 0] = held[:50, 1] = held[:4, 2] = True
+    factors = repeat_factors(held, 0.16)
+    assert factors[:4] == pytest.approx([factors[50] * 2] * 4)  # sqrt(0.16 / 0.04)
+    assert (factors[4:] == factors[50]).all()
+    assert factors.mean() == pytest.approx(1)
+    order = EpochOrder(100, shuffle=True, seed=5, factors=factors)
+    count = np.zeros(100)
+    for epoch in range(1, 201):
+        order.epoch = epoch
+        keys = list(order)
+        assert len(keys) == len(set(keys)) == len(order) == 100
+        assert {key[0] for key in keys} == {epoch}
+        count += np.bincount([key[1] for key in keys], minlength=100)
+    assert count / 200 == pytest.approx(factors, abs=0.1)
+    assert list(order) == list(order)
+    assert (repeat_factors(held, 0) == 1).all()
+
+
+def test_the_same_sample_again_in_an_epoch_is_drawn_anew():
+    samples = Samples(FACES, 32, brighten, seed=3)
+    assert not torch.equal(samples[1, 2][0], samples[1, 2, 1][0])

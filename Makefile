@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: quickstart test check install clean
+.PHONY: quickstart test check install gpu clean
 
 install: $(INSTALLED)
 
@@ -11,7 +11,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[development]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,development]'
 	touch $@
 
 test: install
@@ -22,6 +22,12 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# What only a GPU can show, in minutes; DEVICE=cpu runs the same small. A bare machine needs no
+# install: its own Python serves.
+DEVICE ?= cuda:0
+gpu:
+	$(if $(wildcard .venv),$(BIN)/python,$(PYTHON)) tests/gpu/quarter_hour.py --device $(DEVICE) $(GPU_FLAGS)
 
 # The main job, end to end, on synthetic faces: the commands are those for your own data.
 QUICK := quickstart

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 import cv2
 import numpy as np
 
+from export.console import silence_opencv
 from export.errors import DataError, UnavailableError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -28,7 +29,7 @@ DEFAULT_FPS = 25.0
 CAMERA_SIZE = (1280, 720)
 
 # OpenCV and FFmpeg would print lines of their own beside the one that says what to do.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+silence_opencv()
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 

@@ -13,10 +13,18 @@ from typing import Any, TypeVar
 
 import click
 
-from export.errors import DataError, NastoolError, UsageError
+from export.errors import DataError, NastoolError, UnavailableError, UsageError
 
 T = TypeVar("T")
 INTERRUPTED = 130
+OURS = ("toolchain", "export", "demo")
+# How packages are got whose module goes by another name, or of which there are several.
+REMEDIES = {
+    "cv2": "pip uninstall opencv-python opencv-python-headless, then pip install "
+    "opencv-python-headless, which needs no library of the system (and shows no window)",
+    "onnxruntime": "pip install 'nastool[cpu]', or 'nastool[cuda]' for NVIDIA GPUs; not both",
+    "torch": "pip install torch",
+}
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,12 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
             raise
         click.echo(f"{name}: {error}", err=True)
         return error.exit_code
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if meta.get("debug") or package in OURS:
+            raise
+        click.echo(f"{name}: {_missing(package, error)}", err=True)
+        return UnavailableError.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"{name}: interrupted", err=True)
         return INTERRUPTED
@@ -144,6 +158,17 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     )
 
 
+def _missing(package: str, error: ImportError) -> str:
+    """Say in one line which package cannot be loaded, why, and how to get it."""
+    reason = (str(error).splitlines() or ["it does not say why"])[0]
+    # A library that a package lacks is named by the loader alone.
+    package = package or next((known for known in REMEDIES if known in reason), "a package")
+    if "libGL" in reason or "libgthread" in reason or "libxcb" in reason:
+        package = "cv2"
+    remedy = REMEDIES.get(package, f"pip install {package}")
+    return f"{package} cannot be loaded ({reason}): {remedy}"
+
+
 @contextlib.contextmanager
 def _stdout_kept_clean() -> Iterator[None]:
     """Send to stderr what libraries print, in Python or beneath it: a document has stdout alone."""
@@ -160,6 +185,14 @@ def _stdout_kept_clean() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
+
+
+def silence_opencv() -> None:
+    """Keep OpenCV from writing about every camera that is not there; 4 and 5 name it differently."""
+    import cv2
+
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    set_level(0)
 
 
 def _print(text: Any) -> None:

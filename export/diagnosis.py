@@ -2,25 +2,31 @@
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import cv2
 
 from export import environment
 from export.conformance import Target
 from export.conformance.models import tiny_model
 from export.conformance.report import candidates
+from export.console import silence_opencv
 from export.errors import NastoolError
 from export.runtimes import get_runtime
 
 __all__ = ["Problem", "diagnose", "tiny_model"]
 
+# Packages that are one Python module.
+SAME_MODULE = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "cv2": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
+}
 # What it costs when a runtime does not run on a device.
 COSTS = {
     ("onnxruntime", "cpu"): "nothing can be measured, checked or shown",
     ("onnxruntime", "cuda"): "no timing and no demo on an NVIDIA GPU; the CPU does all work",
     ("tensorrt", "cuda"): "no engines for NVIDIA GPUs; everything else works",
+    ("tensorrt-rtx", "cuda"): "no engine of an RTX card runs here; everything else works",
 }
 
 
@@ -46,6 +52,7 @@ def diagnose() -> dict[str, Any]:
     runtimes = [_try_target(target) for target in candidates(len(found["gpus"]))]
     camera, display = _camera_works(), _display_works()
     problems = [
+        *_clashes(found["packages"]),
         *(_runtime_problem(runtime) for runtime in runtimes if not runtime["works"]),
         *_machine_problems(found, camera, display),
     ]
@@ -120,19 +127,44 @@ def _machine_problems(found: dict[str, Any], camera: bool, display: bool) -> lis
     return problems
 
 
-def _camera_works() -> bool:
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+def _clashes(installed: Mapping[str, str]) -> Iterator[Problem]:
+    """Name packages that are one module, and so have overwritten each other's files."""
+    for module, packages in SAME_MODULE.items():
+        both = [name for name in packages if name in installed]
+        if len(both) > 1:
+            names = " and ".join(both)
+            yield Problem(
+                f"one module {module} ({names} are both installed)",
+                "what came last has overwritten the other's files, so that either may fail",
+                f"pip uninstall {' '.join(both)}, then install one of them again",
+            )
     try:
-        capture = cv2.VideoCapture(0)
-        works = capture.isOpened() and capture.read()[0]
-        capture.release()
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+        import cv2  # noqa: F401
+    except ImportError as error:
+        yield Problem(
+            f"OpenCV ({str(error).splitlines()[0]})",
+            "no image can be read or shown",
+            "pip uninstall opencv-python, then pip install opencv-python-headless",
+        )
+
+
+def _camera_works() -> bool:
+    try:
+        import cv2
+    except ImportError:
+        return False
+    silence_opencv()
+    capture = cv2.VideoCapture(0)
+    works = capture.isOpened() and capture.read()[0]
+    capture.release()
     return bool(works)
 
 
 def _display_works() -> bool:
+    try:
+        import cv2
+    except ImportError:
+        return False
     lines = [line.split() for line in cv2.getBuildInformation().splitlines()]
     toolkit = next((words[1] for words in lines if len(words) > 1 and words[0] == "GUI:"), "NONE")
     if toolkit == "NONE":

@@ -17,9 +17,11 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "tensorrt",
+    "tensorrt-rtx",
     "numpy",
     "opencv-python",
     "opencv-python-headless",
+    "opencv-contrib-python",
     "optuna",
 )
 GPU_FIELDS = {

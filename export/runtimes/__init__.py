@@ -9,6 +9,7 @@ from export.runtimes.base import Runtime, Session, TensorSpec
 
 __all__ = ["RUNTIMES", "Runtime", "Session", "TensorSpec", "get_runtime", "open_session"]
 
+INSTALL = {"onnxruntime": "pip install 'nastool[cpu]', or 'nastool[cuda]' for NVIDIA GPUs"}
 # name -> module:class; a new runtime is one module and one line here.
 RUNTIMES = {
     "onnxruntime": "export.runtimes.onnxruntime:OnnxRuntime",
@@ -31,7 +32,7 @@ def get_runtime(name: str) -> type[Runtime]:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         raise UnavailableError(
-            f"runtime {name} cannot be loaded ({error}): pip install {name}"
+            f"runtime {name} cannot be loaded ({error}): {INSTALL.get(name, f'pip install {name}')}"
         ) from None
 
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from export.conformance import CHECKS, Check, Target, run_check
 from export.conformance.models import tiny_model
-from export.errors import DataError, UnavailableError, UsageError
+from export.errors import BrokenError, DataError, UnavailableError, UsageError
 from export.runtimes import RUNTIMES, get_runtime, open_session
 
 IMAGE = np.zeros((1, 8, 8, 3), np.uint8)
@@ -79,3 +79,51 @@ def test_profile_is_written_on_closing(tmp_path: Path) -> None:
         session.run({"image": IMAGE})
     (profile,) = tmp_path.glob("profile*.json")
     assert "Conv" in profile.read_text()
+
+
+def cuda_session(monkeypatch: pytest.MonkeyPatch, gpus: list[dict[str, str]]) -> dict[str, object]:
+    """Pretend that ONNX Runtime was built for CUDA; note how its session is made."""
+    import export.runtimes.onnxruntime as module
+
+    noted: dict[str, object] = {}
+    real = onnxruntime.InferenceSession
+
+    def make(model: bytes, _: object, providers: object, **options: object) -> object:
+        noted.update(options)
+        return real(model, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(module.ort, "get_available_providers", lambda: [module.CUDA])
+    monkeypatch.setattr(module.ort, "preload_dlls", lambda: None)
+    monkeypatch.setattr(module.ort, "InferenceSession", make)
+    monkeypatch.setattr(module, "gpus", lambda: gpus)
+    return noted
+
+
+def test_nothing_falls_back_and_the_loaders_own_reason_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noted = cuda_session(monkeypatch, [{"name": "a GPU"}])
+    (tmp_path / "capi").mkdir()
+    (tmp_path / "capi" / "libonnxruntime_providers_cuda.so").write_text("no library")
+    monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "__init__.py"))
+    with pytest.raises(BrokenError, match=r"CUDA cannot be used \(.*(invalid ELF|too short)"):
+        open_session(tiny_model(), device="cuda:0")
+    assert noted["enable_fallback"] == 0
+
+
+def test_cuda_that_does_not_start_without_a_gpu_is_missing_not_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda_session(monkeypatch, [])
+    with pytest.raises(UnavailableError, match="CUDA cannot be used") as caught:
+        open_session(tiny_model(), device="cuda:0")
+    assert not isinstance(caught.value, BrokenError)
+
+
+def test_what_runs_on_a_gpu_only_in_part_is_told_in_onnx_runtimes_words() -> None:
+    from export.runtimes.onnxruntime import _opening_error
+
+    told = _opening_error("m.onnx", "cuda", RuntimeError("[ONNXRuntimeError] : 1 : FAIL : This "
+    "session contains graph nodes that are assigned to the default CPU EP, but fallback to CPU EP "
+    "has been explicitly disabled by the user."))  # fmt: skip
+    assert "nodes that are assigned to the default CPU EP" in str(told)

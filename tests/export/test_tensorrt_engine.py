@@ -290,3 +290,13 @@ def layer(kind: str, *inputs: str, field: str = "Format/Datatype") -> dict[str, 
 )
 def test_layer_precisions(layers: list[Any], precisions: dict[str, int]) -> None:
     assert layer_precisions({"Layers": layers}) == precisions
+
+
+@pytest.mark.parametrize("library", ["11.4.0.106"], indirect=True)
+def test_one_timing_cache_serves_many_models_in_memory(library: Library, tmp_path: Path) -> None:
+    cache = tmp_path / "shared.cache"
+    for precision in ("fp32", "fp16", "int8"):
+        model = convolution_model(precision)
+        open_session(model, library.name, "cuda:0", timing_cache=cache).close()
+    assert cache.read_bytes() == b"..."
+    assert [path.name for path in tmp_path.iterdir()] == ["shared.cache"]

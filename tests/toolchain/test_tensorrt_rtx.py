@@ -5,6 +5,8 @@ not run here.
 """
 
 import random
+import subprocess
+import sys
 from itertools import cycle, islice, product
 from pathlib import Path
 
@@ -144,3 +146,20 @@ def test_export_builds_for_cards_that_are_not_here(cli, tmp_path: Path) -> None:
     assert (engine["parity"], engine["parities"], engine["f1"]) == (None, [], None)
     assert engine["engine"]["layers"] is None
     assert result.document["tail"] == {"name": "resize", "latency_ms": {}}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_polygraphy_reads_and_runs_files_for_gpus(cli, tmp_path: Path, precision: str) -> None:
+    pytest.importorskip("polygraphy", reason="polygraphy is not installed")
+    result = cli(
+        "export", "--genotype", "[[8, [0, 0, 9, 8]], [[1, 2]]]", "--encoder", "ghostnet-0.1",
+        "--input-size", 128, "--working-size", 96, "--images", 2, "--target", "gpu",
+        "--precision", precision, "--calibration", "synthetic:2", "--min-agreement", 0,
+        "--output", tmp_path, "--json",
+    )  # fmt: skip
+    (file,) = result.document["files"]
+    assert file["precision"] == precision
+    for action in (["inspect", "model"], ["run", "--onnxrt"]):
+        command = [str(Path(sys.executable).with_name("polygraphy")), *action, file["path"]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

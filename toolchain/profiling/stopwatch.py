@@ -19,6 +19,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +28,7 @@ import numpy as np
 from export.errors import GateError
 from export.measurement import Timer, warm_up
 from export.runtimes import Session, open_session
+from export.runtimes.tensorrt.library import LIBRARIES
 from toolchain.profiling.contention import Contention
 from toolchain.profiling.face import feeds
 from toolchain.profiling.graphs import Array, GraphBuilder
@@ -85,6 +88,12 @@ class Stopwatch:
         self._open: Callable[[bytes], Session] = partial(
             open_session, runtime=runtime, device=device, threads=threads
         )
+        self._kernels: TemporaryDirectory[str] | None = None
+        if runtime in LIBRARIES:
+            # Hundreds of graphs of a few kinds of layers: what was measured for one serves all.
+            self._kernels = TemporaryDirectory()
+            cache = Path(self._kernels.name) / "timing.cache"
+            self._open = partial(self._open, timing_cache=cache)
         self.seconds, self.max_drift = seconds, max_drift
         self.random = random.Random(seed)
         self._session = self._open(_sentinel())
@@ -106,6 +115,8 @@ class Stopwatch:
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
+        if self._kernels:
+            self._kernels.cleanup()
         log.info(
             "%d turns of measurement were quiet; %.0f s went by in others", self._kept, self._lost
         )

@@ -44,6 +44,8 @@ class EngineOptions:
         cuda_graph: record the kernels once and replay them. trtexec 11 does by default.
         optimisation_level, workspace_bytes: as in `export.runtimes.tensorrt.engine.BuildOptions`.
         engines: folder for engines and caches; None is that of the ONNX file.
+        timing_cache: file of the kernels that TensorRT has measured, shared by many models; None
+            is one beside the engines. TensorRT for RTX has none.
         reuse: take the engine that an earlier opening has built there.
     """
 
@@ -52,6 +54,7 @@ class EngineOptions:
     optimisation_level: int = 3
     workspace_bytes: int | None = None
     engines: str | Path | None = None
+    timing_cache: str | Path | None = None
     reuse: bool = True
 
     @property
@@ -146,7 +149,7 @@ class TensorRt(Runtime):
                 path,
                 folder,
                 options.building,
-                timing_cache=folder / TIMING_CACHE,
+                timing_cache=Path(options.timing_cache or folder / TIMING_CACHE),
                 device=index,
                 reuse=options.reuse,
             ).path

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -108,3 +109,25 @@ def test_interrupts_end_with_130(cli, monkeypatch):
     result = cli("cost", "1 [0,1]")
     assert result.code == 130
     assert result.err == "nastool: interrupted\n"
+
+
+def test_what_libraries_print_does_not_reach_a_json_document() -> None:
+    program = """
+import os, sys
+from export.console import Outcome, command, run
+@command("x")
+def x():
+    print("from Python")
+    os.write(1, b"from beneath\\n")
+    return Outcome({"answer": 42}, "42")
+sys.exit(run(x, sys.argv[1:]))
+"""
+    for flags, words in ((["--json"], '{\n  "answer": 42\n}\n'), ([], "42\n")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *flags], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.endswith(words)
+        if flags:
+            assert json.loads(done.stdout) == {"answer": 42}
+            assert "from Python" in done.stderr
+            assert "from beneath" in done.stderr

@@ -4,7 +4,9 @@ import platform
 import pytest
 
 from export.conformance import Target, contract
-from export.errors import GateError
+from export.errors import BrokenError, GateError
+from export.runtimes import Session
+from export.runtimes.onnxruntime import OnnxRuntime
 
 
 def test_json_is_as_promised(cli) -> None:
@@ -37,7 +39,12 @@ def test_text_lists_what_is_missing_with_cost_and_remedy(cli, monkeypatch) -> No
 def test_every_runtime_is_listed_on_the_devices_it_may_use(cli) -> None:
     found = cli("doctor", "--json").document
     listed = [(entry["runtime"], entry["device"].partition(":")[0]) for entry in found["runtimes"]]
-    assert {("onnxruntime", "cpu"), ("onnxruntime", "cuda"), ("tensorrt", "cuda")} == set(listed)
+    assert set(listed) == {
+        ("onnxruntime", "cpu"),
+        ("onnxruntime", "cuda"),
+        ("tensorrt", "cuda"),
+        ("tensorrt-rtx", "cuda"),
+    }
     missing = {problem["missing"]: problem["remedy"] for problem in found["problems"]}
     for entry in found["runtimes"]:
         if not entry["works"]:
@@ -99,12 +106,65 @@ def test_selftest_that_dies_leaves_the_name_of_the_check(cli, tmp_path, one_chec
 
 
 def test_selftest_where_nothing_opens(cli, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Target, "problem", lambda self: "is not there")
+    monkeypatch.setattr(Target, "trouble", lambda self: contract.Trouble(False, "is not there"))
     output = tmp_path / "report.json"
     result = cli("doctor", "--selftest", "--output", output)
     assert result.code == 1
     assert "no runtime opens a model" in result.err
     assert json.loads(output.read_text())["targets"] == []
+
+
+class FakeGpu(OnnxRuntime):
+    """ONNX Runtime on a GPU that is the CPU, with a fault."""
+
+    fault = ""
+
+    @classmethod
+    def devices(cls) -> tuple[str, ...]:
+        return ("cpu", "cuda")
+
+    @classmethod
+    def open_impl(cls, model, kind, index, threads, options) -> Session:
+        if kind == "cuda" and cls.fault == "throws":
+            raise RuntimeError("illegal memory access\nin kernel 7")
+        if kind == "cuda" and cls.fault == "does not load":
+            raise BrokenError("CUDA cannot be used (libcudnn.so.9: cannot open): install it")
+        session = super().open_impl(model, "cpu", 0, threads, options)
+        if kind == "cuda" and cls.fault != "falls back":
+            session.device = "cuda:0"
+        if kind == "cuda" and cls.fault == "wrong labels":
+            right = session.run_impl
+            session.run_impl = lambda feeds: {name: x + 1 for name, x in right(feeds).items()}
+        return session
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("wrong labels", "runs, but computes wrong labels"),
+        ("throws", "RuntimeError: illegal memory access in kernel 7"),
+        ("does not load", "libcudnn.so.9: cannot open"),
+        ("falls back", "device is cpu"),
+    ],
+)
+def test_a_gpu_that_is_there_and_does_not_work_fails_the_selftest(
+    cli, tmp_path, monkeypatch, fault, words
+) -> None:
+    monkeypatch.setattr(FakeGpu, "fault", fault)
+    monkeypatch.setattr("export.runtimes.onnxruntime.OnnxRuntime", FakeGpu)
+    output = tmp_path / "report.json"
+    result = cli("doctor", "--selftest", "--output", output)
+    assert result.code == 1
+    assert "FAILED" in result.out
+    assert "FAILED: " in result.err
+    report = json.loads(output.read_text())
+    found = report["broken"] + [c for c in report["checks"] if c["outcome"] == "failed"]
+    assert any(
+        (entry["runtime"], entry["device"]) == ("onnxruntime", "cuda:0")
+        and words in entry["reason"]
+        for entry in found
+    )
+    assert all(words not in entry["reason"] for entry in report["not_run"])
 
 
 def test_output_without_selftest(cli) -> None:

@@ -55,7 +55,7 @@ quickstart: install
 	  --output $(QUICK)/model
 	$(BIN)/nastool evaluate $(QUICK)/model/best.pt --data synthetic:100:1 --split all
 	@echo "=== 6/8  Export"
-	$(BIN)/nastool export $(QUICK)/model/best.pt --onnx --output $(QUICK)/export
+	$(BIN)/nastool export $(QUICK)/model/best.pt --output $(QUICK)/export
 	@echo "=== 7/8  Benchmark"
 	$(BIN)/nastool benchmark $(QUICK)/export/model.onnx --seconds 2 --latency-table $(QUICK)/table.json
 	@echo "=== 8/8  Watch it"

@@ -188,7 +188,7 @@ def _stdout_kept_clean() -> Iterator[None]:
 
 
 def silence_opencv() -> None:
-    """Keep OpenCV from writing about every camera that is not there; 4 and 5 name it differently."""
+    """Keep OpenCV from writing of cameras that are not there; its 4 and 5 name that differently."""
     import cv2
 
     set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel

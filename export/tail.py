@@ -82,8 +82,8 @@ def boundaries(
     image, _, row, column = mixed
 
     steps = torch.arange(-outside, q + 1 - outside, device=logits.device)
-    above = steps.repeat_interleave(q + 1)[:, None]
-    left = steps.repeat(q + 1)[:, None]
+    above = steps[:, None].expand(-1, q + 1).reshape(-1, 1)
+    left = steps.expand(q + 1, -1).reshape(-1, 1)
     rows = image * h + (row * q + above).clamp(0, h - 1)
     corners = rows * w + (column * q + left).clamp(0, w - 1)  # [(q + 1)^2, n] of n mixed cells
     values = maps.reshape(-1, classes).index_select(0, corners.reshape(-1))

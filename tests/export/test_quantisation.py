@@ -3,7 +3,9 @@ from pathlib import Path
 
 import onnx
 import pytest
+from onnx import numpy_helper
 
+from export.onnx import part
 from export.quantisation import Quantiser, choose_float_parts
 from export.runtimes.base import Array
 
@@ -49,3 +51,25 @@ def test_any_parts_stay_in_float(
             dequantised = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear"}
             found = {n.name for n in nodes if n.op_type == "Conv" and n.input[1] not in dequantised}
             assert found == {f"network.{name}/Conv_0" for name in in_float}
+
+
+def test_a_gpus_file_computes_nothing_of_the_network_in_float(
+    exported: Path, pictures: list[tuple[str, Array]], tmp_path: Path
+) -> None:
+    """TensorRT computes in int8 what stands between a DequantizeLinear and a QuantizeLinear."""
+    with Quantiser(exported, (image for _, image in pictures), "gpu") as quantiser:
+        graph = onnx.load(quantiser.write(tmp_path / "int8.onnx")).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if part(node) == "network" and not node.op_type.endswith(("Linear", "Cast")):
+            before = makers.get(node.input[0])
+            assert before is None or before.op_type == "DequantizeLinear", node.name
+    zero_points = {
+        name
+        for node in graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        for name in node.input[2:]
+    }
+    for tensor in graph.initializer:
+        if tensor.name in zero_points:
+            assert not numpy_helper.to_array(tensor).any(), tensor.name

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -140,6 +140,7 @@ def benchmark(
     seconds: float = 5.0,
     input_size: int = 512,
     picture: Array | None = None,
+    copies: bool = True,
     cold: bool = False,
     energy: bool = False,
     raw: str | Path | None = None,
@@ -157,17 +158,24 @@ def benchmark(
         seconds: to spend on each model, after warm-up.
         input_size: height and width in pixels where a file leaves them free.
         picture: uint8 [H, W, 3], given to inputs that take such; see `sample_feeds`.
+        copies: on a GPU, count those from and to the host; False times the network alone, its
+            arrays in the GPU's memory.
         cold: also measure memory and cold start, in a fresh process.
         energy: also measure the energy of a frame, for two more seconds a model.
         raw: a JSON file for every sample in milliseconds, by path.
 
     Raises:
-        UsageError: the streams do not fit the mode or the threads.
+        UsageError: the streams do not fit the mode or the threads, or there are no copies.
         UsageError, DataError, UnavailableError: as `export.runtimes.open_session` does.
     """
     streams = _streams(mode, streams, device, threads)
     each = threads if mode == "latency" or device != "cpu" else _threads(threads) // streams
-    opener = partial(open_session, runtime=runtime, device=device, threads=each)
+    if device == "cpu" and not copies:
+        raise UsageError("a CPU copies nothing; --no-copies is for GPUs")
+    on_gpu: dict[str, Any] = {} if device == "cpu" else {"copies": copies}
+    opener: Callable[..., Session] = partial(
+        open_session, runtime=runtime, device=device, threads=each, **on_gpu
+    )
     with ExitStack() as stack:
         sessions = [stack.enter_context(opener(path)) for path in models]
         feeds = [sample_feeds(session, input_size, picture) for session in sessions]

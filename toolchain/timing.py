@@ -27,6 +27,7 @@ def time_models(
     threads: int | None = None,
     input_size: int = 512,
     latency_table: Path | None = None,
+    copies: bool | None = None,
     profile: bool = False,
     **settings: Any,
 ) -> Benchmark:
@@ -41,6 +42,7 @@ def time_models(
         latency_table: predicts files of `nastool export` that have the table's precision,
             input size and number of classes, and whose encoder and working size it has; the others
             get a note that says why not.
+        copies: see `export.benchmark.benchmark`; None counts them as the table does, or yes.
         profile: also time every node, and add the times up by the parts of the genotype.
         settings: the further arguments of `export.benchmark.benchmark`.
 
@@ -53,10 +55,13 @@ def time_models(
         table = LatencyTable.load(latency_table)
         threads = threads or table.provenance.threads
         table.check_matches(threads=threads)
+        if copies is None:
+            copies = bool(table.provenance.settings.get("copies", True))
         in_use = {"runtime": runtime, "device": device, "mode": settings.get("mode", "latency")}
         expected = [_expect(path, table, in_use) for path in models]
     picture = face_image((input_size, input_size))[0]
     where: dict[str, Any] = {"runtime": runtime, "device": device, "threads": threads}
+    settings["copies"] = True if copies is None else copies
     result = benchmark(models, input_size=input_size, picture=picture, **where, **settings)
 
     def completed(timing: Timing, foretold: Expected) -> Timing:

@@ -300,3 +300,16 @@ def test_one_timing_cache_serves_many_models_in_memory(library: Library, tmp_pat
         open_session(model, library.name, "cuda:0", timing_cache=cache).close()
     assert cache.read_bytes() == b"..."
     assert [path.name for path in tmp_path.iterdir()] == ["shared.cache"]
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_benchmark_times_a_gpu_with_and_without_copies(
+    library: Library, model: Path, copies: bool
+) -> None:
+    from export.benchmark import benchmark
+
+    made = benchmark(
+        [model], runtime=library.name, device="cuda:0", seconds=0.1, copies=copies
+    ).document()
+    assert made["settings"]["copies"] is copies
+    assert made["models"][0]["latency_ms"]["median"] > 0

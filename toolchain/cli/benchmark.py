@@ -59,6 +59,12 @@ PARTS, NODES = 16, 8
     "by operator.",
 )
 @click.option(
+    "--copies/--no-copies",
+    default=None,
+    help="On a GPU: count what a frame takes on its way there and back.  [default: as the "
+    "--latency-table does, else yes]",
+)
+@click.option(
     "--cold", is_flag=True, help="Also memory and cold start, in a fresh process; 1 to 3 s a model."
 )
 @click.option(

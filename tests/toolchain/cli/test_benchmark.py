@@ -307,6 +307,7 @@ def bad_models(folder: Path) -> dict[str, Path]:
         (["TINY", "--seconds", "0"], 2, "0.0 is not in the range"),
         (["TINY", "--streams", "0"], 2, "0 is not in the range"),
         (["TINY", "--streams", "2"], 2, "2 streams need --mode throughput"),
+        (["TINY", "--no-copies"], 2, "a CPU copies nothing"),
         (
             ["TINY", "--mode", "throughput", "--streams", "3", "--threads", "2"],
             2,

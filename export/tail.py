@@ -114,7 +114,8 @@ def _pixel_labels(corners: Tensor, classes: int, p: int, q: int) -> Tensor:
     line = (1 - (place - corner[:, None]).abs()).clamp(min=0)
     weights = torch.einsum("ia,jb->abij", line, line).reshape(p * p, (q + 1) ** 2)
     pixels = weights.to(corners.dtype) @ corners
-    return pixels.reshape(p * p, -1, classes).argmax(-1)
+    # Of nothing, ONNX Runtime before 1.32 keeps the axis of an argmax: the shape is said again.
+    return pixels.reshape(p * p, -1, classes).argmax(-1).reshape(p * p, -1)
 
 
 def _picture(blocks: Tensor, p: int) -> Tensor:

@@ -78,7 +78,13 @@ def steps(device: str, data: str, output: Path) -> list[Step]:
             ],
             seconds,
             runtime,
-            lambda d: {"entries": d["entries"], "seconds": d["seconds"], **d["certificate"]},
+            lambda d: {
+                **{name: d[name] for name in ("entries", "seconds")},
+                **{
+                    name: d["certificate"][name]
+                    for name in ("mape", "within_10_percent", "spearman")
+                },
+            },
         )
 
     def files(runtime: str, precisions: Sequence[str], seconds: float) -> Step:

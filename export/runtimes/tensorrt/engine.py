@@ -139,7 +139,7 @@ def build_engine(
     path = folder / name
     if reuse and (kept := _kept(path, here, digest, options)):
         return EngineFile(path, kept, path.stat().st_size, reused=True)
-    start = time.perf_counter()
+    began = time.perf_counter()
     graph = for_engines(proto, model).SerializeToString()
     plan, layers = _build(
         library, model, graph, options, () if here else capabilities, timing_cache, device
@@ -161,7 +161,7 @@ def build_engine(
         layers=layers,
         onnx_sha256=digest,
         engine_sha256=sha256(plan),
-        seconds=round(time.perf_counter() - start, 3),
+        seconds=round(time.perf_counter() - began, 3),
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         **asdict(options),
     )

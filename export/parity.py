@@ -49,7 +49,8 @@ FLOORS: dict[Precision, Floors] = {
     "int8": Floors(0.9, 0.5, 0.5),
 }
 LEAST_SHARE = 1e-4
-"""Of all pixels: classes that have less are not judged, a few pixels of theirs being many."""
+LEAST_PIXELS = 100
+"""Classes of a smaller share of all pixels, or of fewer, are not judged: a few are many then."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Parity:
         argmax_agreement: the share of pixels with the same label, 0 to 1, over all pictures.
         class_agreement: by name of the class, twice the pixels that have it in both over those that
             have it in one and in the other, over all pictures: 0 where it vanished. None for a
-            class that torch gives to fewer pixels than `LEAST_SHARE`.
+            class that torch gives to fewer pixels than `LEAST_SHARE` or `LEAST_PIXELS`.
         max_abs_error: the largest difference between logits, at the network's resolution; no
             upsampled logit differs by more, since each is a weighted mean of those. None for a
             file that shows no logits: one of constant labels, or an engine.
@@ -226,6 +227,7 @@ class _Tally:
     def result(self, images: int, classes: Sequence[str], logit_range: float) -> Parity:
         in_torch, in_file, in_both = self.counts
         pixels = int(in_torch.sum())
+        least = max(LEAST_SHARE * pixels, LEAST_PIXELS)
         return Parity(
             path=self.subject.path,
             reference=f"torch {torch.__version__}",
@@ -234,7 +236,7 @@ class _Tally:
             images=images,
             argmax_agreement=int(in_both.sum()) / pixels,
             class_agreement={
-                name: 2 * int(b) / int(t + f) if t >= LEAST_SHARE * pixels else None
+                name: 2 * int(b) / int(t + f) if t >= least else None
                 for name, t, f, b in zip(classes, in_torch, in_file, in_both, strict=True)
             },
             max_abs_error=self.error if self.logits else None,

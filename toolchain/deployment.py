@@ -2,19 +2,16 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import onnx
 
-from export import environment
 from export.bundle import NAMES, write_bundle
-from export.conformance import Target as Spot
-from export.conformance.report import candidates
 from export.console import track
-from export.errors import UnavailableError, UsageError
+from export.errors import UsageError
 from export.files import whole_file, write_json
 from export.metadata import Precision
 from export.onnx import Target, export_onnx
@@ -22,10 +19,9 @@ from export.parity import FLOORS, Floors, Subject, check_parity
 from export.precision import to_fp16
 from export.quantisation import FloatParts, Quantiser
 from export.runtimes.base import Array
-from export.runtimes.tensorrt.engine import CURRENT, build_engine, named_gpus
-from export.runtimes.tensorrt.library import LIBRARIES, Library
-from export.tail_choice import TailChoice, fastest_tail
-from toolchain.blueprint import AGGREGATION, blueprint
+from export.runtimes.tensorrt.engine import CURRENT, build_engine
+from export.tail_choice import TailChoice
+from toolchain.blueprint import AGGREGATION
 from toolchain.datasets import FaceDataset, open_dataset
 from toolchain.datasets.base import resize_sample
 from toolchain.datasets.labels import CELEBAMASK_HQ
@@ -34,7 +30,7 @@ from toolchain.datasets.splits import first, open_calibration, open_for_figures
 from toolchain.exported import Deployment, ExportedFile
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import Segmenter
-from toolchain.profiling.face import face_maps
+from toolchain.place import Place
 from toolchain.quality import Quality, choose_int8, measure_quality
 from toolchain.training.checkpoints import CheckpointInfo, load_segmenter
 from toolchain.training.evaluation import count_seen
@@ -260,80 +256,6 @@ def deploy(
         deployment = replace(deployment, bundle=bundled)
         write_json(folder / "export.json", deployment.document())
     return deployment
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where files are to run.
-
-    Attributes:
-        runtime: its name.
-        device: ``cpu`` or ``cuda:N``.
-        library: that builds engines of the files, if the runtime takes engines.
-        ahead: the engines are for GPUs elsewhere.
-    """
-
-    runtime: str
-    device: str
-    library: Library | None
-    ahead: bool
-
-    @classmethod
-    def of(cls, runtime: str, device: str | None, gpus: Sequence[str]) -> Self:
-        """Check that it is here, or need not be.
-
-        Raises:
-            UsageError: there is no such runtime, or GPUs are named for one that takes none.
-            UnavailableError: the runtime or the device is missing.
-        """
-        library = LIBRARIES.get(runtime)
-        ahead = CURRENT not in gpus
-        if ahead and not library:
-            raise UsageError("--gpu names whose engines to build; give --runtime tensorrt-rtx too")
-        place = cls(runtime, device or ("cuda:0" if library else "cpu"), library, ahead)
-        if library and ahead:
-            named_gpus(library, library.load(), gpus)
-        elif trouble := Spot(runtime, place.device).trouble():
-            raise UnavailableError(trouble.reason)
-        return place
-
-    @property
-    def target(self) -> Target:
-        """What files for it are like."""
-        return "cpu" if self.device == "cpu" else "gpu"
-
-    @property
-    def index(self) -> int:
-        """Number of the GPU; 0 for the CPU."""
-        return int(self.device.partition(":")[2] or 0)
-
-    def wheres(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        """List where ONNX files are compared: first where they are to run, then elsewhere here.
-
-        Args:
-            options: with which ONNX Runtime opens them on the CPU.
-        """
-        gpus = len(environment.gpus())
-        spots = [spot for spot in candidates(gpus) if spot.runtime == "onnxruntime"]
-        spots.sort(key=lambda spot: (spot.runtime, spot.device) != (self.runtime, self.device))
-        here = [spot for spot in spots if spot.device == "cpu" or not spot.trouble()]
-        return [{**asdict(spot), **(options if spot.device == "cpu" else {})} for spot in here]
-
-    def engine_wheres(self) -> list[dict[str, Any]]:
-        """List where engines are compared: nowhere, if they are for GPUs elsewhere."""
-        return [] if self.ahead else [{"runtime": self.runtime, "device": self.device}]
-
-    def choose_tail(self, info: CheckpointInfo, target: Target) -> TailChoice:
-        """Time the tails there, on logits that show a face at the network's resolution.
-
-        Of files for GPUs elsewhere nothing can be timed; they get the simplest.
-        """
-        if target == "gpu" and (self.ahead or self.device == "cpu"):
-            return TailChoice("resize", {})
-        classes, size = len(info.label_set.classes), info.input_size
-        (labels,) = blueprint(info.architecture, classes, size).labels
-        where = {"runtime": self.runtime, "device": self.device}
-        return fastest_tail(face_maps(classes, labels.size), size, size, target, **where)
 
 
 def _floors(precision: Precision, agreement: float | None, class_agreement: float | None) -> Floors:

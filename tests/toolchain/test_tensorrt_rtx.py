@@ -26,14 +26,15 @@ trt = pytest.importorskip(
     "tensorrt_rtx", reason="tensorrt-rtx is not installed", exc_type=ImportError
 )
 
-SIZE = 256
+SIZE = 128
 GENOTYPES = 60
 # Working sizes: none, whole blocks averaged, blocks of 5 of 8 pixels, and of 3 of 4.
 KINDS = product(
-    ("mobilenetv2-0.35", "ghostnet-0.1", "mobilenetv2"), (None, 128, 160, 192), ("resize", "cells")
+    ("mobilenetv2-0.35", "ghostnet-0.1", "mobilenetv2"), (None, 64, 80, 96), ("resize", "cells")
 )
 CASES = [
-    (seed, precision, encoder, working, tail, seed % 5 == 4)
+    # Of any size, blocks of 5 of 8 would be exported at 512 pixels, which takes long.
+    (seed, precision, encoder, working, tail, seed % 5 == 4 and working != 80)
     for seed, precision, (encoder, working, tail) in zip(
         range(GENOTYPES),
         cycle(("fp32", "fp16", "int8")),
@@ -65,10 +66,12 @@ def test_files_for_gpus_are_parsed_as_they_are_and_built(
     genotype = Genotype.sample(chance, chance.randint(1, 3), chance.randint(1, 3))
     network, info = load_network(None, str(genotype), encoder)
     info = info.at(SIZE, working)
+    constant = False
     try:
         deployable = network.deployable(info.network_size, any_size=any_size)
     except UsageError:  # it ignores its image: its labels have one size
-        any_size, deployable = False, network.deployable(info.network_size)
+        constant, any_size = True, False
+        deployable = network.deployable(info.network_size)
     path = export_onnx(
         deployable,
         tmp_path / "model.onnx",
@@ -89,7 +92,8 @@ def test_files_for_gpus_are_parsed_as_they_are_and_built(
     oldest = "sm75" if tail == "resize" else "sm80"
     built = build_engine(TENSORRT_RTX, path, tmp_path, gpus=[oldest, "sm89"])
     # Of a network that ignores its image nothing is left to convert.
-    assert built.record.precision == ("fp32" if is_constant(onnx.load(path)) else precision)
+    constant = constant or is_constant(onnx.load(path))
+    assert built.record.precision == ("fp32" if constant else precision)
     assert built.size_bytes > 0
 
 

@@ -139,7 +139,7 @@ CASES = [
     (["evaluate", "{}/text.pt", "--data", "synthetic:2"], 2, "text.pt"),
     (["evaluate", "{}/missing.pt", "--data", "synthetic:2"], 2, "missing.pt"),
     (["export", "{}/text.pt", "--onnx", "--output", "{}/x"], 2, "text.pt"),
-    (["export", "{}/text.pt", "--output", "{}/x"], 2, "--onnx"),
+    (["export", "{}/text.pt", "--output", "{}/x"], 2, "text.pt"),
     (["benchmark", "{}/empty.onnx"], 2, "empty.onnx"),
     (["benchmark", "{}/text.onnx", "--device", "cuda:0"], 3, "onnxruntime-gpu"),
     (["demo", "--model", "{}/text.onnx", "--source", "{}/halves/images"], 2, "text.onnx"),

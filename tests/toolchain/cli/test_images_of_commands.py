@@ -61,8 +61,8 @@ def test_commands_touch_their_own_images_only(cli, tmp_path, images):
 
     result = cli(
         "export", best, "--onnx", "--tail", "resize", "--precision", "int8", "--data", DATA,
-        "--calibration", DATA, "--min-agreement", 0, "--max-f1-loss", 1, "--output", tmp_path / "x",
-        "--json",
+        "--calibration", DATA, "--min-agreement", 0, "--min-class-agreement", 0, "--max-f1-loss", 1,
+        "--output", tmp_path / "x", "--json",
     )  # fmt: skip
     assert result.code == 0, result.err
     assert (result.document["split"], result.document["seen_in_training"]) == ("val", 0)

@@ -153,7 +153,7 @@ def test_the_tail_is_chosen_on_logits_that_tails_differ_on(monkeypatch, working_
     """Where the scale is no even whole number all tails are one, and noise would choose."""
     shapes = []
 
-    def fastest(logits, height, width, **where):
+    def fastest(logits, height, width, target, **where):
         shapes.append((logits.shape, height, width))
         return TailChoice("cells", {})
 

@@ -121,7 +121,7 @@ def deploy(
             `export.onnx.export_onnx`.
         probabilities: also give the class probabilities, at the network's resolution.
         tail: see `export.tail`; `FASTEST` measures which, where the files are to run.
-        runtime: in `export.runtimes.RUNTIMES`, that is to run the files; `LIBRARIES` build engines.
+        runtime: in `export.runtimes.RUNTIMES`, that is to run the files; `BINDINGS` build engines.
         device: on which: ``cpu``, ``cuda:N``; None: the CPU, or the first GPU for engines.
         gpus: whose the engines are to be; see `export.runtimes.tensorrt.engine.build_engine`.
         target: what the files are for; None: what ``device`` is.
@@ -210,10 +210,10 @@ def deploy(
     ]
     # Files are judged where they are to run, and compared on every other device here.
     wheres = {file.path: place.wheres(options[file.precision]) for file in written}
-    if place.library:
+    if place.binding:
         for file in list(written):
             built = build_engine(
-                place.library, file.path, folder, gpus=gpus, device=place.index, reuse=True
+                place.binding, file.path, folder, gpus=gpus, device=place.index, reuse=True
             )
             written.append(replace(file, path=built.path, engine=built.record))
             wheres[built.path] = place.engine_wheres()

@@ -36,8 +36,8 @@ class ExportedFile:
 
     @property
     def format(self) -> str:
-        """``"onnx"``, or the library of an engine."""
-        return self.engine.library if self.engine else "onnx"
+        """``"onnx"``, or the runtime of an engine."""
+        return self.engine.runtime if self.engine else "onnx"
 
     @property
     def parity(self) -> Parity | None:

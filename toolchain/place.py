@@ -9,8 +9,8 @@ from export.conformance import Target as Spot
 from export.conformance.report import candidates
 from export.errors import UnavailableError, UsageError
 from export.onnx import Target
+from export.runtimes.tensorrt.binding import BINDINGS, Binding
 from export.runtimes.tensorrt.engine import CURRENT, named_gpus
-from export.runtimes.tensorrt.library import LIBRARIES, Library
 from export.tail_choice import TailChoice, fastest_tail
 from toolchain.blueprint import blueprint
 from toolchain.profiling.face import face_maps
@@ -24,13 +24,13 @@ class Place:
     Attributes:
         runtime: its name.
         device: ``cpu`` or ``cuda:N``.
-        library: that builds engines of the files, if the runtime takes engines.
+        binding: that builds engines of the files, if the runtime takes engines.
         ahead: the engines are for GPUs elsewhere.
     """
 
     runtime: str
     device: str
-    library: Library | None
+    binding: Binding | None
     ahead: bool
 
     @classmethod
@@ -41,13 +41,13 @@ class Place:
             UsageError: there is no such runtime, or GPUs are named for one that takes none.
             UnavailableError: the runtime or the device is missing.
         """
-        library = LIBRARIES.get(runtime)
+        binding = BINDINGS.get(runtime)
         ahead = CURRENT not in gpus
-        if ahead and not library:
+        if ahead and not binding:
             raise UsageError("--gpu names whose engines to build; give --runtime tensorrt-rtx too")
-        place = cls(runtime, device or ("cuda:0" if library else "cpu"), library, ahead)
-        if library and ahead:
-            named_gpus(library, library.load(), gpus)
+        place = cls(runtime, device or ("cuda:0" if binding else "cpu"), binding, ahead)
+        if binding and ahead:
+            named_gpus(binding, binding.load(), gpus)
         elif trouble := Spot(runtime, place.device).trouble():
             raise UnavailableError(trouble.reason)
         return place

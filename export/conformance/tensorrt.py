@@ -16,12 +16,12 @@ from export.conformance.contract import (
     require_error,
 )
 from export.errors import DataError
-from export.runtimes.tensorrt.library import LIBRARIES, TENSORRT, TENSORRT_RTX
+from export.runtimes.tensorrt.binding import BINDINGS, TENSORRT, TENSORRT_RTX
 from export.runtimes.tensorrt.record import AMPERE, record_path
 
 # A field of the record, and what it is falsified to.
 FALSE_FIELDS = {
-    "library": "tensorflow",
+    "runtime": "tensorflow",
     "version": "0.9.9",
     "compute_capabilities": [[6, 0]],
     "gpu": "another GPU",
@@ -31,7 +31,7 @@ FALSE_FIELDS = {
 
 
 def tensorrt_check(
-    name: str, runtimes: Collection[str] = LIBRARIES
+    name: str, runtimes: Collection[str] = BINDINGS
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Add a check that other runtimes skip."""
 

@@ -16,8 +16,8 @@ from export.conformance import CHECKS, Check, Target, run_check
 from export.conformance.models import convolution_model, tiny_model
 from export.errors import DataError, GateError, UnavailableError, UsageError
 from export.runtimes import open_session
+from export.runtimes.tensorrt.binding import TENSORRT, TENSORRT_RTX, Binding, layer_precisions
 from export.runtimes.tensorrt.engine import BuildOptions, build_engine, free_shapes, read_onnx
-from export.runtimes.tensorrt.library import TENSORRT, TENSORRT_RTX, Library, layer_precisions
 from export.runtimes.tensorrt.record import EngineRecord
 
 VERSIONS = {
@@ -28,17 +28,17 @@ VERSIONS = {
 
 
 @pytest.fixture(params=VERSIONS)
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
-    library, interface = VERSIONS[request.param]
+def binding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Binding:
+    binding, interface = VERSIONS[request.param]
     monkeypatch.setattr(fake_tensorrt, "__version__", request.param, raising=False)
     monkeypatch.setattr(fake_tensorrt.ICudaEngine, "version", interface)
-    monkeypatch.setitem(sys.modules, library.module, fake_tensorrt)
+    monkeypatch.setitem(sys.modules, binding.module, fake_tensorrt)
     monkeypatch.setitem(sys.modules, "torch", fake_tensorrt.FAKE_TORCH)
-    return library
+    return binding
 
 
 @pytest.fixture
-def fake(library: Library) -> Any:
+def fake(binding: Binding) -> Any:
     return fake_tensorrt
 
 
@@ -50,27 +50,27 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_contract_on_the_fake(library: Library, check: Check) -> None:
-    result = run_check(check, Target(library.name, "cuda:0"))
+def test_contract_on_the_fake(binding: Binding, check: Check) -> None:
+    result = run_check(check, Target(binding.name, "cuda:0"))
     if result.outcome == "skipped":
         assert str(result.reason).startswith("only for tensorrt")
     else:
         assert result.outcome == "passed", result.reason
 
 
-def test_engine_file_tells_what_was_built(library: Library, model: Path, tmp_path: Path) -> None:
+def test_engine_file_tells_what_was_built(binding: Binding, model: Path, tmp_path: Path) -> None:
     folder, options = tmp_path / "engines", BuildOptions(workspace_bytes=1 << 20)
-    built = build_engine(library, model, folder, options)
-    short = "rtx" if library is TENSORRT_RTX else "trt"
+    built = build_engine(binding, model, folder, options)
+    short = "rtx" if binding is TENSORRT_RTX else "trt"
     assert built.path.parent == folder
     assert built.path.name.startswith(f"model.{short}{fake_tensorrt.__version__}-sm89-fp16-")
     assert (built.record.precision, built.record.layers) == ("fp16", {"fp16": 1})
     assert (built.reused, built.size_bytes) == (False, built.path.stat().st_size)
     assert EngineRecord.read(built.path).workspace_bytes == 1 << 20
-    again = build_engine(library, model, folder, options, reuse=True)
+    again = build_engine(binding, model, folder, options, reuse=True)
     assert again.reused
     assert again.path == built.path
-    assert not build_engine(library, model, folder, reuse=True).reused
+    assert not build_engine(binding, model, folder, reuse=True).reused
 
 
 def test_engine_is_built_for_cards_that_are_not_here(
@@ -131,26 +131,26 @@ def test_an_engine_that_the_card_cannot_run_is_refused_with_its_reason(
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_engine_in_fp32_of_another_file_fails_the_gate(
-    library: Library, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    binding: Binding, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fake_tensorrt.ICudaEngine, "sabotage", "fp32")
     path = tmp_path / "model.onnx"
     path.write_bytes(convolution_model(precision))
     with pytest.raises(GateError, match=f"is in {precision}, but its engine computes in fp32"):
-        build_engine(library, path, tmp_path)
+        build_engine(binding, path, tmp_path)
     assert not list(tmp_path.glob("*.engine*"))
 
 
-@pytest.mark.parametrize("library", ["11.4.0.106"], indirect=True)
+@pytest.mark.parametrize("binding", ["11.4.0.106"], indirect=True)
 def test_timing_cache_grows_and_that_of_another_gpu_is_dropped(
-    library: Library, model: Path, tmp_path: Path
+    binding: Binding, model: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "timing.cache"
-    build_engine(library, model, tmp_path, timing_cache=cache)
-    build_engine(library, model, tmp_path, timing_cache=cache)
+    build_engine(binding, model, tmp_path, timing_cache=cache)
+    build_engine(binding, model, tmp_path, timing_cache=cache)
     assert cache.read_bytes() == b".."
     cache.write_bytes(b"another GPU")
-    build_engine(library, model, tmp_path, timing_cache=cache)
+    build_engine(binding, model, tmp_path, timing_cache=cache)
     assert cache.read_bytes() == b"."
 
 
@@ -166,71 +166,71 @@ def test_numbers_out_of_range(model: Path, options: dict, words: str) -> None:
         build_engine(TENSORRT, model, model.parent, BuildOptions(**options))
 
 
-@pytest.mark.parametrize("library", ["11.4.0.106"], indirect=True)
+@pytest.mark.parametrize("binding", ["11.4.0.106"], indirect=True)
 def test_hardware_compatible_needs_ampere(
-    library: Library, model: Path, monkeypatch: pytest.MonkeyPatch
+    binding: Binding, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fake_tensorrt.FakeCuda, "get_device_capability", lambda index: (7, 5))
     with pytest.raises(UnavailableError, match="need an Ampere GPU, not a fake GPU"):
-        build_engine(library, model, model.parent, BuildOptions(hardware_compatible=True))
+        build_engine(binding, model, model.parent, BuildOptions(hardware_compatible=True))
 
 
-def test_size_outside_the_engine_is_refused_with_the_range(library: Library) -> None:
+def test_size_outside_the_engine_is_refused_with_the_range(binding: Binding) -> None:
     from export.conformance.models import CHANNELS, convolution_input
 
     model = convolution_model("fp32", ("batch", CHANNELS, 16, 16))
-    with open_session(model, library.name, "cuda:0") as session:
+    with open_session(model, binding.name, "cuda:0") as session:
         words = r"takes 'x' of \[1, 32, 16, 16\] to \[4, 32, 16, 16\], not \[5, 32, 16, 16\]"
         with pytest.raises(DataError, match=words):
             session.run({"x": convolution_input(5)})
 
 
 def test_failure_inside_the_library_is_one_line(
-    library: Library, fake: Any, monkeypatch: pytest.MonkeyPatch
+    binding: Binding, fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fake.Builder, "build_serialized_network", lambda *_: None)
-    with pytest.raises(DataError, match=f"model in memory: {library.title} cannot build an engine"):
-        open_session(tiny_model(), library.name, "cuda:0")
+    with pytest.raises(DataError, match=f"model in memory: {binding.title} cannot build an engine"):
+        open_session(tiny_model(), binding.name, "cuda:0")
 
 
 def test_driver_that_is_too_old(
-    library: Library, fake: Any, monkeypatch: pytest.MonkeyPatch
+    binding: Binding, fake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(logger: Any) -> None:
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     monkeypatch.setattr(fake, "Builder", nothing)
     with pytest.raises(UnavailableError, match="update the NVIDIA driver"):
-        open_session(tiny_model(), library.name, "cuda:0")
+        open_session(tiny_model(), binding.name, "cuda:0")
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cpu"])
 @pytest.mark.parametrize(
-    ("library", "words"), [(TENSORRT, "NVIDIA's own index"), (TENSORRT_RTX, "from PyPI")]
+    ("binding", "words"), [(TENSORRT, "NVIDIA's own index"), (TENSORRT_RTX, "from PyPI")]
 )
 def test_without_the_library_the_remedy_is_told(
-    model: Path, device: str, library: Library, words: str, monkeypatch: pytest.MonkeyPatch
+    model: Path, device: str, binding: Binding, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, library.module, None)
+    monkeypatch.setitem(sys.modules, binding.module, None)
     for call in (
-        lambda: open_session(tiny_model(), library.name, device),
-        lambda: build_engine(library, model, model.parent),
+        lambda: open_session(tiny_model(), binding.name, device),
+        lambda: build_engine(binding, model, model.parent),
     ):
-        with pytest.raises(UnavailableError, match=f"pip install {library.name}") as caught:
+        with pytest.raises(UnavailableError, match=f"pip install {binding.name}") as caught:
             call()
         assert words in str(caught.value)
 
 
-def test_cpu_is_refused_with_another_way(library: Library) -> None:
+def test_cpu_is_refused_with_another_way(binding: Binding) -> None:
     with pytest.raises(UnavailableError, match="runs on NVIDIA GPUs only: use --device cuda:0"):
-        open_session(tiny_model(), library.name, "cpu")
+        open_session(tiny_model(), binding.name, "cpu")
 
 
-@pytest.mark.parametrize("library", ["11.4.0.106"], indirect=True)
-def test_old_tensorrt_is_refused(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("binding", ["11.4.0.106"], indirect=True)
+def test_old_tensorrt_is_refused(binding: Binding, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_tensorrt, "__version__", "8.6.1")
     with pytest.raises(UnavailableError, match=r"TensorRT 8\.6\.1 is too old, 10 is needed"):
-        library.load()
+        binding.load()
 
 
 def test_free_axes_get_three_sizes() -> None:
@@ -292,24 +292,24 @@ def test_layer_precisions(layers: list[Any], precisions: dict[str, int]) -> None
     assert layer_precisions({"Layers": layers}) == precisions
 
 
-@pytest.mark.parametrize("library", ["11.4.0.106"], indirect=True)
-def test_one_timing_cache_serves_many_models_in_memory(library: Library, tmp_path: Path) -> None:
+@pytest.mark.parametrize("binding", ["11.4.0.106"], indirect=True)
+def test_one_timing_cache_serves_many_models_in_memory(binding: Binding, tmp_path: Path) -> None:
     cache = tmp_path / "shared.cache"
     for precision in ("fp32", "fp16", "int8"):
         model = convolution_model(precision)
-        open_session(model, library.name, "cuda:0", timing_cache=cache).close()
+        open_session(model, binding.name, "cuda:0", timing_cache=cache).close()
     assert cache.read_bytes() == b"..."
     assert [path.name for path in tmp_path.iterdir()] == ["shared.cache"]
 
 
 @pytest.mark.parametrize("copies", [True, False])
 def test_benchmark_times_a_gpu_with_and_without_copies(
-    library: Library, model: Path, copies: bool
+    binding: Binding, model: Path, copies: bool
 ) -> None:
     from export.benchmark import benchmark
 
     made = benchmark(
-        [model], runtime=library.name, device="cuda:0", seconds=0.1, copies=copies
+        [model], runtime=binding.name, device="cuda:0", seconds=0.1, copies=copies
     ).document()
     assert made["settings"]["copies"] is copies
     assert made["models"][0]["latency_ms"]["median"] > 0

@@ -25,6 +25,16 @@ def beside_bytes(model: onnx.ModelProto) -> set[str]:
     return {node.op_type for node in graph.node if names & {*node.input, *node.output}}
 
 
+def assert_same_labels(path: Path, after: onnx.ModelProto, pictures: list) -> None:
+    with (
+        open_session(path, threads=1) as session,
+        open_session(after.SerializeToString(), threads=1) as changed,
+    ):
+        for _, picture in pictures:
+            feeds = {"image": picture[None]}
+            assert np.array_equal(changed.run(feeds)["labels"], session.run(feeds)["labels"])
+
+
 def test_tiny_model_gives_the_same_labels() -> None:
     before = onnx.load_from_string(tiny_model())
     after = for_engines(before, "tiny")
@@ -48,13 +58,7 @@ def test_exported_file_gives_the_same_labels(
     after = for_engines(onnx.load(path), path)
     onnx.checker.check_model(after, full_check=True)
     assert beside_bytes(after) == {"Cast"}
-    with (
-        open_session(path, threads=1) as session,
-        open_session(after.SerializeToString(), threads=1) as changed,
-    ):
-        for _, picture in pictures:
-            feeds = {"image": picture[None]}
-            assert np.array_equal(changed.run(feeds)["labels"], session.run(feeds)["labels"])
+    assert_same_labels(path, after, pictures)
 
 
 @pytest.mark.parametrize("size", [None, SIZE // 2])
@@ -71,13 +75,7 @@ def test_tail_that_moves_bytes_becomes_the_simplest(
     assert beside_bytes(after) == {"Cast"}
     tail_nodes = [node.op_type for node in after.graph.node if part(node) == "tail"]
     assert tail_nodes == ["Resize", "ArgMax", "Cast"]
-    with (
-        open_session(path, threads=1) as session,
-        open_session(after.SerializeToString(), threads=1) as changed,
-    ):
-        for _, picture in pictures:
-            feeds = {"image": picture[None]}
-            assert np.array_equal(changed.run(feeds)["labels"], session.run(feeds)["labels"])
+    assert_same_labels(path, after, pictures)
 
 
 def test_free_sizes_are_refused_with_the_remedy(network: nn.Module, tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from types import ModuleType
 
 import pytest
 
-from export.runtimes.tensorrt.library import make_log, make_profiler
+from export.runtimes.tensorrt.binding import make_log, make_profiler
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "export" / "runtimes" / "tensorrt"
-SOURCES = [FOLDER / "engine.py", FOLDER / "library.py", FOLDER / "runtime.py"]
+SOURCES = [FOLDER / "engine.py", FOLDER / "binding.py", FOLDER / "runtime.py"]
 
 # Class (or "" for the module itself) -> the names that are used of it.
 NAMES = {
@@ -85,7 +85,7 @@ NAMES = {
     "TensorIOMode": ["INPUT", "OUTPUT"],
     "TensorLocation": ["DEVICE"],
 }
-# Of TensorRT for RTX alone; only asked for where the library is that one.
+# Of TensorRT for RTX alone; only asked for where the binding is that one.
 OF_RTX = {
     "ComputeCapability": ["CURRENT", "__members__"],
     "CudaGraphStrategy": ["DISABLED", "WHOLE_GRAPH_CAPTURE"],

@@ -19,7 +19,7 @@ from export.runtimes.tensorrt.record import (
 CONTENT = b"an engine"
 HERE = Machine("tensorrt", "10.16.1.11", (8, 9), "NVIDIA L4", "linux-x86_64")
 RECORD = EngineRecord(
-    library=HERE.library,
+    runtime=HERE.runtime,
     version=HERE.version,
     compute_capabilities=(HERE.compute_capability,),
     gpu=HERE.gpu,
@@ -65,7 +65,7 @@ def test_record_survives_the_disk(tmp_path: Path) -> None:
         (changed(version="10.16.0.72"), "version is 10.16.0.72, here it is 10.16.1.11"),
         (changed(version="10.0.1", version_compatible=True), None),
         (changed(version="11.0.0", version_compatible=True), "(another major)"),
-        (changed(library="tensorrt-rtx"), "library is tensorrt-rtx, here it is tensorrt"),
+        (changed(runtime="tensorrt-rtx"), "runtime is tensorrt-rtx, here it is tensorrt"),
         (
             changed(compute_capabilities=((7, 5), (8, 6))),
             "compute_capabilities is 7.5, 8.6, here it is 8.9",
@@ -85,7 +85,7 @@ def test_difference(record: EngineRecord, words: str | None) -> None:
 
 
 def test_hardware_compatible_engine_needs_ampere() -> None:
-    turing = Machine(HERE.library, HERE.version, (7, 5), "NVIDIA T4", HERE.system)
+    turing = Machine(HERE.runtime, HERE.version, (7, 5), "NVIDIA T4", HERE.system)
     found = difference(changed(hardware_compatible=True), turing)
     assert found == "compute_capabilities is 8.0 or newer, here it is 7.5"
 

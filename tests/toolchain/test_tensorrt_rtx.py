@@ -17,8 +17,8 @@ from export.errors import DataError, UsageError
 from export.onnx import export_onnx
 from export.precision import is_constant, to_fp16
 from export.quantisation import Quantiser
+from export.runtimes.tensorrt.binding import TENSORRT_RTX, make_log
 from export.runtimes.tensorrt.engine import build_engine
-from export.runtimes.tensorrt.library import TENSORRT_RTX, make_log
 from toolchain.deployment import face_photo, load_network
 from toolchain.genotype import Genotype
 

@@ -28,7 +28,7 @@ import numpy as np
 from export.errors import GateError
 from export.measurement import Timer, warm_up
 from export.runtimes import Session, open_session
-from export.runtimes.tensorrt.library import LIBRARIES
+from export.runtimes.tensorrt.binding import BINDINGS
 from toolchain.profiling.contention import Contention
 from toolchain.profiling.face import feeds
 from toolchain.profiling.graphs import Array, GraphBuilder
@@ -92,7 +92,7 @@ class Stopwatch:
             # What an image takes on its way to the GPU and back says nothing of a network.
             self._open = partial(self._open, copies=False)
         self._kernels: TemporaryDirectory[str] | None = None
-        if runtime in LIBRARIES:
+        if runtime in BINDINGS:
             # Hundreds of graphs of a few kinds of layers: what was measured for one serves all.
             self._kernels = TemporaryDirectory()
             cache = Path(self._kernels.name) / "timing.cache"

@@ -1,6 +1,6 @@
 """Engines from ONNX files, by TensorRT 10 and 11 and by TensorRT for RTX.
 
-The graph that the library parses is the file's, put right where it must be (`graph`). The network
+The graph that the binding parses is the file's, put right where it must be (`graph`). The network
 is strongly typed: its precision is that of the ONNX file, and no builder flag changes it (11 has
 none left). After a build the precisions are read back, because an engine that silently computes in
 fp32 looks like success; without a GPU that cannot be done, which the record says. Convolutions of
@@ -21,8 +21,8 @@ import onnx
 
 from export.errors import DataError, GateError, NastoolError, UnavailableError, UsageError
 from export.files import whole_file
+from export.runtimes.tensorrt.binding import Binding, deserialise, make_log, read_back, start
 from export.runtimes.tensorrt.graph import for_engines
-from export.runtimes.tensorrt.library import Library, deserialise, make_log, read_back, start
 from export.runtimes.tensorrt.record import (
     AMPERE,
     Capability,
@@ -47,7 +47,7 @@ class BuildOptions:
 
     Attributes:
         optimisation_level: 0 (quick to build) to 5 (quick to run).
-        workspace_bytes: limit of temporary memory; None leaves the library's.
+        workspace_bytes: limit of temporary memory; None leaves the binding's.
         version_compatible: loads with any TensorRT of the same major version; slower.
         hardware_compatible: runs on every GPU since Ampere; slower.
     """
@@ -57,15 +57,15 @@ class BuildOptions:
     version_compatible: bool = False
     hardware_compatible: bool = False
 
-    def check(self, library: Library) -> None:
-        """Raise a `UsageError` where a library does not take them."""
+    def check(self, binding: Binding) -> None:
+        """Raise a `UsageError` where a binding does not take them."""
         if self.optimisation_level not in OPTIMISATION_LEVELS:
             raise UsageError(f"optimisation level must be 0 to 5, not {self.optimisation_level}")
         if self.workspace_bytes is not None and self.workspace_bytes < 1:
             raise UsageError(f"workspace must be at least 1 byte, not {self.workspace_bytes}")
-        if library.ahead and (self.version_compatible or self.hardware_compatible):
+        if binding.ahead and (self.version_compatible or self.hardware_compatible):
             raise UsageError(
-                f"compatible engines are TensorRT's; for {library.title} name several GPUs instead"
+                f"compatible engines are TensorRT's; for {binding.title} name several GPUs instead"
             )
 
 
@@ -87,7 +87,7 @@ class EngineFile:
 
 
 def build_engine(
-    library: Library,
+    binding: Binding,
     model: Path,
     folder: Path,
     options: BuildOptions = BuildOptions(),
@@ -99,16 +99,16 @@ def build_engine(
 ) -> EngineFile:
     """Build an engine from an ONNX file, in the file's own precision.
 
-    The name carries the library's version, the compute capabilities, precision and the file's hash
+    The name carries the binding's version, the compute capabilities, precision and the file's hash
     (`record.engine_name`); a record with all of them and the file's metadata is written beside it.
 
     Args:
-        library: that builds it.
+        binding: that builds it.
         model: the ONNX file, its weights inside. Free axes are built for `FREE_FIRST` images and
             for `FREE_OTHER` elsewhere.
         folder: where the engine goes.
         options: what changes it.
-        gpus: whose engine it is to be: ``current`` for GPU number ``device``, or, where the library
+        gpus: whose engine it is to be: ``current`` for GPU number ``device``, or, where the binding
             builds ahead, compute capabilities such as ``sm86``, for which no GPU is needed.
         timing_cache: file in which TensorRT keeps measured kernels from build to build; made if
             missing, begun anew if it is of another GPU or TensorRT. Level 0 does not use it, nor
@@ -117,17 +117,17 @@ def build_engine(
         reuse: return the engine that is there, if it fits the file, the machine and these options.
 
     Raises:
-        UsageError: a number is out of range, or the library knows no such GPU.
-        UnavailableError: the library or the GPU is missing, or too old for compatible engines.
-        DataError: the file is broken, too new, or the library cannot build it.
+        UsageError: a number is out of range, or the binding knows no such GPU.
+        UnavailableError: the binding or the GPU is missing, or too old for compatible engines.
+        DataError: the file is broken, too new, or the binding cannot build it.
         GateError: the file is in fp16 or int8, but no layer of the engine computes in it.
     """
     from export.precision import precision_of
 
-    options.check(library)
-    trt = library.load()
-    here = library.machine(device) if CURRENT in gpus else None
-    capabilities = named_gpus(library, trt, gpus) if here is None else (here.compute_capability,)
+    options.check(binding)
+    trt = binding.load()
+    here = binding.machine(device) if CURRENT in gpus else None
+    capabilities = named_gpus(binding, trt, gpus) if here is None else (here.compute_capability,)
     if here is not None and len(gpus) > 1:
         raise UsageError(f"--gpu {CURRENT} stands alone; name every GPU, or none")
     if options.hardware_compatible and here and here.compute_capability < AMPERE:
@@ -135,14 +135,14 @@ def build_engine(
     content, proto = read_onnx(model)
     precision = precision_of(model)
     digest = sha256(content)
-    name = engine_name(model.stem, library.name, trt.__version__, capabilities, precision, digest)
+    name = engine_name(model.stem, binding.name, trt.__version__, capabilities, precision, digest)
     path = folder / name
     if reuse and (kept := _kept(path, here, digest, options)):
         return EngineFile(path, kept, path.stat().st_size, reused=True)
     began = time.perf_counter()
     graph = for_engines(proto, model).SerializeToString()
     plan, layers = _build(
-        library, model, graph, options, () if here else capabilities, timing_cache, device
+        binding, model, graph, options, () if here else capabilities, timing_cache, device
     )
     if layers is not None and precision != "fp32" and not layers.get(precision):
         raise GateError(
@@ -152,10 +152,10 @@ def build_engine(
     with whole_file(path) as temporary:
         temporary.write_bytes(plan)
     record = EngineRecord(
-        library=library.name,
+        runtime=binding.name,
         version=trt.__version__,
         compute_capabilities=capabilities,
-        gpu=None if library.ahead or here is None else here.gpu,
+        gpu=None if binding.ahead or here is None else here.gpu,
         system=system(),
         precision=precision,
         layers=layers,
@@ -169,15 +169,15 @@ def build_engine(
     return EngineFile(path, record, len(plan), reused=False)
 
 
-def named_gpus(library: Library, trt: Any, gpus: Sequence[str]) -> tuple[Capability, ...]:
+def named_gpus(binding: Binding, trt: Any, gpus: Sequence[str]) -> tuple[Capability, ...]:
     """Turn names such as ``sm86`` or ``8.6`` into compute capabilities, sorted.
 
     Raises:
-        UsageError: the library builds for the GPU that is here only, or knows no such one.
+        UsageError: the binding builds for the GPU that is here only, or knows no such one.
     """
-    if not library.ahead:
+    if not binding.ahead:
         raise UsageError(
-            f"{library.title} builds for the GPU that it runs on: leave out --gpu, or take "
+            f"{binding.title} builds for the GPU that it runs on: leave out --gpu, or take "
             "--runtime tensorrt-rtx"
         )
     known = {
@@ -191,7 +191,7 @@ def named_gpus(library: Library, trt: Any, gpus: Sequence[str]) -> tuple[Capabil
         capability = (int(match[1]), int(match[2])) if match else None
         if capability not in known:
             raise UsageError(
-                f"--gpu {text}: {library.title} {trt.__version__} builds for "
+                f"--gpu {text}: {binding.title} {trt.__version__} builds for "
                 f"{', '.join(known[key] for key in sorted(known))} and {CURRENT}"
             )
         found.add(capability)
@@ -243,7 +243,7 @@ def _kept(
 
 
 def _build(
-    library: Library,
+    binding: Binding,
     model: Path,
     content: bytes,
     options: BuildOptions,
@@ -254,7 +254,7 @@ def _build(
     """Return the serialised engine and the layers by precision, where a GPU can tell them."""
     import torch
 
-    trt = library.load()
+    trt = binding.load()
     log = make_log(trt)
     with contextlib.nullcontext() if ahead else torch.cuda.device(device):
         builder = start(trt.Builder, log)
@@ -264,18 +264,18 @@ def _build(
         if not parser.parse(content):
             raise DataError(
                 model,
-                f"cannot be opened as an ONNX model by {library.title} ({_reason(parser, log)})",
+                f"cannot be opened as an ONNX model by {binding.title} ({_reason(parser, log)})",
             )
         config = _config(trt, builder, options)
-        if library.ahead:
+        if binding.ahead:
             _aim(trt, config, ahead)
         typical = _set_free_axes(builder, network, config)
         cache = None
-        if timing_cache and not library.ahead:
+        if timing_cache and not binding.ahead:
             cache = _timing_cache(config, timing_cache)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
-            raise DataError(model, f"{library.title} cannot build an engine of it ({log.last()})")
+            raise DataError(model, f"{binding.title} cannot build an engine of it ({log.last()})")
         if timing_cache and cache:
             with whole_file(timing_cache) as temporary:
                 temporary.write_bytes(bytes(cache.serialize()))
@@ -285,7 +285,7 @@ def _build(
         engine = deserialise(trt, built, options.version_compatible, log)
         if engine is None:
             raise DataError(
-                model, f"{library.title} cannot load the engine that it built ({log.last()})"
+                model, f"{binding.title} cannot load the engine that it built ({log.last()})"
             )
         return built, read_back(trt, engine, typical)
 

@@ -29,13 +29,14 @@ def for_engines(model: onnx.ModelProto, source: str | Path) -> onnx.ModelProto:
     Raises:
         DataError: a node inside computes with bytes.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    node = _computes_with_bytes(bytes_at_the_ends(result))
+    result = bytes_at_the_ends(model)
+    node = _computes_with_bytes(result)
     if node is not None and part(node) == "tail":
+        result.CopyFrom(model)
         _simplest_tail(result.graph)
-    result = bytes_at_the_ends(result)
-    if node := _computes_with_bytes(result):
+        result = bytes_at_the_ends(result)
+        node = _computes_with_bytes(result)
+    if node is not None:
         raise DataError(
             source,
             f"computes with bytes in {node.name or node.op_type}, and TensorRT takes them only as "

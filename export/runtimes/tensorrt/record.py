@@ -1,9 +1,9 @@
 """What an engine was built from and for, and whether it may be loaded here.
 
-An engine is a program for one library, one operating system and one GPU, or, of TensorRT for RTX,
+An engine is a program for one runtime, one operating system and one GPU, or, of TensorRT for RTX,
 for some compute capabilities. Loading another's ends in an error of many lines, or in wrong
 numbers; so each engine has its record beside it, and the record is compared with the machine before
-a byte of the engine reaches the library.
+a byte of the engine reaches the runtime.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ class Machine:
     """What an engine depends on.
 
     Attributes:
-        library: ``"tensorrt"`` or ``"tensorrt-rtx"``.
+        runtime: ``"tensorrt"`` or ``"tensorrt-rtx"``.
         version: of it, such as ``"10.16.1.11"``.
         compute_capability: of the GPU, such as ``(8, 9)``.
         gpu: its name.
         system: operating system and processor, such as ``"linux-x86_64"``.
     """
 
-    library: str
+    runtime: str
     version: str
     compute_capability: Capability
     gpu: str
@@ -50,12 +50,12 @@ class EngineRecord(BaseModel):
     """The JSON document beside an engine.
 
     Attributes:
-        library: as in `Machine`, of the machine that built it; so is the version.
+        runtime: as in `Machine`, of the machine that built it; so is the version.
         compute_capabilities: that it was built for, each major and minor.
         gpu: name of the one that it was built on and for; None: any of those capabilities.
         system: operating system and processor.
         precision: of the ONNX file: ``fp32``, ``fp16`` or ``int8``.
-        layers: how many layers compute in each precision, as the library's inspector says; None:
+        layers: how many layers compute in each precision, as the runtime's inspector says; None:
             not read back, as there was no GPU.
         onnx_sha256: of the ONNX file.
         engine_sha256: of the engine, which tells a truncated one.
@@ -70,7 +70,7 @@ class EngineRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    library: str
+    runtime: str
     version: str
     compute_capabilities: tuple[Capability, ...]
     gpu: str | None
@@ -125,7 +125,7 @@ def record_path(engine: Path) -> Path:
 
 def engine_name(
     stem: str,
-    library: str,
+    runtime: str,
     version: str,
     capabilities: Iterable[Capability],
     precision: str,
@@ -135,15 +135,15 @@ def engine_name(
 
     Args:
         stem: of the ONNX file's name.
-        library: as in `Machine`.
-        version: of the library.
+        runtime: as in `Machine`.
+        version: of the runtime.
         capabilities: that it is built for.
         precision: of the ONNX file.
         onnx_sha256: of the ONNX file.
     """
     cards = "-".join(f"sm{major}{minor}" for major, minor in capabilities)
     return (
-        f"{stem}.{SHORT[library]}{version}-{cards}-{precision}-{onnx_sha256[:12]}"
+        f"{stem}.{SHORT[runtime]}{version}-{cards}-{precision}-{onnx_sha256[:12]}"
         f"{ENGINE_SUFFIXES[0]}"
     )
 
@@ -160,8 +160,8 @@ def difference(record: EngineRecord, machine: Machine) -> str | None:
     """
     if record.system != machine.system:
         return f"system is {record.system}, here it is {machine.system}"
-    if record.library != machine.library:
-        return f"library is {record.library}, here it is {machine.library}"
+    if record.runtime != machine.runtime:
+        return f"runtime is {record.runtime}, here it is {machine.runtime}"
     if record.version_compatible:
         built, here = (text.partition(".")[0] for text in (record.version, machine.version))
         if built != here:

@@ -1,7 +1,7 @@
 """TensorRT and TensorRT for RTX on NVIDIA GPUs.
 
-Not run on hardware yet: see `export.runtimes.tensorrt.library`. Buffers and streams are torch's, so
-that no package but the library itself is needed.
+Not run on hardware yet: see `export.runtimes.tensorrt.binding`. Buffers and streams are torch's, so
+that no package but the binding itself is needed.
 """
 
 import tempfile
@@ -19,14 +19,14 @@ from export.errors import DataError, UsageError
 from export.files import whole_file
 from export.measurement import Timer
 from export.runtimes.base import IN_MEMORY, Array, Runtime, Session, TensorSpec
-from export.runtimes.tensorrt.engine import BuildOptions, build_engine
-from export.runtimes.tensorrt.library import (
+from export.runtimes.tensorrt.binding import (
     TENSORRT,
     TENSORRT_RTX,
-    Library,
+    Binding,
     load_engine,
     make_profiler,
 )
+from export.runtimes.tensorrt.engine import BuildOptions, build_engine
 from export.runtimes.tensorrt.record import ENGINE_SUFFIXES
 
 TIMING_CACHE = "tensorrt-timing.cache"
@@ -92,29 +92,29 @@ class TensorRt(Runtime):
     name = TENSORRT.name
     kinds = ("cuda",)
     options_type: ClassVar[type[EngineOptions]] = TensorRtOptions
-    library: ClassVar[Library] = TENSORRT
+    binding: ClassVar[Binding] = TENSORRT
 
     @classmethod
     def version(cls) -> str:
         """Return the version of the installed package."""
-        return cls.library.load().__version__
+        return cls.binding.load().__version__
 
     @classmethod
     def devices(cls) -> tuple[str, ...]:
         """Return ``cuda`` when torch sees a GPU."""
         import torch
 
-        cls.library.load()
+        cls.binding.load()
         return ("cuda",) if torch.cuda.is_available() else ()
 
     @classmethod
     def remedy(cls, kind: str) -> str:
-        """Say what is missing besides the library itself."""
+        """Say what is missing besides the binding itself."""
         if kind == "cpu":
             return f"{cls.name} runs on NVIDIA GPUs only: use --device cuda:0, or another --runtime"
         return (
             "torch sees no CUDA GPU: install an NVIDIA driver and a CUDA build of torch; "
-            f"{cls.library.install}"
+            f"{cls.binding.install}"
         )
 
     @classmethod
@@ -145,7 +145,7 @@ class TensorRt(Runtime):
         if path.suffix not in ENGINE_SUFFIXES:
             folder = Path(options.engines or path.parent)
             path = build_engine(
-                cls.library,
+                cls.binding,
                 path,
                 folder,
                 options.building,
@@ -153,7 +153,7 @@ class TensorRt(Runtime):
                 device=index,
                 reuse=options.reuse,
             ).path
-        engine, record = load_engine(cls.library, path, index)
+        engine, record = load_engine(cls.binding, path, index)
         settings = {
             "copies": options.copies,
             "cuda_graph": options.cuda_graph,
@@ -163,10 +163,10 @@ class TensorRt(Runtime):
             "layers": record.layers,
         }
         kernels = None
-        if cls.library.ahead and source != IN_MEMORY:
+        if cls.binding.ahead and source != IN_MEMORY:
             kernels = path.with_suffix(KERNELS)
         return TensorRtSession(
-            cls.library, engine, source, index, record.metadata, settings, kernels
+            cls.binding, engine, source, index, record.metadata, settings, kernels
         )
 
 
@@ -175,7 +175,7 @@ class TensorRtForRtx(TensorRt):
 
     name = TENSORRT_RTX.name
     options_type = EngineOptions
-    library = TENSORRT_RTX
+    binding = TENSORRT_RTX
 
 
 class Kernels:
@@ -218,7 +218,7 @@ class TensorRtSession(Session):
 
     def __init__(
         self,
-        library: Library,
+        binding: Binding,
         engine: Any,
         source: str,
         index: int,
@@ -228,8 +228,8 @@ class TensorRtSession(Session):
     ):
         import torch
 
-        trt = library.load()
-        self.library = library
+        trt = binding.load()
+        self.binding = binding
         self.trt = trt
         self.engine = engine
         self.source = source
@@ -240,7 +240,7 @@ class TensorRtSession(Session):
         self.outputs = self._specs(trt.TensorIOMode.OUTPUT)
         self.kernels: Kernels | None = None
         with torch.cuda.device(index):
-            if library.ahead:
+            if binding.ahead:
                 self.kernels = Kernels(trt, engine, kernels, settings["cuda_graph"])
                 self.context = engine.create_execution_context(self.kernels.runtime_config)
             else:
@@ -306,7 +306,7 @@ class TensorRtSession(Session):
         index = int(self.device.partition(":")[2])
         now: defaultdict[str, float] = defaultdict(float)
         with TensorRtSession(
-            self.library, self.engine, self.source, index, self.metadata, settings, None
+            self.binding, self.engine, self.source, index, self.metadata, settings, None
         ) as twin:
             twin.context.profiler = make_profiler(self.trt, now)
             twin.run_impl(checked)

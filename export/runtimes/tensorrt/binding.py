@@ -33,7 +33,7 @@ SPELLINGS = {
 
 
 @dataclass(frozen=True)
-class Library:
+class Binding:
     """One of NVIDIA's two libraries.
 
     Attributes:
@@ -79,7 +79,7 @@ class Library:
             device: number of the GPU.
 
         Raises:
-            UnavailableError: the library or that GPU is missing.
+            UnavailableError: the binding or that GPU is missing.
         """
         import torch
 
@@ -91,7 +91,7 @@ class Library:
                 "used: install an NVIDIA driver and a CUDA build of torch"
             )
         return Machine(
-            library=self.name,
+            runtime=self.name,
             version=trt.__version__,
             compute_capability=torch.cuda.get_device_capability(device),
             gpu=torch.cuda.get_device_name(device),
@@ -99,7 +99,7 @@ class Library:
         )
 
 
-TENSORRT = Library(
+TENSORRT = Binding(
     "tensorrt",
     "TensorRT",
     "tensorrt",
@@ -108,7 +108,7 @@ TENSORRT = Library(
     "needs an NVIDIA driver; on a Jetson use the 10.x that comes with JetPack)",
     ahead=False,
 )
-TENSORRT_RTX = Library(
+TENSORRT_RTX = Binding(
     "tensorrt-rtx",
     "TensorRT for RTX",
     "tensorrt_rtx",
@@ -119,7 +119,7 @@ TENSORRT_RTX = Library(
 )
 
 
-LIBRARIES = {library.name: library for library in (TENSORRT, TENSORRT_RTX)}
+BINDINGS = {binding.name: binding for binding in (TENSORRT, TENSORRT_RTX)}
 
 
 def make_log(trt: Any) -> Any:
@@ -168,28 +168,28 @@ def make_profiler(trt: Any, now: defaultdict[str, float]) -> Any:
     return Profiler()
 
 
-def load_engine(library: Library, path: Path, device: int = 0) -> tuple[Any, EngineRecord]:
+def load_engine(binding: Binding, path: Path, device: int = 0) -> tuple[Any, EngineRecord]:
     """Load an engine, after `export.runtimes.tensorrt.record.check_before_loading`.
 
     Returns:
-        The library's ``ICudaEngine`` and the record.
+        The binding's ``ICudaEngine`` and the record.
 
     Raises:
-        UnavailableError: the library or the GPU is missing.
-        DataError: the engine does not fit here, or the library refuses it.
+        UnavailableError: the binding or the GPU is missing.
+        DataError: the engine does not fit here, or the binding refuses it.
     """
     import torch
 
-    trt, here = library.load(), library.machine(device)
+    trt, here = binding.load(), binding.machine(device)
     content = path.read_bytes()
     record = check_before_loading(path, content, here)
     log = make_log(trt)
     with torch.cuda.device(device):
-        if library.ahead and (problem := _invalid(trt, content, log)):
-            raise DataError(path, f"is refused by {library.title} ({problem}); build it again")
+        if binding.ahead and (problem := _invalid(trt, content, log)):
+            raise DataError(path, f"is refused by {binding.title} ({problem}); build it again")
         engine = deserialise(trt, content, record.version_compatible, log)
     if engine is None:
-        raise DataError(path, f"is refused by {library.title} ({log.last()}); build it again")
+        raise DataError(path, f"is refused by {binding.title} ({log.last()}); build it again")
     return engine, record
 
 
@@ -208,7 +208,7 @@ def _invalid(trt: Any, content: bytes, log: Any) -> str | None:
 
 
 def deserialise(trt: Any, content: bytes, version_compatible: bool, log: Any) -> Any:
-    """Make an ``ICudaEngine`` of a plan, or None when the library refuses it.
+    """Make an ``ICudaEngine`` of a plan, or None when the binding refuses it.
 
     Only ever called with what was built here, or was checked against its record.
     """

@@ -12,7 +12,7 @@ __all__ = ["RUNTIMES", "Runtime", "Session", "TensorSpec", "get_runtime", "open_
 INSTALL = {"onnxruntime": "pip install 'nastool[cpu]', or 'nastool[cuda]' for NVIDIA GPUs"}
 # name -> module:class; a new runtime is one module and one line here.
 RUNTIMES = {
-    "onnxruntime": "export.runtimes.onnxruntime:OnnxRuntime",
+    "onnxruntime": "export.runtimes.onnxruntime.runtime:OnnxRuntime",
     "tensorrt": "export.runtimes.tensorrt.runtime:TensorRt",
     "tensorrt-rtx": "export.runtimes.tensorrt.runtime:TensorRtForRtx",
 }

@@ -19,7 +19,7 @@ from export.node_profile import (
     profile_nodes,
 )
 from export.runtimes import Session, open_session
-from export.runtimes.onnxruntime_profile import node_times
+from export.runtimes.onnxruntime.node_times import node_times
 
 
 def event(name: str, start: int, duration: int, **arguments: Any) -> dict[str, Any]:

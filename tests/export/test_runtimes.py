@@ -1,14 +1,16 @@
 """The contract of a runtime where it can run here, and what is particular to ONNX Runtime."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from fake_tensorrt import FAKE_TORCH
 from onnx import TensorProto, helper
 
 from export.conformance import CHECKS, Check, Target, run_check
-from export.conformance.models import tiny_model
+from export.conformance.models import convolution_input, convolution_model, convolve, tiny_model
 from export.errors import BrokenError, DataError, UnavailableError, UsageError
 from export.runtimes import RUNTIMES, get_runtime, open_session
 
@@ -83,7 +85,7 @@ def test_profile_is_written_on_closing(tmp_path: Path) -> None:
 
 def cuda_session(monkeypatch: pytest.MonkeyPatch, gpus: list[dict[str, str]]) -> dict[str, object]:
     """Pretend that ONNX Runtime was built for CUDA; note how its session is made."""
-    import export.runtimes.onnxruntime as module
+    import export.runtimes.onnxruntime.runtime as module
 
     noted: dict[str, object] = {}
     real = onnxruntime.InferenceSession
@@ -121,9 +123,30 @@ def test_cuda_that_does_not_start_without_a_gpu_is_missing_not_broken(
 
 
 def test_what_runs_on_a_gpu_only_in_part_is_told_in_onnx_runtimes_words() -> None:
-    from export.runtimes.onnxruntime import _opening_error
+    from export.runtimes.onnxruntime.runtime import _opening_error
 
     told = _opening_error("m.onnx", "cuda", RuntimeError("[ONNXRuntimeError] : 1 : FAIL : This "
     "session contains graph nodes that are assigned to the default CPU EP, but fallback to CPU EP "
     "has been explicitly disabled by the user."))  # fmt: skip
     assert "nodes that are assigned to the default CPU EP" in str(told)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+@pytest.mark.parametrize("height", [16, "height"])
+def test_arrays_of_a_fake_gpu_hold_what_the_model_computes(
+    monkeypatch: pytest.MonkeyPatch, pinned: bool, height: int | str
+) -> None:
+    """ONNX Runtime binds, runs and copies for real, but on arrays of the CPU."""
+    import export.runtimes.onnxruntime.cuda as module
+
+    monkeypatch.setattr(module, "CUDA", "cpu")
+    monkeypatch.setattr(module, "_torch_has_cuda", lambda: pinned)
+    monkeypatch.setitem(sys.modules, "torch", FAKE_TORCH)
+    model = convolution_model(axes=(1, 32, height, 16))
+    native = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    with module.CudaSession(native, "model", "cuda:0", {"copies": True}) as session:
+        assert session.settings["pinned"] is pinned
+        for rows, seed in (16, 0), (16, 1), (24 if height == "height" else 16, 2):
+            x = convolution_input(height=rows, seed=seed)
+            np.testing.assert_array_equal(session.run({"x": x})["y"], convolve(x))
+        assert len(session.time({"x": x}, 3)) == 3

@@ -6,7 +6,7 @@ import pytest
 from export.conformance import Target, contract
 from export.errors import BrokenError, GateError
 from export.runtimes import Session
-from export.runtimes.onnxruntime import OnnxRuntime
+from export.runtimes.onnxruntime.runtime import OnnxRuntime
 
 
 def test_json_is_as_promised(cli) -> None:
@@ -151,7 +151,7 @@ def test_a_gpu_that_is_there_and_does_not_work_fails_the_selftest(
     cli, tmp_path, monkeypatch, fault, words
 ) -> None:
     monkeypatch.setattr(FakeGpu, "fault", fault)
-    monkeypatch.setattr("export.runtimes.onnxruntime.OnnxRuntime", FakeGpu)
+    monkeypatch.setattr("export.runtimes.onnxruntime.runtime.OnnxRuntime", FakeGpu)
     output = tmp_path / "report.json"
     result = cli("doctor", "--selftest", "--output", output)
     assert result.code == 1

@@ -1,6 +1,5 @@
 """Time ONNX files side by side, ours or anyone's."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from export.footprint import Footprint, measure_footprint
 from export.measurement import LatencySamples, Ratio, measure, ratio
 from export.node_profile import NodeProfile
 from export.precision import precision_of
+from export.processor import usable_cores
 from export.runtimes import Session, get_runtime, open_session
 from export.runtimes.base import Array
 from export.throughput import Streams, measure_throughput
@@ -239,7 +239,7 @@ def write_raw(path: str | Path, timings: Sequence[Timing]) -> None:
 
 
 def _threads(threads: int | None) -> int:
-    return threads or os.cpu_count() or 1
+    return threads or usable_cores()
 
 
 def _streams(mode: Mode, streams: int | None, device: str, threads: int | None) -> int:

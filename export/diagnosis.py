@@ -93,7 +93,7 @@ def _machine_problems(found: dict[str, Any], camera: bool, display: bool) -> lis
     if not found["gpus"]:
         problems.append(
             Problem(
-                "NVIDIA GPU (nvidia-smi shows none)",
+                "NVIDIA GPU (its driver shows none)",
                 "training and search run on the CPU, and take many times longer",
                 "on a machine with one, install its driver",
             )

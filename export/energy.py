@@ -1,19 +1,18 @@
 """Energy of a frame, where the machine tells.
 
 CPUs: the kernel's powercap counters (RAPL, of Intel and AMD alike), summed over the packages.
-NVIDIA GPUs: the power that ``nvidia-smi`` reads, sampled and averaged. Both are gross: idle power
-and whatever else runs are in them.
+NVIDIA GPUs: their own counter, read through NVML. Both are gross: idle power and whatever else runs
+are in them.
 """
 
-import shutil
-import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from export import gpus
 
 POWERCAP = Path("/sys/class/powercap")
-SAMPLE_MS = 50
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def energy_per_frame(work: Callable[[], int], device: str, root: Path = POWERCAP
         device: ``"cpu"`` or ``"cuda:N"``; whose energy is read.
         root: the powercap folder.
     """
-    return _gpu(work, device.partition(":")[2] or "0") if device != "cpu" else _cpu(work, root)
+    return _gpu(work, device) if device != "cpu" else _cpu(work, root)
 
 
 def _cpu(work: Callable[[], int], root: Path) -> Energy:
@@ -90,34 +89,14 @@ def _cpu(work: Callable[[], int], root: Path) -> Energy:
     return Energy(joules / frames, f"RAPL, {len(found)} package(s), gross")
 
 
-def _gpu(work: Callable[[], int], index: str) -> Energy:
-    if not shutil.which("nvidia-smi"):
-        return Energy(None, "nvidia-smi is missing; it comes with the driver")
-    sampler = subprocess.Popen(
-        [
-            *("nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"),
-            *(f"--id={index}", f"--loop-ms={SAMPLE_MS}"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        start = time.perf_counter()
-        frames = work()
-        seconds = time.perf_counter() - start
-    finally:
-        sampler.terminate()
-        text = sampler.communicate()[0]
-    watts = _numbers(text)
-    if not watts:
-        return Energy(None, "nvidia-smi gives no power.draw for this GPU")
-    note = f"nvidia-smi power.draw, mean of {len(watts)}, gross"
-    return Energy(sum(watts) / len(watts) * seconds / frames, note)
+def _gpu(work: Callable[[], int], device: str) -> Energy:
+    before = gpus.ask(device, _millijoules)
+    frames = work()
+    after = gpus.ask(device, _millijoules)
+    if before is None or after is None:
+        return Energy(None, "this GPU has no energy counter (Volta and newer have one)")
+    return Energy((after - before) / 1000 / frames, "NVML's energy counter, gross")
 
 
-def _numbers(text: str) -> list[float]:
-    # The last line may be cut; "[N/A]" where the GPU does not tell.
-    lines = text.splitlines(keepends=True)
-    words = [line.strip() for line in lines if line.endswith("\n")]
-    return [float(word) for word in words if word.replace(".", "", 1).isdecimal()]
+def _millijoules(nvml: Any, handle: Any) -> int:
+    return int(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))

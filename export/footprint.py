@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from export import gpus
 from export.errors import UnavailableError
 from export.runtimes.base import Array
 
@@ -145,17 +146,9 @@ def _peak_memory_bytes() -> int:
 
 
 def _gpu_memory_bytes(device: str) -> int | None:
-    kind, _, index = device.partition(":")
-    if kind != "cuda":
+    if device == "cpu":
         return None
-    query = ("--query-gpu=memory.used", "--format=csv,noheader,nounits", f"--id={index or 0}")
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", *query], capture_output=True, text=True, timeout=20, check=True
-        )
-        return int(done.stdout) * 2**20
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
+    return gpus.ask(device, lambda nvml, handle: int(nvml.nvmlDeviceGetMemoryInfo(handle).used))
 
 
 if __name__ == "__main__":

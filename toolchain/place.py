@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from export import environment
+from export import gpus
 from export.conformance import Target as Spot
 from export.conformance.report import candidates
 from export.errors import UnavailableError, UsageError
@@ -68,8 +68,8 @@ class Place:
         Args:
             options: with which ONNX Runtime opens them on the CPU.
         """
-        gpus = len(environment.gpus())
-        spots = [spot for spot in candidates(gpus) if spot.runtime == "onnxruntime"]
+        here = candidates(len(gpus.describe()))
+        spots = [spot for spot in here if spot.runtime == "onnxruntime"]
         spots.sort(key=lambda spot: (spot.runtime, spot.device) != (self.runtime, self.device))
         here = [spot for spot in spots if spot.device == "cpu" or not spot.trouble()]
         return [{**asdict(spot), **(options if spot.device == "cpu" else {})} for spot in here]

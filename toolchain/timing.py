@@ -16,7 +16,7 @@ from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.part_names import part_label
 from toolchain.profiling.face import face_image
-from toolchain.profiling.table import LatencyTable
+from toolchain.profiling.table import LatencyTable, in_words
 
 
 def time_models(
@@ -28,6 +28,7 @@ def time_models(
     input_size: int = 512,
     latency_table: Path | None = None,
     copies: bool | None = None,
+    force: bool = False,
     profile: bool = False,
     **settings: Any,
 ) -> Benchmark:
@@ -43,6 +44,7 @@ def time_models(
             input size and number of classes, and whose encoder and working size it has; the others
             get a note that says why not.
         copies: see `export.benchmark.benchmark`; None counts them as the table does, or yes.
+        force: even if the table was made for another machine, runtime version or threads.
         profile: also time every node, and add the times up by the parts of the genotype.
         settings: the further arguments of `export.benchmark.benchmark`.
 
@@ -54,7 +56,7 @@ def time_models(
     if latency_table:
         table = LatencyTable.load(latency_table)
         threads = threads or table.provenance.threads
-        table.check_matches(threads=threads)
+        table.check_matches(threads=threads, force=force)
         if copies is None:
             copies = bool(table.provenance.settings.get("copies", True))
         in_use = {"runtime": runtime, "device": device, "mode": settings.get("mode", "latency")}
@@ -63,6 +65,10 @@ def time_models(
     where: dict[str, Any] = {"runtime": runtime, "device": device, "threads": threads}
     settings["copies"] = True if copies is None else copies
     result = benchmark(models, input_size=input_size, picture=picture, **where, **settings)
+    if latency_table and not force:
+        for field, then, now in table.provenance.differences(settings=result.settings):
+            note = f"{field} is {in_words(now)}, the table's {in_words(then)}"
+            expected = [Expected(note=f"{path}: {note}") for path in models]
 
     def completed(timing: Timing, foretold: Expected) -> Timing:
         found = None

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from export import environment
+from export import environment, gpus
 from export.conformance.contract import CHECKS, Target, Trouble, run_check
 from export.console import track
 from export.errors import UnavailableError
@@ -40,7 +40,7 @@ def _kinds(name: str) -> tuple[str, ...]:
 
 def targets() -> tuple[list[Target], dict[Target, Trouble]]:
     """Return the targets that run a model here, and why each of the others does not."""
-    troubles = {target: target.trouble() for target in candidates(len(environment.gpus()))}
+    troubles = {target: target.trouble() for target in candidates(len(gpus.describe()))}
     works = [target for target, trouble in troubles.items() if trouble is None]
     return works, {target: trouble for target, trouble in troubles.items() if trouble}
 

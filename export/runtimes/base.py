@@ -202,7 +202,7 @@ class Runtime(ABC):
         Args:
             model: path of a file, or the file's contents.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-            threads: threads of one operator on the CPU; None takes every core.
+            threads: threads of one operator on the CPU; None: see `export.processor.usable_cores`.
             options: the fields of the runtime's ``options_type``.
 
         Raises:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_gpus import fake_gpus
 
 from export import energy
 from export.energy import energy_per_frame
@@ -61,32 +62,13 @@ def test_counters_that_only_root_may_read(tmp_path: Path, monkeypatch: pytest.Mo
     assert f"only root may read {counter}: sudo chmod" in found.note
 
 
-def smi(folder: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = folder / "nvidia-smi"
-    script.write_text(f"#!/bin/sh\nwhile true; do echo '{line}'; sleep 0.01; done\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=":")
+def test_a_gpus_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpus(monkeypatch, ["a fake GPU"], millijoules=[5_000, 105_000])
+    found = energy_per_frame(lambda: 100, "cuda:0")
+    assert (found.joules, found.note) == (1.0, "NVML's energy counter, gross")
 
 
-def busy() -> int:
-    import time
-
-    time.sleep(0.5)
-    return 100
-
-
-def test_gpu_power_times_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    smi(tmp_path, "200.00", monkeypatch)
-    # 200 W for half a second are 100 J, over 100 frames.
-    assert energy_per_frame(busy, "cuda:0").joules == pytest.approx(1, rel=0.3)
-
-
-def test_gpu_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    smi(tmp_path, "[N/A]", monkeypatch)
-    found = energy_per_frame(busy, "cuda:0")
-    assert (found.joules, found.note) == (None, "nvidia-smi gives no power.draw for this GPU")
-
-
-def test_gpu_without_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "nvidia-smi is missing" in energy_per_frame(busy, "cuda:0").note
+def test_a_gpu_without_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpus(monkeypatch, ["a fake GPU"], silent=("nvmlDeviceGetTotalEnergyConsumption",))
+    found = energy_per_frame(lambda: 100, "cuda")
+    assert (found.joules, "no energy counter" in found.note) == (None, True)

@@ -1,7 +1,6 @@
 import json
 import os
 import platform
-import subprocess
 from importlib import metadata
 
 import cv2
@@ -19,29 +18,6 @@ def test_describe_is_json_and_true() -> None:
     assert found["packages"]["onnx"] == metadata.version("onnx")
     assert found["memory_bytes"] > 2**28
     assert len(found["load_average"]) == 3
-
-
-def test_gpus_are_read_from_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = "NVIDIA H100, 580.1, 81559 MiB, 9.0, 345 MHz, 1980 MHz, 700.00 W, Enabled\n"
-    monkeypatch.setattr(environment.shutil, "which", lambda name: name)
-    monkeypatch.setattr(
-        environment.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 0, stdout=line * 2),
-    )
-    first, second = environment.gpus()
-    assert first == second
-    assert (first["name"], first["compute_capability"]) == ("NVIDIA H100", "9.0")
-
-
-def test_no_gpus_where_nvidia_smi_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment.shutil, "which", lambda name: name)
-    monkeypatch.setattr(
-        environment.subprocess,
-        "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 9, stdout="no devices"),
-    )
-    assert environment.gpus() == []
 
 
 def test_diagnosis_opens_real_sessions(capfd: pytest.CaptureFixture[str]) -> None:

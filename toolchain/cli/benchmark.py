@@ -53,6 +53,9 @@ PARTS, NODES = 16, 8
     help="Compare with what this table predicts for files of nastool export.",
 )
 @click.option(
+    "--force", is_flag=True, help="Even if --latency-table is of another machine or runtime."
+)
+@click.option(
     "--profile",
     is_flag=True,
     help="Also the time of every node, added up by module (of ours: by part of the genotype) and "
@@ -70,7 +73,7 @@ PARTS, NODES = 16, 8
 @click.option(
     "--energy",
     is_flag=True,
-    help="Also joules a frame, where the machine tells (RAPL, nvidia-smi); 2 s a model.",
+    help="Also joules a frame, where the machine tells (RAPL, NVML); 2 s a model.",
 )
 @click.option(
     "--peer",

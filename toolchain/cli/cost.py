@@ -67,9 +67,7 @@ def cost(
     # Before a table is said to lack a size that no network can have.
     architectures[0].working_image((input_size, input_size))
     working_sizes = [working_size] if working_size else []
-    tables = load_tables(
-        latency_tables, classes, input_size, [encoder], working_sizes, anywhere=force
-    )
+    tables = load_tables(latency_tables, classes, input_size, [encoder], working_sizes, force=force)
     documents = cost_documents(architectures, classes, input_size, tables)
     text = _many(documents) if batch else _one(documents[0])
     if drawing:

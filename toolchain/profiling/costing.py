@@ -1,5 +1,6 @@
 """What ``nastool cost`` says of a network: parameters, FLOPs and predicted latency."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from toolchain.blueprint import blueprint
 from toolchain.costs import Costs, count
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
+from toolchain.profiling.provenance import device_name
 from toolchain.profiling.table import LatencyTable
+
+log = logging.getLogger(__name__)
 
 
 def load_tables(
@@ -20,7 +24,8 @@ def load_tables(
     encoders: Sequence[str],
     working_sizes: Sequence[int] = (),
     *,
-    anywhere: bool = False,
+    force: bool = False,
+    elsewhere: bool = False,
 ) -> dict[str, LatencyTable]:
     """Read latency tables that predict networks of some classes, sizes and encoders.
 
@@ -30,7 +35,9 @@ def load_tables(
         input_size: of the networks, pixels.
         encoders: that the tables must know.
         working_sizes: that the tables must know, pixels; none: that of the input.
-        anywhere: a table may be of another machine than this one.
+        force: whatever the tables were made for.
+        elsewhere: a table may be of another device than this machine's, by its name; those that
+            claim to be this machine's must be.
 
     Returns:
         The tables by their paths as given.
@@ -40,8 +47,11 @@ def load_tables(
     """
     tables = {str(path): LatencyTable.load(path) for path in paths}
     for path, table in tables.items():
-        table.check_matches(force=anywhere)
         made = table.provenance
+        if elsewhere and made.device_name != device_name(made.device):
+            log.info("%s: latencies are of another device, %s", path, made.device_name)
+        else:
+            table.check_matches(force=force)
         wanted = {"classes": classes, "input_size": (input_size, input_size)}
         for field, value in wanted.items():
             if (found := getattr(made, field)) != value:

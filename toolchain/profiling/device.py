@@ -1,6 +1,5 @@
 """Profiling a device: measure entries, fit the correction, certify, write the table."""
 
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from export import environment
+from export.environment import device_facts
 from export.errors import UsageError
+from export.gpus import UNKNOWN
 from export.metadata import Precision
 from export.onnx import Target
+from export.processor import usable_cores
 from export.runtimes import get_runtime
 from export.tail_choice import fastest_tail
 from toolchain.architecture import STRIDE, Architecture
@@ -30,7 +32,7 @@ from toolchain.profiling.graphs import Array
 from toolchain.profiling.jobs import export_parts, key_of, measure_all
 from toolchain.profiling.journal import Journal, settings_of
 from toolchain.profiling.networks import Shape, draw_networks
-from toolchain.profiling.provenance import Provenance, device_name
+from toolchain.profiling.provenance import MAX_DRIFT, Provenance, device_name
 from toolchain.profiling.stopwatch import Stopwatch
 from toolchain.profiling.table import Entry, LatencyTable
 
@@ -82,7 +84,7 @@ def profile_device(
     certify_networks: int = 50,
     seed: int = 0,
     seconds: float = 0.1,
-    max_drift: float = 0.1,
+    max_drift: float = MAX_DRIFT,
     resume: bool = False,
 ) -> Profile:
     """Measure a device and write its latency table.
@@ -92,7 +94,7 @@ def profile_device(
             and threads.
         runtime: name of the runtime.
         device: ``"cpu"`` or ``"cuda:N"``.
-        threads: of one operator on the CPU; None takes every core.
+        threads: of one operator on the CPU; None: see `usable_cores`.
         precision: of the networks.
         encoders: names of the encoders to have entries for.
         input_size: side of the square image, pixels; a multiple of 32.
@@ -131,13 +133,13 @@ def profile_device(
         describe_encoder(encoder)
     started = time.monotonic()
     if device == "cpu":
-        threads = threads or os.cpu_count()
+        threads = threads or usable_cores()
     made = Provenance(
         environment=environment.describe(),
         runtime=runtime,
         runtime_version=get_runtime(runtime).version(),
         device=device,
-        device_name=device_name(device),
+        device_name=device_name(device) or UNKNOWN,
         precision=precision,
         threads=threads,
         settings={},
@@ -148,6 +150,7 @@ def profile_device(
         encoders=encoders,
         tail="",
         seed=seed,
+        max_drift=max_drift,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=0,
         version=metadata.version("nastool"),
@@ -195,7 +198,7 @@ def certify_table(
     architectures: int = 100,
     seed: int = 1,
     seconds: float = 0.1,
-    max_drift: float = 0.1,
+    max_drift: float = MAX_DRIFT,
     *,
     force: bool = False,
 ) -> Certificate:
@@ -222,6 +225,7 @@ def certify_table(
     with Stopwatch(
         made.runtime, made.device, made.threads, seconds, max_drift, seed=seed
     ) as stopwatch:
+        table.check_matches(settings=stopwatch.settings, force=force)
         export_parts(shape, made.backbones)
         measured = measure_all(stopwatch, fresh, shape)
         level = stopwatch.level_ms
@@ -261,9 +265,14 @@ def _fastest_tail(made: Provenance) -> str:
 
 def default_path(made: Provenance) -> Path:
     """Return where a table is written by default."""
-    device = re.sub(r"[^a-z0-9]+", "-", made.device_name.lower()).strip("-")
-    parts = [device, made.runtime, made.precision, *([f"{made.threads}t"] if made.threads else [])]
-    return Path("latency_tables") / f"{'-'.join(parts)}.json"
+    facts = device_facts(made.device, made.environment)
+    # One name may be of several generations of processors.
+    generation = [facts.get("cpu family"), facts.get("cpu number")]
+    extension = facts.get("cpu vector", [])[-1:]
+    threads = f"{made.threads}t" if made.threads else None
+    words = [made.device_name, *generation, *extension, made.runtime, made.precision, threads]
+    name = "-".join(str(word).lower() for word in words if word)
+    return Path("latency_tables") / f"{re.sub(r'[^a-z0-9]+', '-', name)}.json"
 
 
 def _entries(

@@ -1,12 +1,16 @@
 """What a latency table holds for: the device, how it was measured, and which networks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, model_validator
 
+from export.environment import device_facts
 from export.metadata import Precision
+from export.runtimes import get_runtime
 from toolchain.profiling.backbone import Backbone
+
+MAX_DRIFT = 0.1
 
 
 class Provenance(BaseModel):
@@ -30,6 +34,8 @@ class Provenance(BaseModel):
         boundary: where a network ends; ``labels`` is the complete exported file.
         tail: the form of the last step in the exported file.
         seed: that drew the fitted networks.
+        max_drift: by how much fixed work beside the measurement might run slower than at its best,
+            a fraction; tables made before this field have the default.
         sentinel_ms: what a fixed piece of network took when the machine was quiet.
         date: of the measurement, ISO 8601.
         seconds: that it took.
@@ -52,6 +58,7 @@ class Provenance(BaseModel):
     boundary: str = "labels"
     tail: str
     seed: int
+    max_drift: float = MAX_DRIFT
     sentinel_ms: float | None = None
     date: str
     seconds: float
@@ -61,6 +68,11 @@ class Provenance(BaseModel):
     def _work_at_the_input_size(self) -> Self:
         self.working_sizes = self.working_sizes or [self.input_size[0]]
         return self
+
+    @property
+    def rough(self) -> float | None:
+        """`max_drift`, where more was let pass than a table should."""
+        return self.max_drift if self.max_drift > 3 * MAX_DRIFT else None
 
     @property
     def backbones(self) -> list[Backbone]:
@@ -80,13 +92,44 @@ class Provenance(BaseModel):
         flags += [f"--encoder {name}" for name in dict.fromkeys([*self.encoders, *encoders])]
         return " ".join(flags)
 
+    def differences(
+        self,
+        *,
+        threads: int | None = None,
+        precision: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """Yield in what this differs from this machine and the use at hand.
 
-def device_name(device: str) -> str:
-    """Return the model of this machine's CPU or GPU."""
-    from export import environment
+        Args:
+            threads: in use, where that is known.
+            precision: in use, where that is known.
+            settings: of the runtime, in use, where they are known.
 
-    if device == "cpu":
-        return str(environment.cpu()["model"])
-    found = environment.gpus()
-    index = int(device.partition(":")[2] or 0)
-    return found[index]["name"] if index < len(found) else "none"
+        Yields:
+            Each field with its value of then and of now; None is not known, and equals nothing.
+
+        Raises:
+            UnavailableError: the runtime is not installed.
+        """
+        then = device_facts(self.device, self.environment)
+        now = device_facts(self.device)
+        pairs = {field: (value, now.get(field)) for field, value in then.items()}
+        pairs |= {
+            "device_name": (self.device_name, device_name(self.device)),
+            "runtime_version": (self.runtime_version, get_runtime(self.runtime).version()),
+            "threads": (self.threads, threads or self.threads),
+            "precision": (self.precision, precision or self.precision),
+        }
+        for name, value in (settings or {}).items():
+            if name in self.settings:
+                pairs[f"setting {name}"] = self.settings[name], value
+        unknown = pairs["device_name"][1] is None
+        for field, (before, here) in pairs.items():
+            if before != here or (field == "device_name" and unknown):
+                yield field, before, here
+
+
+def device_name(device: str) -> str | None:
+    """Return the model of this machine's CPU or GPU; None where it is not known."""
+    return next(iter(device_facts(device).values()), None)

@@ -13,7 +13,6 @@ fail, the machine is too busy and the error says so.
 
 import logging
 import math
-import os
 import random
 import time
 from collections import deque
@@ -27,6 +26,7 @@ import numpy as np
 
 from export.errors import GateError
 from export.measurement import Timer, warm_up
+from export.processor import usable_cores
 from export.runtimes import Session, open_session
 from export.runtimes.tensorrt.binding import BINDINGS
 from toolchain.profiling.contention import Contention
@@ -103,7 +103,7 @@ class Stopwatch:
         self._sentinel = self._session.timer(feeds(self._session.inputs))
         self._runs = max(1, round(SENTINEL_MS / warm_up(self._sentinel, WARM_UP_SECONDS)))
         # On a GPU one thread of the host keeps it busy.
-        self._contention = Contention(1 if device != "cpu" else threads or os.cpu_count() or 1)
+        self._contention = Contention(1 if device != "cpu" else threads or usable_cores())
         # The moment of each, and milliseconds.
         self.readings: deque[tuple[float, float]] = deque()
         self._best, self._judged = 0.0, -math.inf

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -15,9 +16,10 @@ from toolchain.blueprint import Blueprint, Unit, blueprint
 from toolchain.profiling.backbone import working_size_of
 from toolchain.profiling.certificate import Certificate
 from toolchain.profiling.correction import Correction, kind_of
-from toolchain.profiling.provenance import Provenance, device_name
+from toolchain.profiling.provenance import Provenance
 
 SCHEMA_VERSION = 1
+log = logging.getLogger(__name__)
 
 
 class Entry(BaseModel):
@@ -111,6 +113,13 @@ class LatencyTable(BaseModel):
                 "profile the device again",
             )
         table._source = str(path)
+        if drift := table.provenance.rough:
+            log.warning(
+                "%s: measured while the machine was busy (--max-drift %g): order holds better than "
+                "milliseconds",
+                path,
+                100 * drift,
+            )
         return table
 
     def save(self, path: str | Path) -> None:
@@ -134,41 +143,25 @@ class LatencyTable(BaseModel):
         content = self.model_dump(mode="json", include={"entries", "correction"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def check_matches(
-        self,
-        *,
-        threads: int | None = None,
-        precision: str | None = None,
-        force: bool = False,
-    ) -> None:
+    def check_matches(self, *, force: bool = False, **use: Any) -> None:
         """Refuse a table that was made for something else than this machine and use.
 
         Args:
-            threads: in use, when that is known.
-            precision: in use, when that is known.
             force: take the table as it is.
+            use: see `Provenance.differences`.
 
         Raises:
-            DataError: it does not match; the message names the field.
+            DataError: it does not match; the message names the first field that differs.
+            UnavailableError: its runtime is not installed.
         """
         if force:
             return
-        from export.runtimes import get_runtime
-
-        made = self.provenance
-        found = {
-            "device_name": device_name(made.device),
-            "runtime_version": get_runtime(made.runtime).version(),
-            "threads": threads or made.threads,
-            "precision": precision or made.precision,
-        }
-        for field, value in found.items():
-            if getattr(made, field) != value:
-                raise DataError(
-                    self._source,
-                    f"{field} is {getattr(made, field)}, here it is {value}; profile this device, "
-                    "or use --force",
-                )
+        for field, then, now in self.provenance.differences(**use):
+            raise DataError(
+                self._source,
+                f"{field} is {in_words(then)}, here it is {in_words(now)}; profile this device, or "
+                "use --force",
+            )
 
     def plan(self, architecture: Architecture) -> Blueprint:
         """Return the pruned blueprint of a network at this table's size and classes."""
@@ -234,6 +227,13 @@ class LatencyTable(BaseModel):
             flags = made.flags_with([unit.encoder], [working_size_of(unit)])
         others = "--input-size, --working-size and --classes"
         return f"nastool profile-device {flags} (see also {others})"
+
+
+def in_words(value: Any) -> str:
+    """Write a field's value for people."""
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)
 
 
 def table_schema() -> dict[str, Any]:

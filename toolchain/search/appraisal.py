@@ -63,7 +63,7 @@ class Appraisal:
 def named_tables(settings: SearchSettings, classes: int) -> dict[str, LatencyTable]:
     """Load the latency tables of a search by the names of their files.
 
-    A table need not be of this machine: one may search here for a device that is elsewhere.
+    One may search here for a device that is elsewhere, by a table of its name.
 
     Raises:
         UsageError: two files have one name.
@@ -78,7 +78,8 @@ def named_tables(settings: SearchSettings, classes: int) -> dict[str, LatencyTab
         settings.input_size,
         settings.encoders,
         settings.working_sizes,
-        anywhere=True,
+        force=settings.force,
+        elsewhere=True,
     )
     return dict(zip(names, tables.values(), strict=True))
 

@@ -102,6 +102,7 @@ def hold(benchmark: SpaceBenchmark, source: Path, settings: ContestSettings) -> 
         working_sizes=sizes,
         input_size=benchmark.input_size,
         latency_tables=settings.latency_tables,
+        force=settings.force,
         objectives=settings.objectives,
         budgets=settings.budgets,
         early_stop=False,

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtri
 from scipy.stats import spearmanr
 
-from export import environment
+from export import processor
 from export.errors import DataError, UsageError
 from export.files import read_json, validated, write_text
 from toolchain.architecture import STRIDE, Architecture
@@ -317,7 +317,7 @@ def _provenance(run: Run, settings: SearchSettings) -> dict[str, Any]:
         "search": settings.model_dump(mode="json", exclude=_LEFT_OUT),
         "rank": (run.ranking or {}).get("settings"),
         "contents": [f"{name.split()[0]} {digest}" for name, digest in sorted(contents.items())],
-        "cpu": environment.cpu()["model"],
+        "cpu": processor.describe()["model"],
         "date": datetime.fromtimestamp(ended, UTC).date().isoformat(),
         "version": version("nastool"),
     }

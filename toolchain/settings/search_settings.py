@@ -101,6 +101,9 @@ class SearchSettings(EvaluationSettings):
         flag="latency-table",
         known_by_name=True,
     )
+    force: bool = setting(
+        False, "Even if a latency table of this machine no longer fits it.", free=True
+    )
     objectives: tuple[str, ...] = setting(
         (),
         "QUANTITY:TARGET:EXPONENT[:WEIGHT], of params, flops, latency: latency:15ms:-0.6.",
@@ -184,6 +187,7 @@ class ContestSettings(Settings):
     latency_tables: tuple[Path, ...] = setting(
         (), "Table of a device: its latency is the cost.", flag="latency-table"
     )
+    force: bool = setting(False, "Even if a latency table of this machine no longer fits it.")
     objectives: tuple[str, ...] = setting((), "As of nastool search.", flag="objective")
     budgets: tuple[str, ...] = setting((), "As of nastool search.", flag="budget")
     encoders: tuple[str, ...] = setting(

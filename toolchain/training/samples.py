@@ -1,6 +1,5 @@
 """Samples on their way into a network: one size, in memory when they fit, in batches."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from export.console import track
 from export.onnx import normalise
+from export.processor import usable_cores
 from toolchain.datasets.base import FaceDataset, Sample, resize_sample
 
 
@@ -197,7 +197,7 @@ def batches(
     """
     gpu = device.type == "cuda"
     if workers is None:
-        workers = min(MOST_WORKERS, (os.cpu_count() or 1) - 1) if gpu else 0
+        workers = min(MOST_WORKERS, usable_cores() - 1) if gpu else 0
     return DataLoader(
         samples,
         batch_size=min(batch_size, len(samples)),

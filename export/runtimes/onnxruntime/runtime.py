@@ -1,15 +1,15 @@
 """ONNX Runtime on the CPU and on NVIDIA GPUs."""
 
 import ctypes
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 
-from export.environment import gpus
+from export import gpus
 from export.errors import BrokenError, DataError, NastoolError, UnavailableError
+from export.processor import usable_cores
 from export.runtimes.base import IN_MEMORY, Runtime, Session
 from export.runtimes.onnxruntime.cuda import CudaSession
 from export.runtimes.onnxruntime.session import OnnxRuntimeSession, first_line
@@ -83,7 +83,7 @@ class OnnxRuntime(Runtime):
         native_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         native_options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         native_options.inter_op_num_threads = 1
-        native_options.intra_op_num_threads = threads or os.cpu_count() or 1
+        native_options.intra_op_num_threads = threads or usable_cores()
         # Workers spin while a run lasts (sleeping costs latency), and sleep as soon as it ends:
         # otherwise they take time from the session that is measured next, and from the camera.
         native_options.add_session_config_entry("session.intra_op.allow_spinning", "1")
@@ -149,7 +149,7 @@ def _loading_problem() -> str:
 
 def _no_cuda(reason: str) -> UnavailableError:
     """Make the error of CUDA that does not start: missing, or broken where there is a GPU."""
-    kind = BrokenError if gpus() else UnavailableError
+    kind = BrokenError if gpus.describe() else UnavailableError
     return kind(f"CUDA cannot be used ({reason}): {CUDA_REMEDY}")
 
 

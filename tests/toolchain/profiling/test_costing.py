@@ -57,6 +57,19 @@ def test_a_table_without_its_own_input_size_is_refused_by_default(tmp_path):
     assert load_tables([path], 19, 512, ["mobilenetv2"], [256])
 
 
+def test_a_table_of_a_device_elsewhere_is_welcome_by_name_where_it_may_be(tmp_path, caplog):
+    far, stale = tmp_path / "far.json", tmp_path / "stale.json"
+    made_table(device_name="Abacus 3000", runtime_version="0.1").save(far)
+    made_table(runtime_version="0.1").save(stale)
+    caplog.set_level("INFO")
+    assert load_tables([far], 19, 512, ["mobilenetv2"], elsewhere=True)
+    assert f"{far}: latencies are of another device, Abacus 3000" in caplog.text
+    for refused, elsewhere in (far, False), (stale, True):
+        with pytest.raises(DataError, match=r"device_name is Abacus|runtime_version is 0\.1"):
+            load_tables([refused], 19, 512, ["mobilenetv2"], elsewhere=elsewhere)
+        assert load_tables([refused], 19, 512, ["mobilenetv2"], elsewhere=elsewhere, force=True)
+
+
 def test_documents_are_of_the_working_size(path):
     tables = load_tables([path], 19, 512, ["mobilenetv2"], [384])
     architectures = [Architecture(GENOTYPE), Architecture(GENOTYPE, working_size=384)]

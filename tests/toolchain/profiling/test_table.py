@@ -5,7 +5,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from export import processor
 from export.errors import DataError
+from tests.export.fake_gpus import fake_gpus
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
 from toolchain.blueprint import Unit, blueprint
@@ -199,6 +201,11 @@ def test_a_truncated_table_is_refused(path):
         LatencyTable.load(path)
 
 
+def of_cpu(**fields):
+    """Return the provenance of a processor that differs from this one."""
+    return {"environment": {"cpu": {**processor.describe(), **fields}}}
+
+
 @pytest.mark.parametrize(
     ("made", "used", "field"),
     [
@@ -206,6 +213,15 @@ def test_a_truncated_table_is_refused(path):
         ({"runtime_version": "0.1"}, {}, "runtime_version is 0.1"),
         ({}, {"threads": 5}, "threads is 2, here it is 5"),
         ({}, {"precision": "int8"}, "precision is fp32, here it is int8"),
+        (of_cpu(family="6"), {}, "cpu family is 6"),
+        (of_cpu(number="-1"), {}, "cpu number is -1"),
+        (of_cpu(vector=["mmx"]), {}, "cpu vector is mmx"),
+        (of_cpu(vector=[]), {}, "cpu vector is none"),
+        (of_cpu(parts=["0x41/0xd0b"]), {}, "cpu parts is 0x41/0xd0b"),
+        (of_cpu(board="Raspberry Pi 5"), {}, "cpu board is Raspberry Pi 5"),
+        ({"settings": {"copies": True}}, {"settings": {"copies": False}}, "setting copies is True"),
+        ({"device": "cuda:0", "device_name": "a GPU"}, {}, "device_name is a GPU, here it is unk"),
+        ({"device": "cuda:0", "device_name": "None"}, {}, "device_name is None, here it is unkn"),
     ],
 )
 def test_a_table_of_something_else_is_refused_unless_forced(tmp_path, made, used, field):
@@ -214,6 +230,22 @@ def test_a_table_of_something_else_is_refused_unless_forced(tmp_path, made, used
     with pytest.raises(DataError, match=f"table.json: {field}"):
         table.check_matches(**used)
     table.check_matches(**used, force=True)
+
+
+def test_a_table_of_another_driver_is_refused(monkeypatch):
+    fake_gpus(monkeypatch, ["a fake GPU"])
+    described = {"gpus": [{"name": "a fake GPU", "compute_capability": "9.0", "driver": "535.1"}]}
+    made = {"device": "cuda:0", "device_name": "a fake GPU"}
+    made_table(**made).check_matches()
+    with pytest.raises(DataError, match=r"gpu driver is 535.1, here it is 580.1"):
+        made_table(**made, environment=described).check_matches()
+
+
+@pytest.mark.parametrize(("max_drift", "rough"), [(0.1, False), (0.3, False), (10, True)])
+def test_rough_measuring_is_said_of_a_table(tmp_path, caplog, max_drift, rough):
+    made_table(max_drift=max_drift).save(tmp_path / "table.json")
+    LatencyTable.load(tmp_path / "table.json")
+    assert ("--max-drift 1000" in caplog.text) is rough
 
 
 def test_a_table_of_this_machine_is_accepted(path):

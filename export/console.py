@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import click
 from export.errors import DataError, NastoolError, UnavailableError, UsageError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+LINE_SECONDS = 5.0
 INTERRUPTED = 130
 OURS = ("toolchain", "export", "demo")
 # How packages are got whose module goes by another name, or of which there are several.
@@ -145,17 +148,54 @@ def lines(*parts: Any) -> Any:
     return Group(*parts)
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield ``items`` with a progress bar and the time left on stderr, on a terminal only."""
+def track(
+    items: Iterable[T], description: str, total: int | None = None, done: int = 0
+) -> Iterator[T]:
+    """Yield ``items`` with the progress and the time left on stderr.
+
+    On a terminal that is a bar, elsewhere a line every few seconds.
+
+    Args:
+        items: what is worked on.
+        description: of the work.
+        total: how many there are, those that are done included; None: not known.
+        done: how many are done before the first of ``items``.
+    """
     if not sys.stderr.isatty():
-        yield from items
+        yield from _in_lines(items, description, total, done)
         return
     from rich.console import Console
     from rich.progress import track as rich_track
 
     yield from rich_track(
-        items, description, total=total, console=Console(stderr=True), transient=True
+        items,
+        description,
+        total=total,
+        completed=done,
+        console=Console(stderr=True),
+        transient=True,
     )
+
+
+def _in_lines(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
+    started = said = time.monotonic()
+    for number, item in enumerate(items):
+        now = time.monotonic()
+        if number and now - said >= LINE_SECONDS:
+            said = now
+            of, left = "", ""
+            if total:
+                of = f" of {total}"
+                left = f", {duration((total - done - number) * (now - started) / number)} left"
+            log.info("%s: %d%s%s", description, done + number, of, left)
+        yield item
+
+
+def duration(seconds: float) -> str:
+    """Write a span of time for people: ``45 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _missing(package: str, error: ImportError) -> str:

@@ -1,4 +1,9 @@
-"""What a figure was measured on: machine, clocks as found, versions."""
+"""What a figure was measured on: machine, clocks as found, versions.
+
+Part of a kit (`export.kit`): Python 3.8, and psutil only where it is there.
+"""
+
+from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
@@ -34,17 +39,24 @@ def describe() -> dict[str, Any]:
     name).
     Clocks and power states are read, never set.
     """
-    import psutil
-
+    memory, load = _memory_and_load()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": processor.describe(),
         "gpus": gpus.describe(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "load_average": [round(load, 2) for load in psutil.getloadavg()],
+        "memory_bytes": memory,
+        "load_average": load,
         "packages": packages(),
     }
+
+
+def _memory_and_load() -> tuple[int | None, list[float]]:
+    try:
+        import psutil
+    except ImportError:
+        return None, []
+    return psutil.virtual_memory().total, [round(load, 2) for load in psutil.getloadavg()]
 
 
 def device_facts(device: str, environment: Mapping[str, Any] | None = None) -> dict[str, Any]:

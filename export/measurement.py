@@ -5,17 +5,16 @@ short blocks in random order, so that what disturbs the machine disturbs all of 
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-# Takes a number of runs, returns the milliseconds of each: session.timer(feeds).
-Timer = Callable[[int], Sequence[float]]
+from export.kit.protocol import Timer, warm_up
 
-STILL = 0.01
-LEAST = 6
+__all__ = ["LatencySamples", "Ratio", "Timer", "measure", "ratio", "warm_up"]
+
 BLOCK_MS = 100.0
 SUMMARY = ("median", "p90", "p95", "p99", "iqr")
 RESAMPLES = 2000
@@ -73,24 +72,6 @@ class Ratio:
     median: float
     low: float
     high: float
-
-
-def warm_up(timer: Timer, seconds: float = 5.0) -> float:
-    """Run until the running median moves by less than 1 %, or for ``seconds``.
-
-    The number of runs is doubled between two looks at the median.
-
-    Returns:
-        The last median, in milliseconds.
-    """
-    samples = list(timer(2))[1:]
-    while True:
-        before = float(np.median(samples))
-        samples += timer(max(1, min(len(samples), int(BLOCK_MS / before))))
-        median = float(np.median(samples))
-        still = len(samples) >= LEAST and abs(median - before) < STILL * median
-        if still or sum(samples) > seconds * 1000:
-            return median
 
 
 def measure(

@@ -1,4 +1,9 @@
-"""The CPU: which one it is, and what of it this process may use."""
+"""The CPU: which one it is, and what of it this process may use.
+
+Part of a kit (`export.kit`): Python 3.8, and psutil only where it is there.
+"""
+
+from __future__ import annotations
 
 import os
 import platform
@@ -26,11 +31,9 @@ def describe() -> dict[str, Any]:
     ``board`` (of single-board computers), ``vector`` (extensions), ``cores``, ``threads`` (that it
     has), ``usable`` (`usable_cores`), ``governor``, ``mhz`` (as found).
     """
-    import psutil
-
     return {
         **identity(_read("/proc/cpuinfo"), _read("/proc/device-tree/model")),
-        "cores": psutil.cpu_count(logical=False),
+        "cores": _physical_cores(),
         "threads": os.cpu_count(),
         "usable": usable_cores(),
         "governor": _read(DEVICES / "cpu0/cpufreq/scaling_governor"),
@@ -101,9 +104,7 @@ def _allowed() -> set[int]:
     try:
         return os.sched_getaffinity(0)
     except (AttributeError, OSError):  # not everywhere
-        import psutil
-
-        return set(range(psutil.cpu_count(logical=False) or os.cpu_count() or 1))
+        return set(range(_physical_cores() or os.cpu_count() or 1))
 
 
 def _quotas(root: Path = CGROUPS, groups: str | None = None) -> Iterator[float]:
@@ -138,10 +139,19 @@ def _fields(block: str) -> Iterator[tuple[str, str]]:
         yield name.strip(), value.strip()
 
 
-def _mhz() -> int | None:
-    import psutil
-
+def _physical_cores() -> int | None:
     try:
+        import psutil
+
+        return psutil.cpu_count(logical=False)
+    except ImportError:
+        return None
+
+
+def _mhz() -> int | None:
+    try:
+        import psutil
+
         frequency = psutil.cpu_freq()
     except Exception:  # of many kinds, on boards and in containers
         return None

@@ -47,7 +47,6 @@ def fake_gpus(
         nvmlShutdown=lambda: None,
         nvmlDeviceGetCount=lambda: len(names),
         nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetHandleByUUID=refuse,
         nvmlDeviceGetUUID=lambda handle: f"GPU-{number(handle)}",
         nvmlDeviceGetName=lambda handle: names[handle],
         nvmlSystemGetDriverVersion=lambda: "580.1",
@@ -75,11 +74,17 @@ def fake_gpus(
             where[:] = uuid.UUID(number(order[device.value])).bytes
             return 0
 
+        def fill_name(where: ctypes.Array[ctypes.c_char], size: int, device: ctypes.c_int) -> int:
+            where.value = names[order[device.value]].encode()
+            return 0
+
         return SimpleNamespace(
             cuInit=lambda _: 0,
             cuDeviceGetCount=lambda where: fill(where, len(order)),
             cuDeviceGet=lambda where, index: fill(where, index),
             cuDeviceGetUuid=fill_number,
+            cuDeviceGetName=fill_name,
+            cuDeviceGetAttribute=lambda where, wanted, _: fill(where, {75: 9, 76: 0}[wanted]),
         )
 
     monkeypatch.setattr(gpus.ctypes, "CDLL", driver)

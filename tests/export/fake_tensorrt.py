@@ -103,6 +103,13 @@ class ILogger:
     INTERNAL_ERROR, ERROR = 0, 1
 
 
+class Logger:
+    ERROR = 1
+
+    def __init__(self, severity: int):
+        pass
+
+
 class IProfiler:
     pass
 
@@ -207,6 +214,10 @@ class OnnxParser:
             self.problem = self.problem or "uint8 inputs must feed a cast"
         self.network.content = model
         return not (text or self.problem)
+
+    def parse_from_file(self, path: str) -> bool:
+        # Weights may be in another file.
+        return self.parse(onnx.load(path).SerializeToString())
 
     def get_error(self, index: int) -> Any:
         return SimpleNamespace(desc=lambda: self.problem or "no text", node_operator=lambda: "Op")

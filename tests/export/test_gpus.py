@@ -20,7 +20,7 @@ def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpus.describe() == [
         {
             "name": "NVIDIA H100",
-            "uuid": f"GPU-{number(0)}",
+            "uuid": number(0),
             "driver": "580.1",
             "memory": "81559 MiB",
             "compute_capability": "9.0",
@@ -58,8 +58,15 @@ def test_what_a_gpu_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("broken", ["nvmlDeviceGetCount", "nvmlDeviceGetUUID"])
-def test_a_driver_that_fails_has_no_gpus(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    fake_gpus(monkeypatch, TWO, [0], silent=(broken,))
+def test_a_management_library_that_fails_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    fake_gpus(monkeypatch, TWO, [1], silent=(broken,))
+    (gpu,) = gpus.describe()
+    assert (gpu["name"], gpu["compute_capability"]) == ("NVIDIA H100", "9.0")
+    assert (gpu["driver"], gpu["clock"]) == ("unknown", "unknown")
+    assert gpus.ask("cuda:0", lambda nvml, gpu: gpu) is None
+    fake_gpus(monkeypatch, TWO, None, silent=(broken,))
     assert gpus.describe() == []
 
 

@@ -26,8 +26,9 @@ OUTCOMES = ("passed", "failed", "skipped")
 def doctor(selftest: bool, output: Path | None) -> Outcome:
     """Say what this machine has and what is missing.
 
-    Opens a session of a tiny model on each runtime and device, reads a frame from camera 0, and
-    looks for GPUs, TensorRT and a display. Each missing thing is listed with what it costs and how
+    Opens a session of a tiny model on each runtime and device, reads a frame from camera 0, looks
+    for GPUs, TensorRT and a display, whether the machine is quiet enough to be measured, and which
+    files in latency_tables/ are of it. Each missing thing is listed with what it costs and how
     to get it; none of them is an error. Nothing is changed or sent anywhere. Send the JSON along
     when you report a fault.
 
@@ -88,8 +89,11 @@ def _left(made: Any) -> Any:
 
 def _diagnosis() -> Outcome:
     from export.diagnosis import diagnose
+    from toolchain.profiling import prospect
 
     found = diagnose()
+    if found["runtimes"][0]["works"]:
+        found |= {"measuring": prospect.measuring(), "tables": prospect.tables()}
     cpu = found["cpu"]
     machine = [
         ("python", f"{found['python']} on {found['platform']}"),
@@ -110,7 +114,24 @@ def _diagnosis() -> Outcome:
         *found["packages"].items(),
     ]
     parts = [f"{name:24} {value}" for name, value in machine]
+    parts += _measuring(found)
     if found["problems"]:
         rows = [(p["missing"], p["cost"], p["remedy"]) for p in found["problems"]]
         parts += ["", _left(table(("missing", "what it costs", "how to get it"), rows))]
     return Outcome(found, lines(*parts))
+
+
+def _measuring(found: dict[str, Any]) -> list[str]:
+    """Say whether profile-device can succeed now, and which tables are of this machine."""
+    if "measuring" not in found:
+        return []
+    state = found["measuring"]
+    words = (
+        f"a fixed piece of network runs near its best in {state['quiet_share']:.0%} of the "
+        f"moments, other programs take {state['other_programs_cores']:.2f} cores"
+    )
+    parts = [f"{'measuring now':24} {'can succeed' if state['possible'] else 'waits'}: {words}"]
+    for entry in found["tables"]:
+        fits = "is of this machine" if entry["fits"] else entry["reason"]
+        parts.append(f"{'latency table':24} {entry['path']}: {fits}")
+    return parts

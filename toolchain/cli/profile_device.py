@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from export.console import Outcome, command, lines
+from export.errors import UsageError
 from toolchain.cli.certify import certificate_table
 
 
@@ -76,7 +77,29 @@ from toolchain.cli.certify import certificate_table
     "other programs may take as much of a core in use, at least 30.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted profiling.")
-def profile_device(output: Path | None, max_drift: float, **settings: Any) -> Outcome:
+@click.option(
+    "--kit",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Measure nothing here; write a folder that measures a device far away, with Python 3.8, "
+    "numpy and the runtime alone.",
+)
+@click.option(
+    "--from-kit",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Make the table of what a kit has measured; settings are the kit's.",
+)
+def profile_device(
+    output: Path | None,
+    max_drift: float,
+    kit: Path | None,
+    from_kit: Path | None,
+    resume: bool,
+    threads: int | None,
+    seconds: float,
+    **settings: Any,
+) -> Outcome:
     """Measure this device and write its latency table.
 
     Latency is that of one complete frame: image in, label map out, one image at a time. Every
@@ -90,10 +113,26 @@ def profile_device(output: Path | None, max_drift: float, **settings: Any) -> Ou
       nastool profile-device --threads 2
       nastool profile-device --encoder mobilenetv2 --encoder ghostnet-0.25 --input-size 256
       nastool profile-device --working-size 512 --working-size 384 --working-size 256
+      nastool profile-device --kit board/          # copy it there: python3 measure.py
+      nastool profile-device --from-kit samples.jsonl
     """
     from toolchain.profiling.device import profile_device as profile
+    from toolchain.profiling.kit import table_from_kit, write_kit
 
-    result = profile(output, max_drift=max_drift / 100, **settings)
+    settings["max_drift"] = max_drift / 100
+    if kit:
+        if from_kit or output or resume or threads:
+            raise UsageError("--kit goes without --from-kit, --output, --resume and --threads")
+        written = write_kit(kit, seconds=seconds, **settings)
+        text = (
+            f"{kit}: {written['graphs']} graphs, {written['size_bytes'] / 1e6:.0f} MB; copy it to "
+            "the device and run: python3 measure.py"
+        )
+        return Outcome(written, text)
+    if from_kit:
+        result = table_from_kit(from_kit, output)
+    else:
+        result = profile(output, seconds=seconds, resume=resume, threads=threads, **settings)
     document = result.document()
     text = f"{result.path}: {document['entries']} entries in {document['seconds']:.0f} s"
     certificate = result.table.certificate

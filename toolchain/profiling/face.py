@@ -38,12 +38,12 @@ def face_image(size: tuple[int, int]) -> Array:
 
 def face_maps(channels: int, size: tuple[int, int]) -> Array:
     """Return feature maps, float32 [1, channels, height, width]: one class each, over and over."""
-    planes = _planes(size)
+    planes = soft_masks(size)
     return planes[np.arange(channels) % len(planes)][None]
 
 
 @lru_cache
-def _planes(size: tuple[int, int]) -> Array:
+def soft_masks(size: tuple[int, int]) -> Array:
     """Return a soft mask of each class, float32 [classes, height, width]."""
     height, width = size
     labels = _sample()[0]

@@ -1,14 +1,15 @@
 """What is timed for a table: units by their recipes, and whole networks."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from export.console import track
+from export.kit.journal import Journal
 from toolchain.architecture import Architecture
 from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.entries import Recipe
 from toolchain.profiling.graphs import Array
-from toolchain.profiling.journal import Journal
 from toolchain.profiling.networks import Shape, network_model
 from toolchain.profiling.parts import encoder_part, tail_part
 from toolchain.profiling.stopwatch import Stopwatch
@@ -37,8 +38,9 @@ def measure_all(
     """
     measured = journal.measured if journal else {}
     todo = {key: job for job in jobs if (key := key_of(job)) not in measured}
-    results = stopwatch.each(list(todo), lambda key: stopwatch.compare(_models(todo[key], shape)))
-    for key, turns in track(results, "Measuring", len(todo)):
+    results = stopwatch.each(list(todo), lambda key: stopwatch.compare(models_of(todo[key], shape)))
+    done = len(measured)
+    for key, turns in track(results, "Measuring", done + len(todo), done):
         if journal:
             journal.add(key, turns)
         else:
@@ -46,12 +48,19 @@ def measure_all(
     return measured
 
 
-def _models(job: Job, shape: Shape) -> list[bytes]:
+def models_of(job: Job, shape: Shape) -> list[bytes]:
+    """Return the graphs that are compared."""
     return job.models if isinstance(job, Recipe) else [network_model(job, shape)]
 
 
-def export_parts(shape: Shape, backbones: Sequence[Backbone]) -> None:
-    """Have torch export what it alone knows, so that no export falls between measurements."""
+def export_parts(shape: Shape, backbones: Sequence[Backbone], folder: Path | None = None) -> None:
+    """Have torch export what it alone knows, so that no export falls between measurements.
+
+    Args:
+        shape: of the networks.
+        backbones: of the networks.
+        folder: where parts are kept for the next time.
+    """
     parts: list[Any] = [
         (encoder_part, each.encoder, shape.image, each.working_size, shape.target)
         for each in backbones
@@ -61,5 +70,5 @@ def export_parts(shape: Shape, backbones: Sequence[Backbone]) -> None:
         (tail_part, shape.classes, size, shape.image, shape.tail, shape.target)
         for size in dict.fromkeys(sizes)
     ]
-    for export, *arguments in track(parts, "Exporting encoders and tails", len(parts)):
-        export(*arguments)
+    for part, *arguments in track(parts, "Exporting encoders and tails", len(parts)):
+        part.ready(folder, *arguments)

@@ -1,14 +1,18 @@
 """The pieces of the exported file that only torch knows: encoders and the tail, as ONNX models."""
 
 import ast
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from fractions import Fraction
-from functools import lru_cache
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
+from export.files import whole_file
 from export.onnx import InputConversion, Target, shrinking, to_onnx
 from export.tail import DEFAULT_TAIL
 from export.tail_choice import tail_model
@@ -31,7 +35,35 @@ class _Taps(nn.Module):
         return self.encoder(self.input(image))
 
 
-@lru_cache
+class Part:
+    """A function that exports a piece, each once; what it has exported can be kept in a folder."""
+
+    def __init__(self, export: Callable[..., onnx.ModelProto]):
+        update_wrapper(self, export)
+        self._name, self._export = export.__name__, export
+        self._exported: dict[tuple[Any, ...], onnx.ModelProto] = {}
+
+    def __call__(self, *arguments: Any) -> onnx.ModelProto:
+        """Export the piece, or return what has been exported."""
+        if arguments not in self._exported:
+            self._exported[arguments] = self._export(*arguments)
+        return self._exported[arguments]
+
+    def ready(self, folder: Path | None, *arguments: Any) -> None:
+        """Export the piece, or read what an earlier process has exported into the folder."""
+        if folder is None or arguments in self._exported:
+            self(*arguments)
+            return
+        words = re.findall(r"[\w.]+", f"{self._name} {arguments}")
+        path = folder / f"{'-'.join(words)}.onnx"
+        if path.is_file():
+            self._exported[arguments] = onnx.load(path)
+        else:
+            with whole_file(path) as temporary:
+                temporary.write_bytes(self(*arguments).SerializeToString())
+
+
+@Part
 def encoder_part(
     name: str,
     image: tuple[int, int],
@@ -57,7 +89,7 @@ def _module(node: onnx.NodeProto) -> str:
     return str(scopes[1]).partition(".")[0]
 
 
-@lru_cache
+@Part
 def tail_part(
     classes: int,
     size: tuple[int, int],

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from export.console import duration
 from export.errors import UnavailableError
 from toolchain.search.pareto import default_objectives, pareto_front
 from toolchain.search.trial import Trial, TrialState
@@ -110,11 +111,6 @@ def _result(trial: Trial) -> str:
         f"score {trial.score:.3f}  reward {trial.reward:.3f}  "
         f"{trial.parameters / 1e6:.2f} M  {trial.flops / 1e9:.2f} GFLOPs{latency}"
     )
-
-
-def duration(seconds: float) -> str:
-    """Write a time in minutes, or hours where it is long."""
-    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
 
 
 def _summary_writer(folder: Path):  # type: ignore[no-untyped-def]

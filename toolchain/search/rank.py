@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from export.console import duration
 from export.errors import UsageError
 from export.files import only_one, write_json
 from toolchain.search.correlation import FEWEST, Correlation
 from toolchain.search.feature_cache import SearchImages
 from toolchain.search.launch import open_executor
-from toolchain.search.progress import duration
 from toolchain.search.run import RANKING, Run, read_ranking, reward_of
 from toolchain.search.trial import CandidateError, Trial, TrialState, candidate_of
 from toolchain.settings.base import FILE_NAME, check_files

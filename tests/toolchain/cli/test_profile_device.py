@@ -2,16 +2,18 @@ import json
 
 import pytest
 
+from export.kit import protocol
+from export.kit.contention import Contention
+from export.kit.journal import settings_of
 from export.tail_choice import TailChoice
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
-from toolchain.profiling import device, stopwatch
+from toolchain.profiling import device
 from toolchain.profiling.backbone import Backbone
-from toolchain.profiling.contention import Contention
 from toolchain.profiling.entries import recipes
-from toolchain.profiling.journal import settings_of
 from toolchain.profiling.networks import Shape
+from toolchain.profiling.parts import encoder_part
 from toolchain.profiling.stopwatch import Stopwatch
 from toolchain.profiling.table import LatencyTable
 
@@ -21,12 +23,12 @@ SMALL = ("--input-size", "64", "--encoder", "ghostnet-0.1", "--threads", "1", "-
 @pytest.fixture
 def hasty(monkeypatch):
     """Measure a little, and count every turn however busy the machine is."""
-    monkeypatch.setattr(stopwatch, "BLOCK_MS", 5.0)
-    monkeypatch.setattr(stopwatch, "TURNS", 2)
-    monkeypatch.setattr(stopwatch, "MOST_TURNS", 2)
-    monkeypatch.setattr(stopwatch, "SENTINEL_MS", 1.0)
-    monkeypatch.setattr(stopwatch, "WARM_UP_SECONDS", 0.001)
-    monkeypatch.setattr(stopwatch, "PAUSES", (0.0,))
+    monkeypatch.setattr(protocol, "BLOCK_MS", 5.0)
+    monkeypatch.setattr(protocol, "TURNS", 2)
+    monkeypatch.setattr(protocol, "MOST_TURNS", 2)
+    monkeypatch.setattr(protocol, "SENTINEL_MS", 1.0)
+    monkeypatch.setattr(protocol, "WARM_UP_SECONDS", 0.001)
+    monkeypatch.setattr(protocol, "PAUSES", (0.0,))
     monkeypatch.setattr(Stopwatch, "_quiet", lambda *_: True)
     monkeypatch.setattr(Contention, "share", lambda _: 0.0)
 
@@ -86,11 +88,14 @@ def test_an_interrupted_profiling_goes_on(cli, hasty, tmp_path, monkeypatch):
     assert cli("profile-device", *SMALL, *networks).code == 130
     assert not path.exists()
     # Which tail is the fastest may come out otherwise the second time: it stays.
-    chosen = settings_of(tmp_path / "table.json.partial")["tail"]
+    chosen = settings_of(tmp_path / "table.json.partial" / "measured.jsonl")["tail"]
     monkeypatch.setattr(device, "_fastest_tail", lambda *_: f"not {chosen}")
     other = cli("profile-device", *SMALL, *networks, "--threads", "2", "--resume")
     assert other.code == 2
     assert "was begun with threads 1, not 2" in other.err
+    # Nor is anything exported again.
+    monkeypatch.setattr(encoder_part, "_exported", {})
+    monkeypatch.setattr(encoder_part, "_export", None)
     result = cli("profile-device", *SMALL, *networks, "--resume")
     assert result.code == 0, result.err
     # Five had been measured; the sixth is measured again.

@@ -57,22 +57,20 @@ def test_a_line_for_each_candidate_that_was_trained(clock, caplog):
     assert lines(caplog) == [
         "score 0.500  reward 0.500  2.00 M  3.00 GFLOPs  20.0 ms  | "
         "1/10  best 0.500  front 1  stopped 0  failed 0  over budget 0  reused 0  "
-        "10.0 s each, 2 min left",
+        "10.0 s each, 90 s left",
         "score 0.400  reward 0.400  2.00 M  3.00 GFLOPs  12.3 ms  | "
         "2/10  best 0.500  front 2  stopped 0  failed 0  over budget 1  reused 0  "
-        "10.0 s each, 1 min left",
+        "10.0 s each, 80 s left",
         "failed: not finite: the loss  | "
         "3/10  best 0.500  front 2  stopped 0  failed 1  over budget 1  reused 1  "
-        "10.0 s each, 1 min left",
+        "10.0 s each, 70 s left",
         "stopped: beaten at its cost  | "
         "4/10  best 0.500  front 2  stopped 1  failed 1  over budget 1  reused 1  "
-        "10.0 s each, 1 min left",
+        "10.0 s each, 60 s left",
     ]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "left"), [(300.0, "5 min"), (99_999.0, "16 min"), (-9, "0 min")]
-)
+@pytest.mark.parametrize(("seconds", "left"), [(300.0, "5 min"), (99_999.0, "16 min"), (-9, "0 s")])
 def test_the_time_left_is_that_of_a_limit_where_it_comes_first(clock, caplog, seconds, left):
     caplog.set_level(logging.INFO)
     records = []

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from export.errors import DataError
-from toolchain.profiling.journal import Journal
+from export.kit.journal import Journal, JournalError, read_journal
 
 SETTINGS = {"threads": 2, "encoders": ["a"]}
 
@@ -48,13 +47,13 @@ def test_with_nothing_to_resume_it_starts(path):
 def test_broken_journal_is_one_line(path, content):
     path.parent.mkdir()
     path.write_text(content)
-    with pytest.raises(DataError, match="leave out --resume to start anew"):
+    with pytest.raises(JournalError, match="leave out --resume to start anew"):
         Journal(path, SETTINGS, resume=True)
 
 
 def test_other_settings_are_named(path):
     Journal(path, SETTINGS).add("first", np.array([[1.0]]))
-    with pytest.raises(DataError, match="was begun with threads 2, not 1"):
+    with pytest.raises(JournalError, match="was begun with threads 2, not 1"):
         Journal(path, SETTINGS | {"threads": 1}, resume=True)
 
 
@@ -64,3 +63,16 @@ def test_removed_when_done(path):
     journal.remove()
     journal.remove()
     assert not path.exists()
+
+
+def test_a_journal_that_was_ended_has_its_facts(path):
+    journal = Journal(path, SETTINGS)
+    journal.add("first", np.array([[1.0, 2.0]]))
+    assert read_journal(path, "").facts is None
+    journal.end({"level_ms": 3.0})
+    recorded = read_journal(path, "")
+    assert (recorded.settings, recorded.facts) == (SETTINGS, {"level_ms": 3.0})
+    assert recorded.measured["first"].tolist() == [[1.0, 2.0]]
+    # More can be measured afterwards.
+    resumed = Journal(path, SETTINGS, resume=True)
+    assert resumed.measured.keys() == {"first"}

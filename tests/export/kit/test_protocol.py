@@ -4,25 +4,31 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from export.errors import GateError
-from toolchain.profiling import stopwatch as module
-from toolchain.profiling.graphs import GraphBuilder
-from toolchain.profiling.stopwatch import DisturbedError, Stopwatch
+from export.kit import protocol as module
+from export.kit.protocol import BusyError, DisturbedError, Opened, Protocol
 
 
-def graph(kind: str = "conv1x1") -> bytes:
-    builder = GraphBuilder()
-    return builder.model(builder.operation(kind, builder.input(8, (8, 8))))
-
-
-class Script(Stopwatch):
-    """A stopwatch whose sentinel and other programs do what the test says."""
+class Script(Protocol):
+    """Its sentinel and other programs do what the test says; graphs are their milliseconds."""
 
     def __init__(self, *readings: float, others: float = 0.0, **settings):
         self.script = iter([1.0])
-        super().__init__(threads=1, seconds=0.001, **settings)
+        self.closed: list[float] = []
+        self.said: list[str] = []
+        super().__init__(
+            self._opened, 1.0, threads=1, seconds=0.001, say=self.said.append, **settings
+        )
         self.script = iter(readings)
         self._contention.share = lambda: others
+
+    def _opened(self, ms: float) -> Opened:
+        return Opened(lambda count: [ms] * count, lambda: self.closed.append(ms))
+
+    def __enter__(self) -> "Script":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _read(self) -> float:
         return next(self.script, 1.0)
@@ -40,10 +46,18 @@ def quick(monkeypatch):
 
 def test_times_graphs_in_the_same_turns():
     with Script() as stopwatch:
-        turns = stopwatch.compare([graph(), graph("conv3x3")])
-    assert len(turns) == 2
-    assert module.TURNS <= len(turns[0]) <= module.MOST_TURNS
-    assert (turns > 0).all()
+        turns = stopwatch.compare([2.0, 3.0])
+    assert module.TURNS <= turns.shape[1] <= module.MOST_TURNS
+    np.testing.assert_allclose(turns, np.array([[2.0], [3.0]]) * np.ones_like(turns))
+    assert stopwatch.closed == [2.0, 3.0, 1.0]
+
+
+def test_graphs_are_closed_whatever_happens():
+    with Script(*[2.0] * 1_000_000) as stopwatch:
+        stopwatch._best = 1.0
+        with pytest.raises(ZeroDivisionError):
+            stopwatch.compare([5.0, 0.0])
+    assert stopwatch.closed == [5.0, 0.0, 1.0]
 
 
 def test_times_are_multiples_of_the_sentinel():
@@ -74,7 +88,7 @@ def test_what_varies_takes_more_turns(monkeypatch):
 )
 def test_precision_is_judged_on_the_difference(monkeypatch, short, long, precise):
     monkeypatch.setattr(module, "PRECISE", 0.02)
-    assert module._is_precise(list(zip(short, long, strict=True))) is precise
+    assert module.is_precise(list(zip(short, long, strict=True))) is precise
 
 
 def test_graphs_run_only_beside_a_quick_sentinel():
@@ -116,9 +130,9 @@ def test_the_best_is_of_the_last_minutes(monkeypatch):
 def test_gives_up_with_a_reason_when_the_machine_stays_busy(readings, others, words):
     with Script(*readings, others=others) as stopwatch:
         with pytest.raises(DisturbedError):
-            stopwatch.compare([graph()])
-        with pytest.raises(GateError, match=f"too busy to measure on.*{words}"):
-            list(stopwatch.each([graph()], lambda model: stopwatch.compare([model])))
+            stopwatch.compare([1.0])
+        with pytest.raises(BusyError, match=f"too busy to measure on.*{words}"):
+            list(stopwatch.each([1.0], lambda graph: stopwatch.compare([graph])))
 
 
 def test_what_was_disturbed_is_measured_later():
@@ -137,3 +151,31 @@ def test_what_was_disturbed_is_measured_later():
         assert dict(results) == {"a": "A", "b": "B", "c": "C"}
     assert seen.count("b") == 3
     assert seen[-1] == "b"
+
+
+@pytest.mark.parametrize(
+    ("readings", "others", "words"),
+    [
+        ([], 0.33, "other programs take 0.33 of the cores that are measured on"),
+        ([1.0, 1.5] * 1_000_000, 0.0, "takes 1.50 times as long as at its best"),
+    ],
+)
+def test_waiting_is_said_with_who_disturbs(monkeypatch, readings, others, words):
+    monkeypatch.setattr(module, "SAY_SECONDS", 0.02)
+    with Script(*readings, others=others) as stopwatch, pytest.raises(DisturbedError):
+        stopwatch.compare([1.0])
+    assert 1 < len(stopwatch.said) < 10
+    assert stopwatch.said[0].startswith("waiting for a quiet moment since 0 s: ")
+    assert any(words in line for line in stopwatch.said)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "others", "calm"), [(0.9, 0.0, True), (0.9, 0.4, False), (0.2, 0.0, False)]
+)
+def test_whether_a_measurement_would_find_quiet_moments(quiet, others, calm):
+    with Script(others=others) as stopwatch:
+        stopwatch.readings.clear()
+        stopwatch.readings.extend((0.0, 1.0 if n < 100 * quiet else 2.0) for n in range(100))
+        assert stopwatch.quiet_share == quiet
+        assert stopwatch.contention == others
+        assert stopwatch.is_calm is calm

@@ -1,0 +1,160 @@
+"""What an interrupted measurement has measured so far, so that it can go on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class JournalError(Exception):
+    """A journal cannot be read, gone on with or written.
+
+    Args:
+        path: of the file.
+        problem: what is wrong, and what to do.
+    """
+
+    def __init__(self, path: Path, problem: str):
+        super().__init__(f"{path}: {problem}")
+        self.path, self.problem = path, problem
+
+
+class Journal:
+    """A file of one line a measurement, written as soon as there is one.
+
+    The first line holds the settings: a journal of other settings is of no use. Times are kept as
+    multiples of the sentinel's, which hold for any session on the same machine. A last line, once
+    all is measured, holds what is known then.
+
+    Args:
+        path: the file.
+        settings: everything that the measurements depend on, JSON-ready.
+        resume: go on with what is there; otherwise start anew.
+        anew: how to start anew, in words.
+
+    Attributes:
+        measured: [graphs, turns] by key.
+
+    Raises:
+        JournalError: what is there cannot be gone on with.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: dict[str, Any],
+        *,
+        resume: bool = False,
+        anew: str = "leave out --resume to start anew",
+    ):
+        self.path = path
+        self.measured: dict[str, np.ndarray] = {}
+        self._head = json.dumps(settings) + "\n"
+        # Nothing is written, or overwritten, before there is something to lose.
+        self._begun = resume and path.exists()
+        if self._begun:
+            self._load(settings, anew)
+
+    def _load(self, settings: dict[str, Any], anew: str) -> None:
+        found, self.measured, _ = read_journal(self.path, anew)
+        for name, value in settings.items():
+            if found.get(name) != value:
+                raise JournalError(
+                    self.path,
+                    f"was begun with {name} {found.get(name)}, not {value}; give that, or {anew}",
+                )
+        # A line that was cut off by the interruption must not run into the next.
+        lines = [json.dumps(found)]
+        lines += [_line(key, turns) for key, turns in self.measured.items()]
+        self.path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def add(self, key: str, turns: np.ndarray) -> None:
+        """Note the turns of one measurement.
+
+        Raises:
+            JournalError: the file cannot be written.
+        """
+        self._append(_line(key, turns))
+        self.measured[key] = turns
+
+    def end(self, facts: dict[str, Any]) -> None:
+        """Note that all is measured, and what is known now.
+
+        Raises:
+            JournalError: the file cannot be written.
+        """
+        self._append(json.dumps(facts))
+
+    def _append(self, line: str) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a" if self._begun else "w", encoding="utf-8") as file:
+                file.write(f"{line}\n" if self._begun else f"{self._head}{line}\n")
+        except OSError as error:
+            raise JournalError(self.path, f"cannot be written ({error.strerror})") from None
+        self._begun = True
+
+    def remove(self) -> None:
+        """Delete the file: the table holds it all."""
+        if self.path.exists():
+            self.path.unlink()
+
+
+class Recorded(NamedTuple):
+    """A journal as read.
+
+    Attributes:
+        settings: its first line.
+        measured: [graphs, turns] by key.
+        facts: its last line; None: the measurement was interrupted.
+    """
+
+    settings: dict[str, Any]
+    measured: dict[str, np.ndarray]
+    facts: dict[str, Any] | None
+
+
+def read_journal(path: Path, remedy: str) -> Recorded:
+    """Read a journal; a line that was cut off by an interruption is left out.
+
+    Args:
+        path: the file.
+        remedy: what to do if it cannot be read.
+
+    Raises:
+        JournalError: it is none.
+    """
+    measured: dict[str, np.ndarray] = {}
+    facts = None
+    try:
+        head, *lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        settings = json.loads(head)
+        for line in lines:
+            value = json.loads(line)
+            if isinstance(value, dict):
+                facts = value
+            else:
+                key, turns = value
+                measured[key] = np.array(turns, dtype=float)
+        if not isinstance(settings, dict) or any(turns.ndim != 2 for turns in measured.values()):
+            raise ValueError("its lines are not those of a measurement")
+    except (OSError, ValueError, TypeError) as error:
+        raise JournalError(path, f"cannot be read as a measurement ({error}); {remedy}") from None
+    return Recorded(settings, measured, facts)
+
+
+def _line(key: str, turns: np.ndarray) -> str:
+    return json.dumps([key, np.round(turns, 6).tolist()])
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """Return what a journal was begun with; nothing if there is none that can be read."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            found = json.loads(file.readline())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,193 @@
+"""A device far away: its kit, what it measures, and the table of that."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from export.kit import measure, protocol
+from export.kit.contention import Contention
+from export.kit.journal import read_journal
+from export.kit.protocol import Protocol
+from toolchain.profiling import kit as module
+from toolchain.profiling.device import profile_device
+from toolchain.profiling.table import LatencyTable
+
+SMALL = ("--input-size", "64", "--encoder", "ghostnet-0.1", "--seconds", "0.01")
+NETWORKS = ("--fit-networks", "10", "--certify-networks", "10")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a kit; it is only read."""
+    folder = tmp_path_factory.mktemp("made") / "kit"
+    settings = {"input_size": 64, "encoders": ["ghostnet-0.1"]}
+    counts = {"fit_networks": 10, "certify_networks": 10}
+    module.write_kit(folder, seconds=0.01, **settings, **counts)
+    return folder
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure a little, and count every turn however busy the machine is."""
+    settings = {"BLOCK_MS": 1.0, "TURNS": 2, "MOST_TURNS": 2, "SENTINEL_MS": 1.0}
+    settings |= {"WARM_UP_SECONDS": 0.001, "SETTLE_SECONDS": 0.0}
+    for name, value in settings.items():
+        monkeypatch.setattr(protocol, name, value)
+    monkeypatch.setattr(Protocol, "_quiet", lambda *_: True)
+    monkeypatch.setattr(Contention, "share", lambda _: 0.0)
+
+
+def test_a_kit_becomes_a_table(cli, made: Path, tmp_path: Path, hasty, capsys) -> None:
+    samples = tmp_path / "samples.jsonl"
+    assert measure.main(made, ["--threads", "1", "--output", str(samples)]) == 0
+    assert "110 of 110 measured, 0 s left" in capsys.readouterr().out
+    path = tmp_path / "table.json"
+    result = cli("profile-device", "--from-kit", samples, "--output", path, "--json")
+    assert result.code == 0, result.err
+    assert result.document["certificate"]["architectures"] == 10
+    table = LatencyTable.load(path)
+    # What is measured directly has the same units and the same networks.
+    settings = {"input_size": 64, "encoders": ["ghostnet-0.1"], "threads": 1, "seconds": 0.01}
+    direct = profile_device(
+        tmp_path / "direct.json", fit_networks=10, certify_networks=10, max_drift=9.9, **settings
+    ).table
+    assert table.entries.keys() == direct.entries.keys()
+    assert [c.genotype for c in table.certificate.cases] == [
+        c.genotype for c in direct.certificate.cases
+    ]
+    for field in ("device_name", "runtime_version", "threads", "settings", "precision", "device"):
+        assert getattr(table.provenance, field) == getattr(direct.provenance, field)
+    table.check_matches(threads=1)
+
+
+def test_an_interrupted_measurement_goes_on(made: Path, tmp_path: Path, hasty, monkeypatch) -> None:
+    samples = tmp_path / "samples.jsonl"
+    compare, calls = Protocol.compare, []
+
+    def interrupted(self, graphs):
+        calls.append(graphs)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return compare(self, graphs)
+
+    monkeypatch.setattr(Protocol, "compare", interrupted)
+    arguments = ["--threads", "1", "--output", str(samples)]
+    assert measure.main(made, arguments) == 130
+    assert len(read_journal(samples, "").measured) == 5
+    with pytest.raises(module.DataError, match="was cut short: 5 of 110 measurements; run meas"):
+        module.table_from_kit(samples)
+    assert measure.main(made, ["--threads", "2", "--output", str(samples)]) == 2
+    assert measure.main(made, arguments) == 0
+    assert len(calls) == 1 + 110
+
+
+def test_a_kit_needs_neither_nastool_nor_a_new_python(made: Path) -> None:
+    for path in made.rglob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 8))
+    program = "import sys; sys.modules.update(dict.fromkeys(('torch', 'psutil', 'pydantic')))"
+    program += "; import runpy; sys.argv = ['measure.py', '--help']; "
+    program += "sys.path.insert(0, '.'); runpy.run_path('measure.py', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=made, capture_output=True, text=True, check=True
+    )
+    assert "Measure this device" in done.stdout
+
+
+def test_most_weights_are_stored_once(made: Path) -> None:
+    weights = (made / "graphs" / "weights.bin").stat().st_size
+    graphs = list((made / "graphs").glob("*.onnx"))
+    assert len(graphs) > 200
+    assert max(path.stat().st_size for path in graphs) < 400_000
+    assert weights < 12_000_000
+
+
+def copied(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "kit"))
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "words", "code"),
+    [
+        ({"kit_version": 99}, [], "kit_version is 99, this program's 1; copy the whole kit", 2),
+        (None, [], "cannot be read", 2),
+        ({}, ["--device", "cuda:0"], "the graphs are for cpu, not for cuda:0", 2),
+        ({}, ["--threads", "0"], "--threads must be at least 1, not 0", 2),
+        ({}, ["--max-drift", "nan"], "--max-drift must be above 0", 2),
+        ({"runtime": "tensorrt"}, [], "tensorrt cannot be loaded", 3),
+    ],
+)
+def test_wrong_use_of_a_kit_is_one_line(
+    made, tmp_path, capsys, monkeypatch, change, arguments, words, code
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    folder = copied(made, tmp_path)
+    text = (folder / "kit.json").read_text()
+    changed = json.dumps(json.loads(text) | change) if change is not None else text[:100]
+    (folder / "kit.json").write_text(changed)
+    output = ["--output", str(tmp_path / "samples.jsonl")]
+    assert measure.main(folder, [*arguments, *output]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_a_runtime_that_computes_something_else_is_refused(
+    made, tmp_path, capsys, monkeypatch
+) -> None:
+    def zeros(self, path):
+        return 0 * labels(self, path)
+
+    runner = measure.RUNNERS["onnxruntime"]
+    labels = runner.labels
+    monkeypatch.setattr(runner, "labels", zeros)
+    assert measure.main(made, ["--output", str(tmp_path / "s.jsonl")]) == 2
+    assert "this runtime computes something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda head: head | {"kit_version": 99}, "kit_version is 99, this program reads 1"),
+        (lambda head: head | {"kit": "other"}, "is of a kit of nastool"),
+        (lambda head: head | {"settings": {}}, "its settings are not a kit's"),
+        (lambda head: head | {"settings": None}, "its settings are not a kit's"),
+        (lambda head: [head], "cannot be read as a measurement"),
+    ],
+)
+def test_samples_of_another_kit_are_one_line(cli, made, tmp_path, edit, words) -> None:
+    kit = json.loads((made / "kit.json").read_text())
+    head = {
+        "kit": kit["id"], "kit_version": 1, "settings": kit["settings"], "runtime": "onnxruntime",
+        "device": "cpu",
+    }  # fmt: skip
+    (tmp_path / "samples.jsonl").write_text(json.dumps(edit(head)) + "\n")
+    result = cli("profile-device", "--from-kit", tmp_path / "samples.jsonl")
+    assert result.code == 2
+    (line,) = result.err.strip().splitlines()
+    assert f"samples.jsonl: {words}" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--runtime", "tensorrt-rtx"], "--kit takes --runtime onnxruntime or tensorrt"),
+        (["--resume"], "--kit goes without"),
+        (["--input-size", "100"], "multiple of 32"),
+    ],
+)
+def test_a_kit_that_cannot_be_is_not_begun(cli, tmp_path, arguments, words) -> None:
+    result = cli("profile-device", "--kit", tmp_path / "kit", *arguments)
+    assert (result.code, words in result.err) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_in_it_is_left_alone(cli, tmp_path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    result = cli("profile-device", *SMALL, *NETWORKS, "--kit", tmp_path)
+    assert result.code == 2
+    assert "is not an empty folder" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -1,0 +1,255 @@
+"""Measuring a device far away: a folder for it, and the table of what comes back.
+
+A kit (`export.kit`) holds every graph of a profiling and the program that times them, which needs
+Python 3.8, numpy and a runtime, but neither nastool nor torch nor the internet. It writes its raw
+samples into one file; the fit and the certificate are made of that here.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+from onnx.external_data_helper import set_external_data
+
+import export
+from export.console import track
+from export.errors import DataError, UsageError
+from export.gpus import UNKNOWN
+from export.kit import measure
+from export.kit.journal import JournalError, Recorded, read_journal
+from export.kit.runners import RUNNERS
+from export.runtimes import open_session
+from export.tail import DEFAULT_TAIL
+from toolchain.profiling.device import Profile, default_path, planned
+from toolchain.profiling.face import face_image, feeds, soft_masks
+from toolchain.profiling.jobs import export_parts, key_of, models_of
+from toolchain.profiling.plan import Plan
+from toolchain.profiling.stopwatch import sentinel
+
+# What of nastool a kit holds, as it is.
+MODULES = ("__init__.py", "environment.py", "processor.py", "gpus.py", "kit")
+GRAPHS, WEIGHTS = "graphs", "weights.bin"
+# Smaller tensors stay in the graph; runtimes want to see shapes and scalars there.
+OUTSIDE_BYTES = 1024
+# Pages of memory, so that weights can be mapped.
+ALIGNMENT = 4096
+PROGRAM = '''"""Measure this device: python3 measure.py --help"""
+
+import sys
+from pathlib import Path
+
+from export.kit.measure import main
+
+sys.exit(main(Path(__file__).parent))
+'''
+
+
+def write_kit(folder: Path, *, seconds: float = 0.1, **settings: Any) -> dict[str, Any]:
+    """Write everything that a device needs to be measured without nastool.
+
+    Args:
+        folder: a new or empty one.
+        seconds: to measure each graph, at least.
+        settings: see `toolchain.profiling.device.planned`; ``threads`` are chosen on the device.
+
+    Returns:
+        ``kit`` (path), ``graphs`` (their number), ``size_bytes``.
+
+    Raises:
+        UsageError: a number or a name is wrong, or the runtime measures on this machine alone.
+        DataError: the folder is not empty.
+    """
+    plan = planned(**settings)
+    made = plan.made
+    if made.runtime not in RUNNERS:
+        raise UsageError(f"--kit takes --runtime {' or '.join(RUNNERS)}, not {made.runtime}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(folder, "is not an empty folder; name a new one for the kit")
+    # The simplest where nothing can be timed; see `Place.choose_tail`.
+    made.tail = DEFAULT_TAIL if made.device == "cpu" else "resize"
+    export_parts(plan.shape, made.backbones)
+    # Whole, or not at all.
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        (partial / GRAPHS).mkdir(parents=True)
+        _write(partial, plan, seconds)
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    except OSError as error:
+        raise DataError(folder, f"cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {
+        "kit": str(folder),
+        "graphs": sum(path.suffix == ".onnx" for path in files),
+        "size_bytes": sum(path.stat().st_size for path in files),
+    }
+
+
+def _write(folder: Path, plan: Plan, seconds: float) -> None:
+    made, weights = plan.made, _Weights(folder / GRAPHS / WEIGHTS)
+    jobs: list[dict[str, Any]] = []
+    sizes: set[tuple[int, int]] = set()
+    checked: dict[str, Any] = {}
+    for job in track(plan.jobs, "Writing graphs", len(plan.jobs)):
+        names: list[str] = []
+        for content in models_of(job, plan.shape):
+            name = f"{GRAPHS}/{len(jobs):04d}-{len(names)}.onnx"
+            sizes |= weights.save(content, folder / name)
+            names.append(name)
+        jobs.append({"key": key_of(job), "graphs": names})
+        if job in (plan.fresh or plan.fitted)[: len(made.backbones)]:
+            with open_session(content) as session:
+                checked[name] = session.run(feeds(session.inputs))["labels"]
+    sizes |= weights.save(sentinel(), folder / GRAPHS / "sentinel.onnx")
+    masks: dict[str, Any] = {
+        f"planes {height}x{width}": soft_masks((height, width)) for height, width in sorted(sizes)
+    }
+    np.savez_compressed(folder / measure.INPUTS, image=face_image(made.input_size), **masks)
+    np.savez_compressed(folder / measure.EXPECTED, **checked)
+    document = {
+        "kit_version": measure.KIT_VERSION,
+        "id": _identity(plan),
+        "settings": _settings(plan),
+        "runtime": made.runtime,
+        "device": made.device,
+        "precision": made.precision,
+        "seconds": seconds,
+        "max_drift": made.max_drift,
+        "sentinel": f"{GRAPHS}/sentinel.onnx",
+        "checked": list(checked),
+        "jobs": jobs,
+    }
+    (folder / measure.KIT).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    (folder / "measure.py").write_text(PROGRAM, encoding="utf-8")
+    source = Path(export.__file__).parent
+    for name in MODULES:
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copyfile
+        (folder / "export").mkdir(exist_ok=True)
+        copy(source / name, folder / "export" / name, **_without_caches(copy))
+    text = (source / "kit" / "README.md").read_text(encoding="utf-8")
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _without_caches(copy: Any) -> dict[str, Any]:
+    return {"ignore": shutil.ignore_patterns("__pycache__")} if copy is shutil.copytree else {}
+
+
+class _Weights:
+    """The weights of all graphs in one file: most have the same encoder."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._places: dict[bytes, int] = {}
+        self._end = 0
+
+    def save(self, content: bytes, path: Path) -> set[tuple[int, int]]:
+        """Write a graph whose weights are elsewhere; return the sizes of its feature maps."""
+        model = onnx.load_from_string(content)
+        for tensor in model.graph.initializer:
+            if len(tensor.raw_data) >= OUTSIDE_BYTES:
+                self._move(tensor)
+        path.write_bytes(model.SerializeToString())
+        inputs = [value.type.tensor_type for value in model.graph.input]
+        maps = [value.shape.dim for value in inputs if value.elem_type == TensorProto.FLOAT]
+        return {(dims[2].dim_value, dims[3].dim_value) for dims in maps}
+
+    def _move(self, tensor: TensorProto) -> None:
+        key = hashlib.sha256(tensor.raw_data).digest()
+        if key not in self._places:
+            self._places[key] = -(-self._end // ALIGNMENT) * ALIGNMENT
+            with self._path.open("ab") as file:
+                file.write(b"\0" * (self._places[key] - self._end) + tensor.raw_data)
+            self._end = self._places[key] + len(tensor.raw_data)
+        set_external_data(tensor, WEIGHTS, self._places[key], len(tensor.raw_data))
+        tensor.ClearField("raw_data")
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """Return what the plan follows from."""
+    made = plan.made
+    return {
+        **{name: getattr(made, name) for name in ("precision", "encoders", "classes")},
+        **{name: getattr(made, name) for name in ("working_sizes", "aggregation", "seed", "tail")},
+        "input_size": made.input_size[0],
+        "fit_networks": plan.fit_networks,
+        "certify_networks": plan.certify_networks,
+        "version": made.version,
+    }
+
+
+def _identity(plan: Plan) -> str:
+    content = [_settings(plan), *map(key_of, plan.jobs)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def table_from_kit(path: Path, output: Path | None = None) -> Profile:
+    """Make the latency table of what a kit has measured.
+
+    Args:
+        path: the file of samples.
+        output: the table's; by default as `profile_device` names it.
+
+    Raises:
+        DataError: the file cannot be read, was cut short, or is of another kit or version.
+    """
+    try:
+        recorded = read_journal(path, "give the file that a kit's measure.py has written")
+    except JournalError as error:
+        raise DataError(error.path, error.problem) from None
+    plan = _plan_of(path, recorded)
+    made, head, facts = plan.made, recorded.settings, recorded.facts
+    if facts is None or (missing := {key_of(job) for job in plan.jobs} - recorded.measured.keys()):
+        done = len(recorded.measured)
+        raise DataError(
+            path,
+            f"was cut short: {done} of {len(plan.jobs)} measurements; run measure.py again where "
+            "it was written, it goes on",
+        )
+    del missing
+    try:
+        made.environment, made.date = facts["environment"], facts["date"]
+        made.seconds, level = float(facts["seconds"]), float(facts["level_ms"])
+        made.runtime_version = str(head["runtime_version"])
+        made.settings, made.threads = head["runtime_settings"], head["threads"]
+        made.max_drift = float(head["max_drift"])
+        made.device_name = next(iter(head["device_facts"].values()), None) or UNKNOWN
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(path, f"lacks {error}; measure again with a new kit") from None
+    table = plan.table(recorded.measured, level)
+    target = output or default_path(made)
+    table.save(target)
+    return Profile(target, table)
+
+
+def _plan_of(path: Path, recorded: Recorded) -> Plan:
+    """Plan again what the kit has measured."""
+    head = recorded.settings
+    if (version := head.get("kit_version")) != measure.KIT_VERSION:
+        raise DataError(
+            path,
+            f"kit_version is {version}, this program reads {measure.KIT_VERSION}; make a new kit "
+            "with nastool profile-device --kit",
+        )
+    try:
+        settings = dict(head["settings"])
+        tail, version = settings.pop("tail"), settings.pop("version")
+        plan = planned(runtime=head["runtime"], device=head["device"], **settings)
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise DataError(path, f"its settings are not a kit's ({error}); make a new kit") from None
+    plan.made.tail = tail
+    if _identity(plan) != head.get("kit"):
+        raise DataError(
+            path,
+            f"is of a kit of nastool {version}, whose networks are others than those of "
+            f"{plan.made.version}; make a new kit",
+        )
+    return plan

@@ -67,10 +67,12 @@ class OnnxRuntimeRunner:
         """Open a graph; its arrays are where it runs before the first run."""
         session = self._session(path)
         binding = session.io_binding()
-        value = self._ort.OrtValue.ortvalue_from_numpy
-        arrays = self._feeds(session)
-        for name, array in arrays.items():
-            binding.bind_ortvalue_input(name, value(array, self._kind, self._index))
+        for name, array in self._feeds(session).items():
+            if self._kind == "cpu":
+                binding.bind_cpu_input(name, array)
+            else:
+                value = self._ort.OrtValue.ortvalue_from_numpy(array, self._kind, self._index)
+                binding.bind_ortvalue_input(name, value)
         for output in session.get_outputs():
             binding.bind_output(output.name, self._kind, self._index)
         session.run_with_iobinding(binding)

@@ -21,7 +21,8 @@ TABLE = click.Path(path_type=Path)
 def table() -> None:
     """Read latency tables: what costs how much, and how far to trust it.
 
-    Reading is not using: tables of other machines are welcome. Each command takes --json,
+    Reading is not using: tables of other machines are welcome. `anchor` brings one of this machine
+    to the pace of this hour. Each command takes --json,
     --config FILE and --debug.
 
     \b
@@ -106,6 +107,48 @@ def plot(path: Path, output: Path) -> Outcome:
     document = write_table_page(path, output)
     worst = " (the worst only: the table keeps no others)" if document["only_worst"] else ""
     return Outcome(document, f"Wrote {output}, {document['networks']} measured networks{worst}")
+
+
+@table.add_command
+@command("anchor")
+@click.argument("path", metavar="TABLE", type=TABLE)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The new table.",
+)
+@click.option(
+    "--networks",
+    type=click.IntRange(3),
+    default=12,
+    show_default=True,
+    help="Random networks to measure.",
+)
+@click.option("--seed", type=click.IntRange(0), default=2, show_default=True, help="Draws them.")
+@click.option("--force", is_flag=True, help="Even if the table is of another machine or runtime.")
+def anchor(path: Path, output: Path, **settings: Any) -> Outcome:
+    """Bring TABLE to the pace of this hour.
+
+    A shared or warm machine runs everything slower or faster in another hour, while the order of
+    networks and their ratios hold. This measures a few networks, in some seconds, and writes a
+    table whose milliseconds are multiplied by what they have in common; its intervals know how
+    sure that factor is, its certificate is that of TABLE. `nastool certify` says whether it is
+    needed.
+
+    \b
+      nastool table anchor latency_tables/TABLE.json --output now.json
+      nastool benchmark model.onnx --latency-table now.json
+    """
+    from toolchain.profiling.anchor import anchor_table
+
+    made = anchor_table(path, output, **settings).provenance.anchor
+    assert made
+    return Outcome(
+        {"table": str(output), "anchor": made.model_dump()},
+        f"{output}: {made.factor:.3f} (+- {made.error:.3f}) times the milliseconds of {path}, by "
+        f"{made.networks} networks in {made.seconds:.0f} s",
+    )
 
 
 def _bullets(sentences: "Iterable[str]") -> list[str]:

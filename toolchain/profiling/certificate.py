@@ -66,8 +66,10 @@ class Certificate(BaseModel):
         kendall: Kendall's tau of the same.
         coverage: per cent of the networks whose latency lies in the predicted interval.
         worst: the networks with the largest errors.
+        pace: how much longer the networks took than predicted, all together: the geometric mean
+            of measured / predicted.
+        mape_at_pace: the mean error that is left once predictions are multiplied by that.
         slowdown: how much longer a fixed piece of network took than when the table was measured.
-            Latencies were measured in multiples of it, so that the errors do not contain it.
         cases: all networks, in the order in which they were drawn; tables that were made before
             this field have none.
     """
@@ -83,6 +85,8 @@ class Certificate(BaseModel):
     kendall: float
     coverage: float
     worst: list[Case]
+    pace: float | None = None
+    mape_at_pace: float | None = None
     slowdown: float | None = None
     cases: list[Case] = []
 
@@ -113,6 +117,8 @@ def certify(
     def per_cent(values: object) -> float:
         return round(100 * float(np.mean(np.asarray(values, float))), 2)
 
+    pace = float(np.exp(np.mean(np.log(measured) - np.log(predicted))))
+    left = np.abs(pace * np.array(predicted) / np.array(measured) - 1)
     return Certificate(
         architectures=len(cases),
         seed=seed,
@@ -122,6 +128,8 @@ def certify(
         spearman=round(float(spearmanr(predicted, measured).statistic), 4),
         kendall=round(float(kendalltau(predicted, measured).statistic), 4),
         coverage=per_cent(covered),
+        pace=round(pace, 4),
+        mape_at_pace=per_cent(left),
         worst=sorted(cases, key=lambda case: -case.error)[:WORST],
         cases=list(cases),
     )

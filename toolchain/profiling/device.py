@@ -223,9 +223,8 @@ def certify_table(
         export_parts(shape, made.backbones)
         measured = measure_all(stopwatch, fresh, shape)
         level = stopwatch.level_ms
-    # At the speed that the table was measured at; how the machine runs today is said apart.
     then = made.sentinel_ms or level
-    certificate = certificate_of(table, fresh, latencies(fresh, measured, then), seed)
+    certificate = certificate_of(table, fresh, latencies(fresh, measured, level), seed)
     return certificate.model_copy(update={"slowdown": round(level / then, 3)})
 
 

@@ -108,7 +108,7 @@ def _write(folder: Path, plan: Plan, seconds: float) -> None:
         jobs.append({"key": key_of(job), "graphs": names})
         if job in (plan.fresh or plan.fitted)[: len(made.backbones)]:
             with open_session(content) as session:
-                checked[name] = session.run(feeds(session.inputs))["labels"]
+                (checked[name],) = session.run(feeds(session.inputs)).values()
     sizes |= weights.save(sentinel(), folder / GRAPHS / "sentinel.onnx")
     masks: dict[str, Any] = {
         f"planes {height}x{width}": soft_masks((height, width)) for height, width in sorted(sizes)

@@ -13,6 +13,24 @@ from toolchain.profiling.backbone import Backbone
 MAX_DRIFT = 0.1
 
 
+class Anchor(BaseModel):
+    """How a table was brought to the pace of another hour; see `toolchain.profiling.anchor`.
+
+    Attributes:
+        factor: by which its milliseconds were multiplied.
+        error: standard error of that, a fraction.
+        networks: that were measured.
+        seconds: that it took.
+        date: ISO 8601.
+    """
+
+    factor: float
+    error: float
+    networks: int
+    seconds: float
+    date: str
+
+
 class Provenance(BaseModel):
     """What the figures of a table hold for.
 
@@ -37,6 +55,7 @@ class Provenance(BaseModel):
         max_drift: by how much fixed work beside the measurement might run slower than at its best,
             a fraction; tables made before this field have the default.
         sentinel_ms: what a fixed piece of network took when the machine was quiet.
+        anchor: how the milliseconds were brought to another pace than that of the measurement.
         date: of the measurement, ISO 8601.
         seconds: that it took.
         version: of this program.
@@ -60,6 +79,7 @@ class Provenance(BaseModel):
     seed: int
     max_drift: float = MAX_DRIFT
     sentinel_ms: float | None = None
+    anchor: Anchor | None = None
     date: str
     seconds: float
     version: str

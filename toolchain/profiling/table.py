@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -196,6 +197,35 @@ class LatencyTable(BaseModel):
             )
         spread = self.correction.spread
         return Prediction(total, total * (1 - spread), total * (1 + spread), names)
+
+    def at_pace(self, factor: float, error: float) -> Self:
+        """Return a table of a machine that takes ``factor`` times as long.
+
+        Args:
+            factor: all milliseconds are multiplied by this.
+            error: of the factor, a fraction; intervals grow by it.
+        """
+        entries = {
+            name: entry.model_copy(
+                update={
+                    "latency_ms": round(factor * entry.latency_ms, 5),
+                    "iqr_ms": round(factor * entry.iqr_ms, 5),
+                }
+            )
+            for name, entry in self.entries.items()
+        }
+        correction = self.correction.model_copy(
+            update={
+                "constant_ms": round(factor * self.correction.constant_ms, 5),
+                "spread": round(math.hypot(self.correction.spread, error), 5),
+            }
+        )
+        return type(self)(
+            provenance=self.provenance,
+            entries=entries,
+            correction=correction,
+            certificate=self.certificate,
+        )
 
     def _latency(self, unit: Unit) -> float:
         weight = self.correction.weights.get(kind_of(unit), 1.0)

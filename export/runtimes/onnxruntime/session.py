@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from export.errors import DataError
 from export.measurement import Timer
@@ -52,12 +51,16 @@ class OnnxRuntimeSession(Session):
 
     def timer_impl(self, feeds: dict[str, Array]) -> Timer:
         """Allocate the output buffers that all runs write to."""
-        outputs = self.run_impl(feeds)
+        self.run_impl(feeds)
         binding = self.native.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
-        for name, array in outputs.items():
-            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
+        for spec in self.outputs:
+            binding.bind_output(spec.name)
+        self.native.run_with_iobinding(binding)
+        # Not arrays of NumPy: a binding does not keep those that it writes to.
+        for spec, value in zip(self.outputs, binding.get_outputs(), strict=True):
+            binding.bind_ortvalue_output(spec.name, value)
         return partial(timed, lambda: self.native.run_with_iobinding(binding))
 
     def layer_times(self, feeds: Mapping[str, Array], runs: int) -> dict[str, float]:

@@ -79,3 +79,14 @@ def test_the_text_of_a_table_is_its_document(certificate, tmp_path):
     table.certificate = certificate
     table.save(tmp_path / "table.json")
     assert json.loads((tmp_path / "table.json").read_text()) == table.model_dump(mode="json")
+
+
+def test_the_pace_is_what_all_networks_have_in_common():
+    cases = [
+        Case(genotype="1 [0,1]", encoder="e", predicted_ms=p, measured_ms=1.1 * p * wobble)
+        for p, wobble in ((10, 1.02), (20, 1 / 1.02), (30, 1.0), (40, 1.0))
+    ]
+    found = certify(cases, [(0, 100)] * 4, seed=0)
+    assert found.pace == pytest.approx(1.1)
+    assert found.mape == pytest.approx(100 * (1 - 1 / 1.1), abs=0.1)
+    assert found.mape_at_pace == pytest.approx(1.0, abs=0.05)

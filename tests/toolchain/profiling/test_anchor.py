@@ -1,0 +1,81 @@
+"""Tables brought to another pace; what is measured is made up."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.toolchain.profiling.made_tables import made_table
+from toolchain.profiling import anchor as module
+from toolchain.profiling.anchor import anchor_table
+from toolchain.profiling.networks import draw_networks
+from toolchain.profiling.table import LatencyTable
+
+
+class Slow:
+    """A stopwatch of a machine on which everything takes 1.2 times as long, give or take."""
+
+    level_ms = 2.0
+
+    def __init__(self, *_: object, **__: object):
+        self.settings: dict[str, object] = {}
+
+    def __enter__(self) -> "Slow":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    table = made_table()
+    table.save(tmp_path / "table.json")
+
+    def measure(stopwatch, networks, shape):
+        found = {}
+        for number, network in enumerate(networks):
+            ms = table.predict(table.plan(network)).median * 1.2 * (1.02 if number % 2 else 0.98)
+            found[str(network)] = np.array([[ms / stopwatch.level_ms] * 3])
+        return found
+
+    monkeypatch.setattr(module, "Stopwatch", Slow)
+    monkeypatch.setattr(module, "measure_all", measure)
+    monkeypatch.setattr(module, "export_parts", lambda *_: None)
+    return tmp_path / "table.json"
+
+
+def test_all_milliseconds_take_the_pace_of_some_networks(path, tmp_path):
+    anchor_table(path, tmp_path / "now.json", networks=12)
+    before, now = LatencyTable.load(path), LatencyTable.load(tmp_path / "now.json")
+    for network in draw_networks(5, before.provenance.backbones, "others"):
+        then, here = (t.predict(t.plan(network)) for t in (before, now))
+        assert here.median == pytest.approx(1.2 * then.median, rel=0.005)
+        assert here.high / here.median > then.high / then.median
+    made = now.provenance.anchor
+    assert made.factor == pytest.approx(1.2, rel=0.001)
+    assert made.error == pytest.approx(0.02 / math.sqrt(11), rel=0.05)
+    assert (made.networks, now.provenance.sentinel_ms) == (12, 2.0)
+    assert before.provenance.anchor is None
+
+
+def test_an_anchored_table_can_be_anchored_again(path, tmp_path):
+    anchor_table(path, tmp_path / "now.json")
+    again = anchor_table(tmp_path / "now.json", tmp_path / "later.json")
+    assert again.provenance.anchor.factor == pytest.approx(1.0, abs=0.005)
+
+
+def test_the_command_says_the_factor(cli, path, tmp_path):
+    result = cli("table", "anchor", path, "--output", tmp_path / "now.json", "--networks", "4")
+    assert result.code == 0, result.err
+    assert "now.json: 1.200 (+- 0.01" in result.out
+    document = cli(
+        "table", "anchor", path, "--output", tmp_path / "now.json", "--json"
+    ).document  # fmt: skip
+    assert document["anchor"]["networks"] == 12
+
+
+def test_a_table_of_another_machine_is_refused(cli, path, tmp_path):
+    made_table(device_name="Abacus").save(path)
+    result = cli("table", "anchor", path, "--output", tmp_path / "now.json")
+    assert (result.code, "device_name is Abacus" in result.err) == (2, True)
+    assert not (tmp_path / "now.json").exists()

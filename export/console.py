@@ -153,7 +153,7 @@ def track(
 ) -> Iterator[T]:
     """Yield ``items`` with the progress and the time left on stderr.
 
-    On a terminal that is a bar, elsewhere a line every few seconds.
+    On a terminal that is a bar, elsewhere a line every few seconds, fewer in work of hours.
 
     Args:
         items: what is worked on.
@@ -181,7 +181,8 @@ def _in_lines(items: Iterable[T], description: str, total: int | None, done: int
     started = said = time.monotonic()
     for number, item in enumerate(items):
         now = time.monotonic()
-        if number and now - said >= LINE_SECONDS:
+        # The longer it takes, the fewer lines.
+        if number and now - said >= max(LINE_SECONDS, (now - started) / 20):
             said = now
             of, left = "", ""
             if total:

@@ -157,6 +157,9 @@ class _Weights:
         for tensor in model.graph.initializer:
             if len(tensor.raw_data) >= OUTSIDE_BYTES:
                 self._move(tensor)
+        for node in model.graph.node:
+            # torch's stack traces, several times as long as the graph.
+            del node.metadata_props[:]
         path.write_bytes(model.SerializeToString())
         inputs = [value.type.tensor_type for value in model.graph.input]
         maps = [value.shape.dim for value in inputs if value.elem_type == TensorProto.FLOAT]

@@ -51,16 +51,17 @@ class Part:
 
     def ready(self, folder: Path | None, *arguments: Any) -> None:
         """Export the piece, or read what an earlier process has exported into the folder."""
-        if folder is None or arguments in self._exported:
-            self(*arguments)
-            return
-        words = re.findall(r"[\w.]+", f"{self._name} {arguments}")
-        path = folder / f"{'-'.join(words)}.onnx"
-        if path.is_file():
+        path = None
+        if folder:
+            words = re.findall(r"[\w.]+", f"{self._name} {arguments}")
+            path = folder / f"{'-'.join(words)}.onnx"
+        if path and path.is_file():
             self._exported[arguments] = onnx.load(path)
-        else:
+        elif path:
             with whole_file(path) as temporary:
                 temporary.write_bytes(self(*arguments).SerializeToString())
+        else:
+            self(*arguments)
 
 
 @Part

@@ -1,0 +1,300 @@
+// The page: what is shown, what is chosen, and the loop from one frame to the next.
+
+import { BODY, FaceFollower, HEAD } from "./follower.js";
+import { everywhere, Labeller } from "./labeller.js";
+import { Meter } from "./meter.js";
+import { Painter } from "./painter.js";
+import { mend } from "./person.js";
+import { openCamera, openFile } from "./sources.js";
+
+/** @typedef {import("./follower.js").Square} Square */
+/** @typedef {import("./painter.js").Model} Model */
+/** @typedef {import("./sources.js").Source} Source */
+/** @typedef {{ frame: ImageBitmap, square: Square, labels: Uint8Array | null }} Parsed */
+
+const STAGES = ["capture", "preprocess", "inference", "mend", "draw"];
+const MOST_LOOKS = 4; // at a picture, until the face is framed well
+const FIGURES_MS = 500; // between two updates of what is written beside the picture
+const SMALLEST_PART = 0.0005; // of the labels; smaller ones are not listed
+
+/** @type {<Kind extends HTMLElement>(id: string) => Kind} */
+const the = (id) => /** @type {any} */ (document.getElementById(id));
+const canvas = /** @type {HTMLCanvasElement} */ (the("canvas"));
+const video = /** @type {HTMLVideoElement} */ (the("video"));
+const form = /** @type {HTMLFormElement} */ (the("look"));
+const places = /** @type {HTMLSelectElement} */ (the("place"));
+
+/** @type {Model} */
+const model = await (await fetch(new URL("./model.json", import.meta.url))).json();
+const painter = new Painter(canvas, model);
+let follower = new FaceFollower(model.parts);
+let meter = new Meter();
+/** @type {Source | null} */
+let source = null;
+/** @type {Parsed | null} */
+let shown = null;
+/** @type {Labeller} */
+let labeller;
+/** @type {Labeller[] | null} to choose from before the next frame */
+let candidates = null;
+
+/** @param {string} text */
+function say(text) {
+  the("status").textContent = text;
+}
+
+/** @param {unknown} error */
+function complain(error) {
+  say(error instanceof Error ? error.message : String(error));
+}
+
+/** @returns {import("./painter.js").Look} */
+function look() {
+  const values = /** @type {any} */ (Object.fromEntries(new FormData(form)));
+  return { ...values, strength: Number(values.strength) };
+}
+
+/** Draw what was parsed last, with the effect as it is chosen now. */
+function paint() {
+  if (!shown) return;
+  const started = performance.now();
+  painter.paint(shown.frame, shown.labels, shown.square, look());
+  meter.add("draw", performance.now() - started);
+}
+
+/** @param {Parsed} parsed */
+function show(parsed) {
+  shown?.frame.close();
+  shown = parsed;
+  const started = performance.now();
+  if (parsed.labels) mend(parsed.labels);
+  meter.add("mend", performance.now() - started);
+  paint();
+  meter.tick();
+}
+
+/**
+ * Label the next frame. The one before is drawn meanwhile, unless it has been.
+ *
+ * @param {Source} from
+ * @param {Parsed | null} before
+ * @returns {Promise<Parsed>}
+ */
+async function parse(from, before) {
+  if (candidates) await choose(candidates);
+  const waited = performance.now();
+  const frame = await from.next();
+  meter.add("capture", performance.now() - waited);
+  const margin = look().effect === "blur" ? BODY : HEAD;
+  const square = follower.next(frame.width, frame.height, margin);
+  const answer = labeller.label(frame, square);
+  if (before) show(before);
+  const { labels, preprocessMs, inferenceMs } = await answer;
+  meter.add("preprocess", preprocessMs);
+  meter.add("inference", inferenceMs);
+  return { frame, square, labels: follower.see(labels, square) ? labels : null };
+}
+
+/**
+ * Show frames of a source until another one is opened.
+ *
+ * @param {Source} from
+ */
+async function play(from) {
+  /** @type {Parsed | null} */
+  let waiting = null;
+  for (let looks = 1; source === from; looks++) {
+    const parsed = await parse(from, waiting);
+    if (source !== from) return parsed.frame.close();
+    waiting = from.ready && !from.still ? parsed : null;
+    if (!waiting) show(parsed);
+    if (looks === 1) write();
+    if (from.still && looks === MOST_LOOKS) return write();
+  }
+}
+
+/** @param {string} why */
+function stop(why = "") {
+  source?.close();
+  source = null;
+  for (const id of ["pause", "mirroring"]) the(id).hidden = true;
+  the("camera").textContent = "Start camera";
+  say(why);
+}
+
+/** @param {boolean} allowed */
+function allowOpening(allowed) {
+  for (const id of ["camera", "file"]) /** @type {any} */ (the(id)).disabled = !allowed;
+}
+
+/** @param {() => Promise<Source>} opening */
+async function open(opening) {
+  stop();
+  allowOpening(false);
+  try {
+    source = await opening();
+  } catch (error) {
+    return complain(error);
+  } finally {
+    allowOpening(true);
+  }
+  follower = new FaceFollower(model.parts);
+  meter = new Meter();
+  the("hint").hidden = true;
+  the("save").hidden = false;
+  the("pause").hidden = source.still;
+  the("pause").ariaPressed = "false";
+  the("mirroring").hidden = !source.live;
+  if (source.live) the("camera").textContent = "Stop camera";
+  mirror();
+  play(source).catch(complain);
+}
+
+function toggleCamera() {
+  if (source?.live) return stop();
+  const gone = () => stop("The camera is gone: connect it and start it again.");
+  open(() => openCamera(video, gone));
+}
+
+/** @param {File | undefined} file */
+function openChosen(file) {
+  if (file && labeller) open(() => openFile(video, file));
+}
+
+function mirror() {
+  canvas.classList.toggle("mirrored", Boolean(source?.live && new FormData(form).get("mirror")));
+}
+
+/** Write the figures and the parts beside the picture. */
+function write() {
+  const still = !source || source.still;
+  the("rate").textContent = still ? "–" : meter.rate.toFixed(meter.rate < 10 ? 1 : 0);
+  the("dropped").textContent = still ? "–" : String(source?.dropped);
+  the("stages").replaceChildren(
+    ...STAGES.map((stage) => {
+      const row = document.createElement("div");
+      row.append(entry("dt", stage), entry("dd", milliseconds(meter.median(stage))));
+      return row;
+    }),
+  );
+  if (!shown || !source) return;
+  const { labels } = shown;
+  if (!labels) say("No face is found.");
+  else if (the("status").textContent === "No face is found.") say("");
+  const counts = new Uint32Array(256);
+  for (const label of labels ?? []) counts[label]++;
+  const present = model.classes.flatMap((name, label) =>
+    label && counts[label] > SMALLEST_PART * (labels?.length ?? 0) ? [{ name, label }] : [],
+  );
+  the("legend").hidden = !present.length;
+  the("parts").replaceChildren(
+    ...present.map(({ name, label }) => {
+      const item = entry("li", name);
+      const swatch = document.createElement("i");
+      swatch.style.background = `rgb(${model.palette[label].join(" ")})`;
+      item.prepend(swatch);
+      return item;
+    }),
+  );
+  canvas.ariaLabel = present.length
+    ? `A face with ${look().effect}; seen: ${present.map(({ name }) => name).join(", ")}`
+    : "A picture without a face";
+}
+
+/**
+ * @param {string} tag
+ * @param {string} text
+ */
+function entry(tag, text) {
+  return Object.assign(document.createElement(tag), { textContent: text });
+}
+
+/** @param {number | undefined} time */
+const milliseconds = (time) => (time === undefined ? "–" : `${time.toFixed(1)} ms`);
+
+/**
+ * Go on with the fastest of some labellers, measured on what is shown.
+ *
+ * @param {Labeller[]} among
+ */
+async function choose(among) {
+  candidates = null;
+  const times = new Map();
+  if (shown && among.length > 1) {
+    for (const one of among) times.set(one, await one.time(shown.frame, shown.square));
+    the("measured").textContent =
+      `Measured at the start: ${among.map((one) => `${one.name} ${milliseconds(times.get(one))}`).join("; ")}.`;
+  }
+  const [best, ...others] = among.toSorted((a, b) => times.get(a) - times.get(b));
+  if (best !== labeller) meter = new Meter();
+  for (const one of new Set([...others, labeller])) if (one !== best) one.close();
+  labeller = best;
+  places.value = `${best.place} ${best.threads}`;
+}
+
+/** Run the model where the user says. */
+async function move() {
+  const [place, threads] = places.value.split(" ");
+  places.disabled = true;
+  say("Loading the model …");
+  try {
+    candidates = [await Labeller.open(/** @type {any} */ (place), Number(threads), model.input_size)];
+    say("");
+  } catch (error) {
+    complain(error);
+  }
+  places.disabled = false;
+}
+
+async function begin() {
+  const opened = [];
+  for await (const one of everywhere(model.input_size)) {
+    opened.push(one);
+    places.add(new Option(one.name, `${one.place} ${one.threads}`));
+    if (opened.length > 1) continue;
+    labeller = one;
+    allowOpening(true);
+    say("");
+  }
+  candidates = opened;
+  places.disabled = false;
+}
+
+the("camera").addEventListener("click", toggleCamera);
+the("file").addEventListener("change", ({ target }) => {
+  const input = /** @type {HTMLInputElement} */ (target);
+  openChosen(input.files?.[0]);
+  input.value = ""; // so that the same file can be chosen again
+});
+the("pause").addEventListener("click", () => {
+  const paused = video.paused;
+  if (paused) video.play();
+  else video.pause();
+  the("pause").ariaPressed = String(!paused);
+});
+the("save").addEventListener("click", () =>
+  canvas.toBlob((blob) => {
+    if (!blob) return;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `face-${look().effect}.png`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }),
+);
+places.addEventListener("change", move);
+form.addEventListener("input", () => {
+  the("colours").hidden = look().effect !== "recolour";
+  mirror();
+  paint();
+});
+form.addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  openChosen(event.dataTransfer?.files[0]);
+});
+setInterval(() => source && !source.still && write(), FIGURES_MS);
+
+the("about").textContent = `Model ${model.name}. ${model.licence}`;
+begin().catch(complain);

@@ -49,8 +49,8 @@ class SiteServer(ThreadingTCPServer):
                 f"port {port} cannot be taken ({error.strerror}); give another --port, or 0 for any"
             ) from None
         self.site = site
-        self.url = f"http://{ADDRESS}:{self.server_address[1]}/"
         port = self.server_address[1]
+        self.url = f"http://{ADDRESS}:{port}/"
         self.hosts = {f"{ADDRESS}:{port}", f"localhost:{port}"}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = 60
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         # Other sites can give their name this machine's address; the browser still says the name.
         if self.headers.get("Host") not in self.server.hosts:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
@@ -86,13 +86,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(contents)
 
     do_HEAD = do_GET  # noqa: N815
-
-    def _refuse(self) -> None:
-        # What follows is not read, so that the connection cannot go on.
-        self.close_connection = True
-        self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
 
     def end_headers(self) -> None:
         for name, value in HEADERS.items():

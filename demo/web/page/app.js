@@ -27,7 +27,6 @@ const places = /** @type {HTMLSelectElement} */ (the("place"));
 /** @type {Model} */
 const model = await (await fetch(new URL("./model.json", import.meta.url))).json();
 const painter = new Painter(canvas, model);
-let follower = new FaceFollower(model.parts);
 let meter = new Meter();
 /** @type {Source | null} */
 let source = null;
@@ -77,10 +76,11 @@ function show(parsed) {
  * Label the next frame. The one before is drawn meanwhile, unless it has been.
  *
  * @param {Source} from
+ * @param {FaceFollower} follower
  * @param {Parsed | null} before
  * @returns {Promise<Parsed>}
  */
-async function parse(from, before) {
+async function parse(from, follower, before) {
   if (candidates) await choose(candidates);
   const waited = performance.now();
   const frame = await from.next();
@@ -101,10 +101,11 @@ async function parse(from, before) {
  * @param {Source} from
  */
 async function play(from) {
+  const follower = new FaceFollower(model.parts);
   /** @type {Parsed | null} */
   let waiting = null;
   for (let looks = 1; source === from; looks++) {
-    const parsed = await parse(from, waiting);
+    const parsed = await parse(from, follower, waiting);
     if (source !== from) return parsed.frame.close();
     waiting = from.ready && !from.still ? parsed : null;
     if (!waiting) show(parsed);
@@ -138,7 +139,6 @@ async function open(opening) {
   } finally {
     allowOpening(true);
   }
-  follower = new FaceFollower(model.parts);
   meter = new Meter();
   the("hint").hidden = true;
   the("save").hidden = false;

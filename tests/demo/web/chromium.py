@@ -23,10 +23,9 @@ FLAGS = [
     "--disable-extensions",
     "--disable-component-update",
     "--disable-background-networking",
-    "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 ]
-TIMEOUT = 60.0  # seconds
+TIMEOUT = 15.0  # seconds
 
 
 class Page:
@@ -43,10 +42,15 @@ class Page:
         self._read, answers = os.pipe()
         # The shell gives the pipes the numbers that the browser expects, which must be free before.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
+        flags = (
+            *FLAGS,
+            *flags,
+            f"--use-file-for-fake-video-capture={camera}",
+            f"--user-data-dir={self._profile.name}",
+        )
+        shell = ("bash", "-c", f'exec "$@" 3<&{ends[0]} 4>&{ends[1]}', "bash")
         self._process = subprocess.Popen(
-            ["bash", "-c", f'exec "$@" 3<&{ends[0]} 4>&{ends[1]}', "bash", program, *FLAGS]
-            + [f"--use-file-for-fake-video-capture={camera}", *flags]
-            + [f"--user-data-dir={self._profile.name}", "about:blank"],
+            [*shell, program, *flags, "about:blank"],
             pass_fds=ends,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -62,6 +66,7 @@ class Page:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.allow_camera(True)
 
     def __enter__(self) -> Self:
         return self
@@ -109,9 +114,15 @@ class Page:
         """Wait until JavaScript gives something true, and return it."""
         end = time.monotonic() + seconds
         while not (value := self.evaluate(condition)):
-            assert time.monotonic() < end, f"never true: {condition}"
+            status = self.evaluate("document.getElementById('status')?.textContent")
+            assert time.monotonic() < end, f"never true: {condition} (status: {status})"
             time.sleep(0.05)
         return value
+
+    def allow_camera(self, allowed: bool) -> None:
+        """Answer what the browser would ask the user."""
+        setting = "granted" if allowed else "denied"
+        self.call("Browser.setPermission", permission={"name": "camera"}, setting=setting)
 
     def open(self, url: str) -> None:
         """Go to a page and wait until it has loaded."""

@@ -81,7 +81,7 @@ function show(parsed) {
  * @returns {Promise<Parsed>}
  */
 async function parse(from, follower, before) {
-  if (candidates) await choose(candidates);
+  if (candidates && (shown || candidates.length === 1)) await choose(candidates, shown);
   const waited = performance.now();
   const frame = await from.next();
   meter.add("capture", performance.now() - waited);
@@ -213,15 +213,16 @@ function entry(tag, text) {
 const milliseconds = (time) => (time === undefined ? "–" : `${time.toFixed(1)} ms`);
 
 /**
- * Go on with the fastest of some labellers, measured on what is shown.
+ * Go on with the fastest of some labellers.
  *
  * @param {Labeller[]} among
+ * @param {Parsed | null} on what to measure them, where there are several
  */
-async function choose(among) {
+async function choose(among, on) {
   candidates = null;
   const times = new Map();
-  if (shown && among.length > 1) {
-    for (const one of among) times.set(one, await one.time(shown.frame, shown.square));
+  if (on && among.length > 1) {
+    for (const one of among) times.set(one, await one.time(on.frame, on.square));
     the("measured").textContent =
       `Measured at the start: ${among.map((one) => `${one.name} ${milliseconds(times.get(one))}`).join("; ")}.`;
   }
@@ -238,6 +239,8 @@ async function move() {
   places.disabled = true;
   say("Loading the model …");
   try {
+    for (const one of candidates ?? []) if (one !== labeller) one.close();
+    candidates = null;
     candidates = [await Labeller.open(/** @type {any} */ (place), Number(threads), model.input_size)];
     say("");
   } catch (error) {

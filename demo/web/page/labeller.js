@@ -5,6 +5,7 @@
 /** @typedef {import("./follower.js").Square} Square */
 
 const RUNS = 5;
+const GRAPHICS_MS = 60_000; // to open the model there; what takes longer helps nobody
 const MOST_THREADS = 4; // more do not help networks of this size
 
 /** A model opened in a worker of its own; answers one call after the other. */
@@ -30,12 +31,17 @@ export class Labeller {
    * @param {Place} place
    * @param {number} threads
    * @param {number} size
+   * @param {AbortSignal} [signal] gives up
    */
-  static async open(place, threads, size) {
+  static async open(place, threads, size, signal) {
     const labeller = new Labeller(place, threads, size);
+    const given = new Promise((_, reject) =>
+      signal?.addEventListener("abort", () => reject(signal.reason)),
+    );
     try {
-      await labeller.#ask({ place, threads, size });
-      await labeller.labelSquare(await createImageBitmap(new ImageData(size, size)));
+      await Promise.race([labeller.#ask({ place, threads, size }), given]);
+      const blank = await createImageBitmap(new ImageData(size, size));
+      await Promise.race([labeller.labelSquare(blank), given]);
       return labeller;
     } catch (error) {
       labeller.close();
@@ -133,7 +139,7 @@ export async function* everywhere(size) {
   // Some processors play a graphics card.
   if (!adapter || adapter.info.isFallbackAdapter) return;
   try {
-    yield await Labeller.open("graphics", 1, size);
+    yield await Labeller.open("graphics", 1, size, AbortSignal.timeout(GRAPHICS_MS));
   } catch (error) {
     console.warn(error);
   }

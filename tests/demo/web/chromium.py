@@ -25,7 +25,7 @@ FLAGS = [
     "--disable-background-networking",
     "--use-fake-device-for-media-stream",
 ]
-TIMEOUT = 15.0  # seconds
+TIMEOUT = 60.0  # seconds
 
 
 class Page:

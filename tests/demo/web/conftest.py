@@ -73,4 +73,5 @@ def page_url(built: None, web_model: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page(chromium: str, camera: Path) -> Iterator[Page]:
     with Page(chromium, camera, "--window-size=1280,900") as opened:
+        opened.call("Emulation.setHardwareConcurrencyOverride", hardwareConcurrency=2)
         yield opened

@@ -10,7 +10,14 @@ import { openCamera, openFile } from "./sources.js";
 /** @typedef {import("./follower.js").Square} Square */
 /** @typedef {import("./painter.js").Model} Model */
 /** @typedef {import("./sources.js").Source} Source */
-/** @typedef {{ frame: ImageBitmap, square: Square, labels: Uint8Array | null }} Parsed */
+
+/**
+ * @typedef {object} Parsed
+ * @property {ImageBitmap} frame
+ * @property {Square} square of the frame
+ * @property {Uint8Array | null} labels of the square; null: no face is in it
+ * @property {boolean} fresh what was shown before says nothing about it
+ */
 
 const STAGES = ["capture", "preprocess", "inference", "mend", "draw"];
 const MOST_LOOKS = 4; // at a picture, until the face is framed well
@@ -57,7 +64,7 @@ function look() {
 function paint() {
   if (!shown) return;
   const started = performance.now();
-  painter.paint(shown.frame, shown.labels, shown.square, look());
+  painter.paint(shown, look());
   meter.add("draw", performance.now() - started);
 }
 
@@ -86,13 +93,15 @@ async function parse(from, follower, before) {
   const frame = await from.next();
   meter.add("capture", performance.now() - waited);
   const margin = look().effect === "blur" ? BODY : HEAD;
+  const followed = follower.found;
   const square = follower.next(frame.width, frame.height, margin);
   const answer = labeller.label(frame, square);
   if (before) show(before);
   const { labels, preprocessMs, inferenceMs } = await answer;
   meter.add("preprocess", preprocessMs);
   meter.add("inference", inferenceMs);
-  return { frame, square, labels: follower.see(labels, square) ? labels : null };
+  const fresh = from.still || !followed;
+  return { frame, square, labels: follower.see(labels, square) ? labels : null, fresh };
 }
 
 /**

@@ -59,12 +59,10 @@ export class Painter {
   /**
    * Paint a frame.
    *
-   * @param {ImageBitmap} frame
-   * @param {Uint8Array | null} labels of the square; null: there is no face, all is background
-   * @param {Square} square
+   * @param {import("./app.js").Parsed} parsed
    * @param {Look} look
    */
-  paint(frame, labels, square, look) {
+  paint({ frame, labels, square, fresh }, look) {
     const { width, height } = frame;
     for (const { canvas } of [this.context, this.#layer, this.#beyond]) {
       if (canvas.width !== width || canvas.height !== height) {
@@ -72,6 +70,7 @@ export class Painter {
         this.#labels = new Uint8Array();
       }
     }
+    if (fresh) this.#labels = new Uint8Array();
     this.#addToLayer(labels ?? new Uint8Array(this.model.input_size ** 2), square, look);
     const layer = this.#layer.canvas;
     draw(this.context, frame, "copy");

@@ -4,28 +4,18 @@ import { BODY, FaceFollower, HEAD } from "./follower.js";
 import { everywhere, Labeller } from "./labeller.js";
 import { Meter } from "./meter.js";
 import { Painter } from "./painter.js";
+import { milliseconds, the, writeParts, writeSpeed } from "./panel.js";
 import { mend } from "./person.js";
 import { openCamera, openFile } from "./sources.js";
 
-/** @typedef {import("./follower.js").Square} Square */
 /** @typedef {import("./painter.js").Model} Model */
 /** @typedef {import("./sources.js").Source} Source */
+/** @typedef {import("./painter.js").Parsed} Parsed */
 
-/**
- * @typedef {object} Parsed
- * @property {ImageBitmap} frame
- * @property {Square} square of the frame
- * @property {Uint8Array | null} labels of the square; null: no face is in it
- * @property {boolean} fresh what was shown before says nothing about it
- */
-
-const STAGES = ["capture", "preprocess", "inference", "mend", "draw"];
 const MOST_LOOKS = 4; // at a picture, until the face is framed well
+const NO_FACE = "No face is found.";
 const FIGURES_MS = 500; // between two updates of what is written beside the picture
-const SMALLEST_PART = 0.0005; // of the labels; smaller ones are not listed
 
-/** @type {<Kind extends HTMLElement>(id: string) => Kind} */
-const the = (id) => /** @type {any} */ (document.getElementById(id));
 const canvas = /** @type {HTMLCanvasElement} */ (the("canvas"));
 const video = /** @type {HTMLVideoElement} */ (the("video"));
 const form = /** @type {HTMLFormElement} */ (the("look"));
@@ -50,9 +40,10 @@ function say(text) {
 }
 
 /** @param {unknown} error */
-function complain(error) {
-  say(error instanceof Error ? error.message : String(error));
-}
+const message = (error) => (error instanceof Error ? error.message : String(error));
+
+/** @param {unknown} error */
+const complain = (error) => stop(message(error));
 
 /** @returns {import("./painter.js").Look} */
 function look() {
@@ -174,52 +165,17 @@ function mirror() {
   canvas.classList.toggle("mirrored", Boolean(source?.live && new FormData(form).get("mirror")));
 }
 
-/** Write the figures and the parts beside the picture. */
+/** Write what is known of the picture beside it. */
 function write() {
-  const still = !source || source.still;
-  the("rate").textContent = still ? "–" : meter.rate.toFixed(meter.rate < 10 ? 1 : 0);
-  the("dropped").textContent = still ? "–" : String(source?.dropped);
-  the("stages").replaceChildren(
-    ...STAGES.map((stage) => {
-      const row = document.createElement("div");
-      row.append(entry("dt", stage), entry("dd", milliseconds(meter.median(stage))));
-      return row;
-    }),
-  );
+  writeSpeed(meter, source && !source.still ? source.dropped : null);
   if (!shown || !source) return;
-  const { labels } = shown;
-  if (!labels) say("No face is found.");
-  else if (the("status").textContent === "No face is found.") say("");
-  const counts = new Uint32Array(256);
-  for (const label of labels ?? []) counts[label]++;
-  const present = model.classes.flatMap((name, label) =>
-    label && counts[label] > SMALLEST_PART * (labels?.length ?? 0) ? [{ name, label }] : [],
-  );
-  the("legend").hidden = !present.length;
-  the("parts").replaceChildren(
-    ...present.map(({ name, label }) => {
-      const item = entry("li", name);
-      const swatch = document.createElement("i");
-      swatch.style.background = `rgb(${model.palette[label].join(" ")})`;
-      item.prepend(swatch);
-      return item;
-    }),
-  );
-  canvas.ariaLabel = present.length
-    ? `A face with ${look().effect}; seen: ${present.map(({ name }) => name).join(", ")}`
+  if (!shown.labels) say(NO_FACE);
+  else if (the("status").textContent === NO_FACE) say("");
+  const parts = writeParts(model, shown.labels ?? new Uint8Array());
+  canvas.ariaLabel = parts.length
+    ? `A face with ${look().effect}; seen: ${parts.join(", ")}`
     : "A picture without a face";
 }
-
-/**
- * @param {string} tag
- * @param {string} text
- */
-function entry(tag, text) {
-  return Object.assign(document.createElement(tag), { textContent: text });
-}
-
-/** @param {number | undefined} time */
-const milliseconds = (time) => (time === undefined ? "–" : `${time.toFixed(1)} ms`);
 
 /**
  * Go on with the fastest of some labellers.
@@ -253,7 +209,7 @@ async function move() {
     candidates = [await Labeller.open(/** @type {any} */ (place), Number(threads), model.input_size)];
     say("");
   } catch (error) {
-    complain(error);
+    say(message(error));
   }
   places.disabled = false;
 }

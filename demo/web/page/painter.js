@@ -18,6 +18,14 @@ import { HOLE } from "./person.js";
 /** @typedef {"overlay" | "blur" | "recolour"} Effect */
 
 /**
+ * @typedef {object} Parsed
+ * @property {ImageBitmap} frame
+ * @property {Square} square of the frame
+ * @property {Uint8Array | null} labels of the square; null: no face is in it
+ * @property {boolean} fresh what was shown before says nothing about it
+ */
+
+/**
  * @typedef {object} Look
  * @property {Effect} effect
  * @property {number} strength 0 to 1
@@ -59,7 +67,7 @@ export class Painter {
   /**
    * Paint a frame.
    *
-   * @param {import("./app.js").Parsed} parsed
+   * @param {Parsed} parsed
    * @param {Look} look
    */
   paint({ frame, labels, square, fresh }, look) {

@@ -220,6 +220,16 @@ def test_files_that_cannot_be_shown(opened, name, kind):
     assert opened.evaluate(READY)
 
 
+def test_camera_that_vanishes(opened):
+    opened.evaluate("document.getElementById('camera').click()")
+    opened.wait("document.getElementById('camera').textContent == 'Stop camera'")
+    # What the browser does when it is unplugged; the fake one cannot be.
+    track = "document.getElementById('video').srcObject.getTracks()[0]"
+    opened.evaluate(f"{track}.dispatchEvent(new Event('ended'))")
+    assert text(opened, "status").startswith("The camera is gone")
+    assert text(opened, "camera") == "Start camera"
+
+
 def test_camera_that_is_refused(opened):
     opened.allow_camera(False)
     try:

@@ -12,7 +12,6 @@ import { openCamera, openFile } from "./sources.js";
 /** @typedef {import("./sources.js").Source} Source */
 /** @typedef {import("./painter.js").Parsed} Parsed */
 
-const MOST_LOOKS = 4; // at a picture, until the face is framed well
 const NO_FACE = "No face is found.";
 const FIGURES_MS = 500; // between two updates of what is written beside the picture
 
@@ -104,13 +103,14 @@ async function play(from) {
   const follower = new FaceFollower(model.parts);
   /** @type {Parsed | null} */
   let waiting = null;
-  for (let looks = 1; source === from; looks++) {
+  while (source === from) {
     const parsed = await parse(from, follower, waiting);
     if (source !== from) return parsed.frame.close();
     waiting = from.ready && !from.still ? parsed : null;
     if (!waiting) show(parsed);
-    if (looks === 1) write();
-    if (from.still && looks === MOST_LOOKS) return write();
+    if (!from.still) continue;
+    if (parsed.labels || follower.settled) write();
+    if (follower.settled) return;
   }
 }
 

@@ -10,6 +10,7 @@ const CELLS = 64; // along a side of the labels: faces are connected cells
 const FEWEST = 6; // cells of a face; smaller ones are specks
 const FEATURED = 0.08; // least share of features in a face; a fourth of most is
 const PATIENCE = 5; // looks without a face before it is searched for again
+const ENOUGH = 4; // sightings in one frame, the first of which may be coarse
 const STILL = 0.05; // of the side: a face that moves less is not followed
 const FAST = 0.4; // of the side: one that moves further is followed at once
 
@@ -145,7 +146,9 @@ export class FaceFollower {
   /** @type {Square | null} */
   #face = null;
   #misses = 0;
-  #looks = 0;
+  #sightings = 0;
+  /** @type {Square[]} where it was not searched for yet, the last one first */
+  #search = [];
 
   /** @param {FaceLabels} parts */
   constructor(parts) {
@@ -155,6 +158,11 @@ export class FaceFollower {
   /** Whether a face is being followed. */
   get found() {
     return this.#face !== null;
+  }
+
+  /** Whether further looks at the same frame would show nothing new. */
+  get settled() {
+    return this.found ? this.#sightings >= ENOUGH : !this.#search.length;
   }
 
   /**
@@ -167,8 +175,8 @@ export class FaceFollower {
    */
   next(width, height, margin) {
     if (this.#face) return grown(this.#face, margin);
-    const places = searched(width, height);
-    return places[this.#looks++ % places.length];
+    if (!this.#search.length) this.#search = searched(width, height).reverse();
+    return /** @type {Square} */ (this.#search.pop());
   }
 
   /**
@@ -182,10 +190,12 @@ export class FaceFollower {
     const face = findFace(labels, this.parts, this.found);
     if (!face) {
       if (++this.#misses >= PATIENCE) this.#face = null;
+      this.#sightings = 0;
       return this.found;
     }
     this.#misses = 0;
-    this.#looks = 0;
+    this.#sightings++;
+    this.#search = [];
     const seen = {
       x: square.x + face.x * square.side,
       y: square.y + face.y * square.side,
@@ -197,19 +207,31 @@ export class FaceFollower {
 }
 
 /**
+ * Return the squares in which a face is searched for: the whole frame, then ever smaller ones that
+ * overlap by half, so that a face of an eighth of the frame's height is large in one of them.
+ *
  * @param {number} width
  * @param {number} height
- * @returns {Square[]} the whole frame, then squares along it, in which a small face is larger
  */
 function searched(width, height) {
   const [short, long] = [Math.min(width, height), Math.max(width, height)];
-  const whole = { x: (width - long) / 2, y: (height - long) / 2, side: long };
-  const parts = [0, 0.5, 1].map((share) => ({
-    x: share * (width - short),
-    y: share * (height - short),
-    side: short,
-  }));
-  return long > 1.2 * short ? [whole, ...parts] : [whole];
+  const squares = [{ x: (width - long) / 2, y: (height - long) / 2, side: long }];
+  for (const side of [short, short / 2].filter((side) => side < long)) {
+    for (const y of spread(height - side, side)) {
+      for (const x of spread(width - side, side)) squares.push({ x, y, side });
+    }
+  }
+  return squares;
+}
+
+/**
+ * @param {number} room for the first of some squares to go
+ * @param {number} side
+ * @returns {number[]} where they begin along it, at most half a side apart
+ */
+function spread(room, side) {
+  const steps = Math.ceil(room / (side / 2));
+  return Array.from({ length: steps + 1 }, (_, step) => (steps ? (room * step) / steps : 0));
 }
 
 /**

@@ -69,11 +69,20 @@ def test_looks_at_all_then_at_the_face(follow):
     assert close == pytest.approx({"x": 320 - 160, "y": 200 - 160, "side": 640}, abs=30)
 
 
-def test_searches_along_the_frame_until_something_is_found(follow):
-    squares = follow([blank()] * 4 + [face(blank(), 40, 40, 48)])
-    assert [square["side"] for square in squares[:5]] == [1280, 720, 720, 720, 1280]
+def test_searches_ever_smaller_squares_until_something_is_found(follow):
+    squares = follow([blank()] * 25 + [face(blank(), 40, 40, 48)])
+    assert [square["side"] for square in squares[:26]] == [1280] + 3 * [720] + 21 * [360] + [1280]
     assert [square["x"] for square in squares[1:4]] == [0, 280, 560]
-    assert squares[5]["side"] == pytest.approx(2 * 1280 * 48 / SIZE, abs=40)
+    # Whatever is half as large as the smallest lies in one of them.
+    for left, top in ((0, 0), (1100, 540), (500, 170), (777, 333)):
+        assert any(
+            square["x"] <= left
+            and square["y"] <= top
+            and square["x"] + 360 >= left + 180
+            and square["y"] + 360 >= top + 180
+            for square in squares[4:25]
+        )
+    assert squares[26]["side"] == pytest.approx(2 * 1280 * 48 / SIZE, abs=40)
 
 
 def test_skin_without_features_is_no_face(follow):

@@ -25,7 +25,7 @@ FLAGS = [
     "--disable-background-networking",
     "--use-fake-device-for-media-stream",
 ]
-TIMEOUT = 60.0  # seconds
+TIMEOUT = 120.0  # seconds
 
 
 class Page:

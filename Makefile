@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: quickstart test check install gpu clean
+.PHONY: quickstart test check install web gpu clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# The page of nastool demo --web: checks its types and fetches ONNX Runtime for browsers; needs Node.js.
+web:
+	npm ci --prefix demo/web --ignore-scripts --no-audit --no-fund
+	npm run --prefix demo/web build
 
 # What only a GPU can show, in minutes; DEVICE=cpu runs the same small. A bare machine needs no
 # install: its own Python serves.
@@ -74,4 +79,4 @@ quickstart: install
 	@echo "With a camera: $(BIN)/nastool demo --model $(QUICK)/export/model.onnx"
 
 clean:
-	rm -rf .venv quickstart build *.egg-info
+	rm -rf .venv quickstart build *.egg-info demo/web/node_modules demo/web/page/onnxruntime

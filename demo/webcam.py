@@ -75,6 +75,20 @@ from export import console
 @click.option("--runtime", default="onnxruntime", show_default=True, help="What runs the model.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: all cores]")
+@click.option("--web", is_flag=True, help="Serve the demo as a page for browsers on this machine.")
+@click.option(
+    "--web-output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write that page as a folder for any static host.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="For --web; 0 takes a free one.",
+)
 def demo(
     model: Path | None,
     source: str,
@@ -94,6 +108,9 @@ def demo(
     runtime: str,
     device: str,
     threads: int | None,
+    web: bool,
+    web_output: Path | None,
+    port: int,
 ) -> console.Outcome:
     """Run a model on a webcam, a video, an image or a folder of images.
 
@@ -105,11 +122,19 @@ def demo(
 
     Medians of the stages are of the work itself: reading and writing run beside the rest.
 
+    With --web the same runs in a browser, on the browser's own camera or files: nothing is sent
+    anywhere, and other machines cannot reach the page.
+
     \b
       nastool demo
       nastool demo --source holiday.mp4 --effect blur --output blurred.mp4
       nastool demo --source portraits/ --model model.onnx --no-display --output parsed/ --legend
+      nastool demo --web
     """
+    if web or web_output:
+        from demo.web.command import run_web
+
+        return run_web(model, port if web else None, web_output)
     from demo.effects import make_effects
     from demo.parser import FaceParser
     from demo.player import Player

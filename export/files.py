@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +47,44 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: str | Path, kind: str, marks: Sequence[str]) -> Iterator[Path]:
+    """Yield an empty folder beside ``folder``; rename it to ``folder`` if the block succeeds.
+
+    An empty folder is replaced, and one of the same kind; when the block raises it is untouched.
+
+    Args:
+        folder: the path.
+        kind: what the folder is, for messages ("a bundle").
+        marks: names of files by which one is known.
+
+    Raises:
+        DataError: the folder holds something else, or cannot be made or written to.
+    """
+    folder = Path(folder)
+    if folder.is_symlink() or (folder.exists() and not _replaceable(folder, marks)):
+        raise DataError(folder, f"exists and is not {kind}; choose another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
+            new = Path(temporary) / "new"
+            new.mkdir()
+            yield new
+            if folder.exists():
+                folder.rename(Path(temporary) / "old")
+            new.rename(folder)
+    except OSError as error:
+        raise DataError(
+            folder, f"cannot be written ({error.strerror or error}); choose another folder"
+        ) from None
+
+
+def _replaceable(folder: Path, marks: Sequence[str]) -> bool:
+    if not folder.is_dir():
+        return False
+    return not any(folder.iterdir()) or all((folder / mark).is_file() for mark in marks)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +16,7 @@ import onnx
 from PIL import Image
 
 from export.errors import DataError, GateError, UsageError
+from export.files import unfinished_folder
 from export.metadata import ModelMetadata, Precision
 from export.precision import precision_of
 from export.runtimes import get_runtime, open_session
@@ -90,26 +90,20 @@ def write_bundle(
     _check_free(folder)
     opened = _open(models, sample)
     document = _document(opened, figures or {})
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
-            new = Path(temporary) / "new"
-            shutil.copytree(TEMPLATES, new, ignore=shutil.ignore_patterns("__pycache__"))
-            for model in opened:
-                shutil.copyfile(model.path, new / NAMES[model.precision])
-            _write_pictures(new, opened[0])
-            (new / MARK).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            card = Template((TEMPLATES / "README.md").read_text(encoding="utf-8"))
-            text = card.substitute(_card(opened[0], document))
-            (new / "README.md").write_text(text, encoding="utf-8")
-            (new / SUMS).write_text(checksums(new), encoding="utf-8")
-            if folder.exists():
-                folder.rename(Path(temporary) / "old")
-            new.rename(folder)
-    except OSError as error:
-        raise DataError(
-            folder, f"cannot be written ({error.strerror or error}); choose another folder"
-        ) from None
+    with unfinished_folder(folder.parent) as temporary:
+        new = temporary / "new"
+        shutil.copytree(TEMPLATES, new, ignore=shutil.ignore_patterns("__pycache__"))
+        for model in opened:
+            shutil.copyfile(model.path, new / NAMES[model.precision])
+        _write_pictures(new, opened[0])
+        (new / MARK).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        card = Template((TEMPLATES / "README.md").read_text(encoding="utf-8"))
+        text = card.substitute(_card(opened[0], document))
+        (new / "README.md").write_text(text, encoding="utf-8")
+        (new / SUMS).write_text(checksums(new), encoding="utf-8")
+        if folder.exists():
+            folder.rename(temporary / "old")
+        new.rename(folder)
     return folder
 
 

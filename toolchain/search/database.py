@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +40,14 @@ def file_of(url: str) -> Path | None:
     return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
+def identity(url: str) -> tuple[int, int] | None:
+    """Return what tells the file of a SQLite database from another one of its name."""
+    if (file := file_of(url)) is None:
+        return None
+    found = file.stat()
+    return found.st_dev, found.st_ino
+
+
 def shown(url: str) -> str:
     """Return a database URL as messages show it: the file of SQLite; without a password."""
     return str(file_of(url) or without_password(url))
@@ -56,9 +64,7 @@ def explained(url: str, what: str) -> Iterator[None]:
     Raises:
         DataError: the block raises anything but a `NastoolError`.
     """
-    waiting = threading.Timer(
-        SILENCE, log.warning, ["waiting for %s: another program may have locked it", shown(url)]
-    )
+    waiting = threading.Timer(SILENCE, _say_if_locked, [url])
     waiting.daemon = True
     waiting.start()
     try:
@@ -69,10 +75,20 @@ def explained(url: str, what: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__:  # they wrap what the driver says
             cause = cause.__cause__
-        reason = (str(cause).splitlines() or [""])[0] or type(cause).__name__
+        said = getattr(cause, "strerror", None) or str(cause)
+        reason = (said.splitlines() or [type(cause).__name__])[0]
         raise DataError(shown(url), what.format(reason=reason)) from None
     finally:
         waiting.cancel()
+
+
+def _say_if_locked(url: str) -> None:
+    file = file_of(url)
+    if file and file.exists():
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file, timeout=0)) as probe:
+            probe.execute("BEGIN IMMEDIATE")
+            return  # what takes its time is not the database
+    log.warning("waiting for %s: another program has locked it, or it is far away", shown(url))
 
 
 def open_database(url: str) -> optuna.storages.BaseStorage:
@@ -104,16 +120,16 @@ def opened(url: str) -> Iterator[optuna.storages.BaseStorage | None]:
         DataError: it cannot be opened, is damaged, or is not a database of studies.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with TemporaryDirectory() as folder, explained(url, "cannot be read ({reason})"):
-        url = _readable(url, Path(folder))
+    with ExitStack() as stack:
+        stack.enter_context(explained(url, "cannot be read ({reason})"))
+        if not _writable(url):
+            url = _copied(url, Path(stack.enter_context(TemporaryDirectory())))
         if not has_studies(url):
             yield None
             return
         database = _Database(*_address(url), skip_compatibility_check=False)
-        try:
-            yield database
-        finally:
-            close(database)
+        stack.callback(close, database)
+        yield database
 
 
 def has_studies(url: str) -> bool:
@@ -182,15 +198,17 @@ def _connect(file: Path, to_write: bool) -> sqlite3.Connection:
     return connection
 
 
-def _readable(url: str, folder: Path) -> str:
-    """Return a database that can be read: SQLite needs to write beside what it reads."""
+def _writable(url: str) -> bool:
+    """Say whether SQLite can write beside what it reads, as it needs to."""
     file = file_of(url)
-    if (
-        not file
-        or not file.exists()
-        or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
-    ):
-        return url
+    places = (file, file.parent) if file and file.exists() else ()
+    return all(os.access(place, os.W_OK) for place in places)
+
+
+def _copied(url: str, folder: Path) -> str:
+    """Copy a SQLite database, with what was committed to it last."""
+    file = file_of(url)
+    assert file
     for suffix in ("", "-wal"):
         part = file.with_name(file.name + suffix)
         if part.exists():

@@ -6,15 +6,15 @@ piece where it needs no training, and else all its parameters at once when it be
 when it ends. What is there is an ordinary Optuna study, for its dashboard as for anything else.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from export.errors import DataError
-from toolchain.search.database import close, explained, open_database, opened, shown
+from toolchain.search.database import close, explained, identity, open_database, opened, shown
 from toolchain.search.space import SearchSpace
 
 STUDY = "nastool"
@@ -47,6 +47,7 @@ class StudyStorage:
     ):
         self._space, self._sampler = space, sampler
         self._url, self._database = url, open_database(url)
+        self._identity = identity(url)
         directions = ["maximize"] + ["minimize"] * (objectives - 1)
         with self._explained():
             optuna.create_study(
@@ -149,12 +150,19 @@ class StudyStorage:
         with self._explained():
             self._database.set_study_user_attr(self._id, f"{RESCORED}{number}", dict(outcome))
 
-    def _explained(self) -> AbstractContextManager[None]:
-        return explained(
-            self._url,
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what goes wrong with the database; SQLite would go on in a file that is removed."""
+        what = (
             "cannot be written ({reason}); put that right, then go on with --resume: what was not "
-            "stored is trained again",
+            "stored is trained again"
         )
+        with explained(self._url, what):
+            yield
+            if identity(self._url) != self._identity:
+                raise DataError(
+                    shown(self._url), "was replaced while the search wrote to it; bring it back"
+                )
 
 
 def _constraint(excess: float) -> dict[str, Any]:

@@ -87,7 +87,6 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
         if resumed:
             trainer.restore(output / LAST)
             trainer.save_what_follows(output)
-            log.info("continuing after epoch %d", len(trainer.history))
         while len(trainer.history) < settings.epochs:
             trainer.run_epoch()
             trainer.save(output)
@@ -251,7 +250,8 @@ class Trainer:
                 problem = self.settings.difference(earlier)
                 self.history = state["history"]
                 self.optimisation.load_state_dict(state, document["model"])
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+                log.info("continuing after %s", self.epoch_line())
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
             problem = "it holds no training to go on with"
         if problem:
             raise DataError(path, f"is of another training ({problem}); bring back what was there")

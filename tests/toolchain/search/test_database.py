@@ -247,7 +247,7 @@ def test_a_locked_database_is_waited_for(finished, path, monkeypatch, caplog):
     assert locks.pop().wait() == 0
     assert len(trials) == 7
     assert trials[:4] == finished.trials
-    assert f"waiting for {path / DATABASE}: another program may have locked it" in caplog.messages
+    assert f"waiting for {path / DATABASE}: another program has locked it" in caplog.text
 
 
 def test_a_database_that_stays_locked_is_one_line_and_the_candidate_is_not_lost(path, monkeypatch):
@@ -283,3 +283,24 @@ def test_a_record_is_written_when_the_study_is_there(tmp_path):
     )
     assert len(seen) == 1
     assert "studies" in seen[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda path: shutil.rmtree(path), "cannot be written .No such file"),
+        (
+            lambda path: (path / DATABASE).write_bytes(
+                (path / DATABASE).rename(path / "old").read_bytes()
+            ),
+            "was replaced while the search wrote to it",
+        ),
+    ],
+)
+def test_trials_are_not_written_where_nobody_finds_them(path, change, problem):
+    def removing(candidate):
+        change(path)
+        return evaluate(candidate)
+
+    with pytest.raises(DataError, match=rf"study\.db: {problem}"):
+        Search(settings_of(trials=7), path, CLASSES).run(InlineExecutor(removing))

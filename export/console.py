@@ -15,7 +15,7 @@ import click
 
 from export.errors import DataError, NastoolError, UnavailableError, UsageError
 from export.files import read_text
-from export.interrupts import raise_on_signals
+from export.interrupts import ignore_signals, raise_on_signals
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -138,7 +138,10 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
 def main(root: click.Command, name: str = "nastool") -> NoReturn:
     """Run the command line of this process, and end it."""
     raise_on_signals()
-    sys.exit(run(root, name=name))
+    code = run(root, name=name)
+    if code == INTERRUPTED:
+        ignore_signals()  # Python gives up its handlers before it has ended
+    sys.exit(code)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Any:

@@ -31,8 +31,8 @@ def raise_on_signals() -> None:
             signal.signal(number, interrupt)
 
 
-def leave_signals_to_parent() -> None:
-    """Ignore `SIGNALS`, which go to all processes of a terminal: the parent ends this one."""
+def ignore_signals() -> None:
+    """Ignore `SIGNALS` from now on: this process ends already, or its parent sees to its end."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from export.console import track
-from export.interrupts import leave_signals_to_parent
+from export.interrupts import ignore_signals
 from export.onnx import normalise
 from toolchain.datasets.base import FaceDataset, Sample, resize_sample
 
@@ -221,5 +221,5 @@ def some_images(dataset: FaceDataset, size: int) -> Tensor:
 
 
 def _start_worker(_: int) -> None:
-    leave_signals_to_parent()
+    ignore_signals()
     cv2.setNumThreads(0)

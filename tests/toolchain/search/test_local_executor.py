@@ -167,6 +167,7 @@ def test_a_search_that_is_asked_to_end_leaves_nothing_behind(tmp_path, number):
         # A terminal sends it to all, three times if its user is impatient.
         for _ in range(1 if number == signal.SIGKILL else 3):
             os.killpg(process.pid, number)
+            time.sleep(0.05)
         out, err = process.communicate(timeout=30)
         assert psutil.wait_procs(workers, timeout=10)[1] == []
     if number != signal.SIGKILL:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 import psutil
@@ -41,6 +42,8 @@ class LocalExecutor(Executor):
     def __init__(self, starts: Sequence[StartEvaluator], timeout: float | None = None):
         self.capacity, self._timeout = len(starts), timeout
         self._workers: list[_Worker] = []
+        # When it is started it ends the holding back of signals.
+        resource_tracker.ensure_running()
         try:
             # All are launched before the first is waited for: each takes seconds to import torch.
             with signals_held_back():  # none starts that is not known

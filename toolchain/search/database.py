@@ -145,6 +145,8 @@ def has_studies(url: str) -> bool:
     file, ours = file_of(url), BaseModel.metadata.tables
     if file and not file.exists():
         return False
+    if file and not file.is_file():
+        raise DataError(file, "is not a file; give --storage another one")
     address, options = _address(url)
     engine = sqlalchemy.create_engine(address, **options)
     try:

@@ -87,6 +87,7 @@ def test_a_storage_that_names_no_database_is_refused(storage):
     ("storage", "problem"),
     [
         ("redis://localhost", "cannot be read .*redis"),
+        ("sqlite:////dev/null", "/dev/null: is not a file; give --storage another one"),
         ("sqlite:////no/such/folder/x.db", "x.db: cannot be written; give --storage another file"),
         ("postgresql+psycopg://u:secret@127.0.0.1:1/db", r"u:\*\*\*@.*cannot be read .*refused"),
     ],

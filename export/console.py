@@ -10,11 +10,13 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from export.errors import DataError, NastoolError, UnavailableError, UsageError
+from export.files import read_text
+from export.interrupts import ignore_signals, raise_on_signals
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -125,6 +127,24 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"{name}: interrupted", err=True)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # what a disk or a system refuses, wherever it was asked for
+        if meta.get("debug"):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"{name}: {where}{error.strerror or error}", err=True)
+        return NastoolError.exit_code
+
+
+def main(root: click.Command, name: str = "nastool") -> NoReturn:
+    """Run the command line of this process, and end it."""
+    raise_on_signals()
+    code = run(root, name=name)
+    if code == INTERRUPTED:
+        ignore_signals()  # Python gives up its handlers before it has ended
+    sys.exit(code)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Any:
@@ -249,11 +269,10 @@ def _print(text: Any) -> None:
 def _read_config(ctx: click.Context, option: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
+    text = read_text(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise DataError(path, f"is not TOML ({error})") from None
     # Keys are the flags' long names without the dashes ("latency-table"), as users know them.
     names = {

@@ -1,7 +1,10 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from export.errors import DataError, UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
+_UNFINISHED = ".partial-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -21,32 +26,51 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
 
     The parent folder is made. When the block raises, ``path`` is untouched and the temporary file
-    is removed. The temporary name keeps the suffix, because some writers choose a format by it.
+    is removed; when the process is killed, the next owner of the folder removes it (`only_one`).
+    The temporary name keeps the suffix, because some writers choose a format by it.
 
     Raises:
-        DataError: the folder cannot be made or written to.
+        DataError: the folder cannot be made or written to, or the disk is full.
     """
     path = Path(path)
-    try:
+    with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
-    except OSError as error:
-        raise DataError(
-            path, f"cannot be written ({error.strerror}); choose another path"
-        ) from None
-    os.close(handle)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED, suffix=path.suffix)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
+        _claim(handle)
         try:
+            yield temporary
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise DataError(path, f"cannot be written ({error.strerror}); make room") from None
+        with _written(path):
+            temporary.chmod(0o644)
             temporary.replace(path)
-        except OSError as error:  # a folder is there
-            raise DataError(
-                path, f"cannot be written ({error.strerror}); choose another path"
-            ) from None
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished_folder(parent: Path) -> Iterator[Path]:
+    """Yield a temporary folder, to be filled and then renamed to what it is to be in ``parent``.
+
+    What is left of it is removed; when the process is killed, the next owner of ``parent`` does.
+
+    Raises:
+        DataError: ``parent`` cannot be made or written to, or the disk is full.
+    """
+    with _written(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=_UNFINISHED) as name:
+            handle = os.open(name, os.O_RDONLY)
+            try:
+                _claim(handle)
+                yield Path(name)
+            finally:
+                os.close(handle)
 
 
 @contextmanager
@@ -66,19 +90,13 @@ def whole_folder(folder: str | Path, kind: str, marks: Sequence[str]) -> Iterato
     folder = Path(folder)
     if folder.is_symlink() or (folder.exists() and not _replaceable(folder, marks)):
         raise DataError(folder, f"exists and is not {kind}; choose another folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
-            new = Path(temporary) / "new"
-            new.mkdir()
-            yield new
-            if folder.exists():
-                folder.rename(Path(temporary) / "old")
-            new.rename(folder)
-    except OSError as error:
-        raise DataError(
-            folder, f"cannot be written ({error.strerror or error}); choose another folder"
-        ) from None
+    with unfinished_folder(folder.parent) as temporary:
+        new = temporary / "new"
+        new.mkdir()
+        yield new
+        if folder.exists():
+            folder.rename(temporary / "old")
+        new.rename(folder)
 
 
 def _replaceable(folder: Path, marks: Sequence[str]) -> bool:
@@ -88,29 +106,38 @@ def _replaceable(folder: Path, marks: Sequence[str]) -> bool:
 
 
 @contextmanager
-def only_one(folder: str | Path) -> Iterator[None]:
-    """Make a folder, and keep other processes of this machine out of the block for it.
+def _written(path: Path) -> Iterator[None]:
+    """Say of a path that it cannot be written, where the block finds so."""
+    try:
+        yield
+    except OSError as error:  # no rights, no room, a file where a folder should be, ...
+        remedy = "make room" if error.errno in _NO_ROOM else "choose another path"
+        raise DataError(path, f"cannot be written ({error.strerror or error}); {remedy}") from None
 
-    A process that is killed keeps nobody out. A folder that the block leaves empty is removed.
+
+@contextmanager
+def only_one(folder: str | Path) -> Iterator[None]:
+    """Own a folder: make it, and keep other processes of this machine out of the block for it.
+
+    A process that is killed keeps nobody out; what killed ones were writing there is removed. A
+    folder that the block leaves empty is removed.
 
     Raises:
         UsageError: another process is in the block.
-        DataError: the folder cannot be made.
+        DataError: the folder cannot be made or written to.
     """
     folder = Path(folder)
     lock = FileLock(folder / ".lock", blocking=False)
-    try:
+    with _written(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"{folder}: another process is at work there; wait for it or end it"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            folder, f"cannot be made ({error.strerror}); choose another folder"
-        ) from None
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(
+                f"{folder}: another process is at work there; wait for it or end it"
+            ) from None
     try:
+        _remove_unfinished(folder)
         yield
     finally:
         lock.release()
@@ -118,6 +145,39 @@ def only_one(folder: str | Path) -> Iterator[None]:
             if {*folder.iterdir()} <= {folder / ".lock"}:
                 (folder / ".lock").unlink(missing_ok=True)
                 folder.rmdir()
+
+
+def _claim(handle: int) -> None:
+    """Lock what this process is writing; the lock ends with the process, in whatever way."""
+    if sys.platform == "win32":  # where nobody can remove a file that is open
+        return
+    import fcntl
+
+    with suppress(OSError):  # there are filesystems without locks
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes were writing, and nothing that a process has claimed."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError), _unclaimed(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def _unclaimed(path: Path) -> Iterator[None]:
+    """Hold the lock of `_claim`; an OSError: another process has it."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -131,18 +191,31 @@ def write_json(path: str | Path, document: Any) -> None:
     write_text(path, json.dumps(document, indent=2) + "\n")
 
 
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 text.
+
+    Raises:
+        DataError: the file is missing, unreadable or something else.
+    """
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"is not text ({error})") from None
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON document.
 
     Raises:
         DataError: the file is missing, unreadable or not JSON.
     """
-    path = Path(path)
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(path, f"is not JSON ({error}); it may be truncated") from None
 
 

@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,40 @@ def names_read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     monkeypatch.setattr(SyntheticFaces, "read", note)
     return names
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mount something really: mount("tmpfs", "size=2m"), mount(folder, "bind"); again to change it.
+
+    Skips where that is not allowed.
+    """
+    target = tmp_path / "mounted"
+    target.mkdir()
+    mounted = False
+
+    def call(source: str | Path, options: str) -> Path:
+        nonlocal mounted
+        kind = ["-t", "tmpfs"] if source == "tmpfs" else []
+        command = ["mount", *kind, "-o", options, str(source), str(target)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("mounting is not allowed here")
+        mounted = True
+        return target
+
+    yield call
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(target)], check=True)
+
+
+@pytest.fixture
+def read_only(mount: Callable[..., Path]) -> Callable[[Path], Path]:
+    """Return a function that shows a folder at another place, where nobody can write."""
+
+    def call(folder: Path) -> Path:
+        mount(folder, "bind")
+        return mount(folder, "remount,ro,bind")
+
+    return call

@@ -12,7 +12,7 @@ import onnx
 from export.bundle import NAMES, write_bundle
 from export.console import track
 from export.errors import UsageError
-from export.files import whole_file, write_json
+from export.files import only_one, whole_file, write_json
 from export.metadata import Precision
 from export.onnx import Target, export_onnx
 from export.parity import FLOORS, Floors, Subject, check_parity
@@ -142,7 +142,8 @@ def deploy(
             failed; see `export.bundle`.
 
     Raises:
-        UsageError: something is missing for what is asked, or a number is out of range.
+        UsageError: something is missing for what is asked, a number is out of range, or another
+            process is at work in the folder.
         DataError: the data cannot be used, or the network was trained on it.
         UnavailableError: the runtime or the device is missing.
     """
@@ -179,7 +180,7 @@ def deploy(
     options = {p: {"float_quantised": p == "int8" and target == "gpu"} for p in precisions}
     paths = {precision: folder / NAMES[precision] for precision in precisions}
     float_parts = None
-    with TemporaryDirectory() as temporary:
+    with only_one(folder), TemporaryDirectory() as temporary:
         plain = export_onnx(
             deployable,
             Path(temporary) / "model.onnx",
@@ -204,57 +205,57 @@ def deploy(
             else:
                 with whole_file(path) as copy:
                     shutil.copyfile(plain, copy)
-    written = [
-        ExportedFile(path, p, _opset(path), float_parts=float_parts if p == "int8" else None)
-        for p, path in paths.items()
-    ]
-    # Files are judged where they are to run, and compared on every other device here.
-    wheres = {file.path: place.wheres(options[file.precision]) for file in written}
-    if place.binding:
-        for file in list(written):
-            built = build_engine(
-                place.binding, file.path, folder, gpus=gpus, device=place.index, reuse=True
-            )
-            written.append(replace(file, path=built.path, engine=built.record))
-            wheres[built.path] = place.engine_wheres()
-    subjects = [
-        Subject(file.path, floors[file.precision], where)
-        for file in written
-        for where in wheres[file.path]
-    ]
-    parities = check_parity(
-        deployable,
-        subjects,
-        track(_pictures(judged, size), "comparing with torch", len(judged)),
-        info.label_set.classes,
-        info.shrink,
-    )
-    qualities: dict[Path, Quality] = {}
-    if data is not None:
-        gates = [
-            (file.path, losses[file.precision], wheres[file.path][0])
-            for file in written
-            if wheres[file.path]
+        written = [
+            ExportedFile(path, p, _opset(path), float_parts=float_parts if p == "int8" else None)
+            for p, path in paths.items()
         ]
-        found = measure_quality(deployable, gates, judged, size, min_f1, info.shrink)
-        qualities = {path: quality for (path, *_), quality in zip(gates, found, strict=True)}
-    files = [
-        replace(
-            file,
-            parities=tuple(parity for parity in parities if parity.path == file.path),
-            quality=qualities.get(file.path),
+        # Files are judged where they are to run, and compared on every other device here.
+        wheres = {file.path: place.wheres(options[file.precision]) for file in written}
+        if place.binding:
+            for file in list(written):
+                built = build_engine(
+                    place.binding, file.path, folder, gpus=gpus, device=place.index, reuse=True
+                )
+                written.append(replace(file, path=built.path, engine=built.record))
+                wheres[built.path] = place.engine_wheres()
+        subjects = [
+            Subject(file.path, floors[file.precision], where)
+            for file in written
+            for where in wheres[file.path]
+        ]
+        parities = check_parity(
+            deployable,
+            subjects,
+            track(_pictures(judged, size), "comparing with torch", len(judged)),
+            info.label_set.classes,
+            info.shrink,
         )
-        for file in written
-    ]
-    deployment = Deployment(tuple(files), chosen, split, seen)
-    write_json(folder / "export.json", deployment.document())
-    if bundle and not deployment.failure:
-        sample = face_photo(size)
-        bundled = write_bundle(
-            list(paths.values()), folder / "bundle", sample=sample, figures=_figures(files)
-        )
-        deployment = replace(deployment, bundle=bundled)
+        qualities: dict[Path, Quality] = {}
+        if data is not None:
+            gates = [
+                (file.path, losses[file.precision], wheres[file.path][0])
+                for file in written
+                if wheres[file.path]
+            ]
+            found = measure_quality(deployable, gates, judged, size, min_f1, info.shrink)
+            qualities = {path: quality for (path, *_), quality in zip(gates, found, strict=True)}
+        files = [
+            replace(
+                file,
+                parities=tuple(parity for parity in parities if parity.path == file.path),
+                quality=qualities.get(file.path),
+            )
+            for file in written
+        ]
+        deployment = Deployment(tuple(files), chosen, split, seen)
         write_json(folder / "export.json", deployment.document())
+        if bundle and not deployment.failure:
+            sample = face_photo(size)
+            bundled = write_bundle(
+                list(paths.values()), folder / "bundle", sample=sample, figures=_figures(files)
+            )
+            deployment = replace(deployment, bundle=bundled)
+            write_json(folder / "export.json", deployment.document())
     return deployment
 
 

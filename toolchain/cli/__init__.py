@@ -1,8 +1,7 @@
 """The ``nastool`` command: one thin module a command, imported when it is used."""
 
 import importlib
-import sys
-from typing import Any
+from typing import NoReturn
 
 import click
 
@@ -79,6 +78,6 @@ def run(arguments: list[str]) -> int:
     return console.run(nastool, arguments)
 
 
-def main() -> Any:
+def main() -> NoReturn:
     """Run the console script."""
-    sys.exit(console.run(nastool))
+    console.main(nastool)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from export.errors import DataError, UsageError
+from export.files import read_text
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
 from toolchain.search.run import Run
@@ -43,12 +44,7 @@ def read_log(path: Path) -> Run:
         DataError: the file cannot be read, is empty, or a line is not of this format; the message
             names the line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise DataError(path, "is not a text log; give a run folder or a search log") from None
+    lines = read_text(path).splitlines()
     trials = [_trial(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not trials:
         raise DataError(path, "is empty; a search log has one architecture a line")

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import plotly.graph_objects as go
 
-from export.files import write_text
+from export.files import read_text, write_text
 from toolchain.datasets.base import Pixels
 from toolchain.datasets.splits import first, open_part
 from toolchain.reporting.figures import SCORE, styled
@@ -22,6 +22,7 @@ from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint
 from toolchain.training.evaluation import Model, open_model
 from toolchain.training.inspection import Inspection, inspect, sheet
 from toolchain.training.start import CHOSEN_BY
+from toolchain.training.trainer import METRICS
 
 NAME = "training.html"
 PICTURES = 6
@@ -44,12 +45,11 @@ def write_training_page(folder: Path) -> Path:
         DataError: a file of the training or of the data cannot be read.
     """
     best = folder / "best.pt"
-    settings = TrainingSettings(**read_record(folder / FILE_NAME, TrainingSettings)[0])
+    settings = read_record(folder / FILE_NAME, TrainingSettings)[0]
     info, _ = read_checkpoint(best)
     model = open_model(best)
     found = inspect(model, open_part(settings.data, CHOSEN_BY, settings.dataset))
-    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
-    history = [json.loads(line) for line in lines]
+    history = [json.loads(line) for line in read_text(folder / METRICS).splitlines()]
     figures = Figures()
     sections = [
         _header(folder, info, found),

@@ -13,11 +13,11 @@ import numpy as np
 from export.console import track
 from export.errors import UsageError
 from toolchain.architecture import Architecture
+from toolchain.search.database import MEMORY
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.pareto import Ranges, cost_values, covered
 from toolchain.search.space import SearchSpace
 from toolchain.search.space_benchmark import SpaceBenchmark
-from toolchain.search.storage import MEMORY
 from toolchain.search.study import Search
 from toolchain.search.trial import Candidate, Evaluation, TrialState
 from toolchain.settings.search_settings import ContestSettings, SearchSettings

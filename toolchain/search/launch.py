@@ -1,6 +1,7 @@
 """A whole search in one call, as the command line makes it."""
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import torch
 from export.errors import DataError, UsageError
 from export.files import only_one
 from toolchain.datasets.splits import Part
+from toolchain.search.database import file_of, shown, storage_url
 from toolchain.search.evaluator import CandidateEvaluator, part_numbers
 from toolchain.search.executors import Executor
 from toolchain.search.executors.base import StartEvaluator
@@ -22,7 +24,7 @@ from toolchain.search.feature_cache import FeatureCache, SearchImages, fill_cach
 from toolchain.search.pareto import default_objectives, pareto_front
 from toolchain.search.progress import Progress
 from toolchain.search.shared_arrays import MEMORY_DISK, SharedArrays, place_arrays
-from toolchain.search.storage import holds_search, shown
+from toolchain.search.storage import holds_search, read_study
 from toolchain.search.study import Search
 from toolchain.search.trial import Trial, counts
 from toolchain.settings.base import Record
@@ -108,8 +110,8 @@ def run_search(
             lambda: search.seconds_left,
         )
         stack.callback(progress.close)
-        record.write()
-        trials = search.run(executor, progress)
+        # A record without a study is that of a run whose trials were lost.
+        trials = search.run(executor, progress, begun=record.write)
     front = pareto_front(search.finalists, default_objectives(search.finalists))
     return SearchResult(path, trials, time.perf_counter() - start, front)
 
@@ -120,18 +122,27 @@ def check_free(settings: SearchSettings, path: Path, resume: bool) -> None:
     Raises:
         UsageError: the folder holds a search and ``resume`` is off, or the folder is free and the
             storage holds the search of another.
-        DataError: the folder's search had other settings or files, or the storage cannot be opened.
+        DataError: the folder's search had other settings or files, or lacks one of its own, or the
+            storage cannot be used.
     """
-    record = Record(path, settings)
+    record, url = Record(path, settings), storage_url(path, settings.storage)
     if record.path.exists():
         if not resume:
             raise UsageError(
                 f"{path} holds a search already; add --resume, or choose another --run"
             )
         record.check(partly=True)
-    elif settings.storage and holds_search(settings.storage):
-        where = shown(settings.storage)
-        raise UsageError(f"{where} holds another run's search; give each run its own database")
+        read_study(url)
+    elif holds_search(url):
+        if settings.storage:
+            raise UsageError(
+                f"{shown(url)} holds another run's search; give each run its own database"
+            )
+        raise DataError(record.path, f"is gone, and {shown(url)} holds its search; bring it back")
+    file = file_of(url)
+    place = file and (file if file.exists() else file.parent)
+    if settings.storage and place and not os.access(place, os.W_OK):
+        raise DataError(shown(url), "cannot be written; give --storage another file")
 
 
 @contextmanager
@@ -161,6 +172,10 @@ def open_executor(
     teacher = (settings.teacher,) if settings.teacher else ()
     _check_unseen(images, [*weights.values(), *teacher])
     with ExitStack() as stack:
+        if settings.executor == "ray":  # a search without Ray needs none
+            from toolchain.search.executors.ray import joined_cluster
+
+            stack.enter_context(joined_cluster(settings.workers, gpus=_gpus(settings)))
         shared = stack.enter_context(_place(settings, images, path))
         cache = _fill(settings, images, weights, shared)
         yield cache, stack.enter_context(_executor(settings, cache, shared))
@@ -243,11 +258,11 @@ def _executor(
     if settings.executor == "ray":
         from toolchain.search.executors.ray import RayExecutor
 
-        on_gpu = settings.devices[0] != "cpu"
+        gpus = _gpus(settings)
         # Ray shows each worker its own GPU only.
-        device = "cuda" if on_gpu else "cpu"
+        device = "cuda" if gpus else "cpu"
         start = partial(CandidateEvaluator, cache, settings, settings.seed, device)
-        return RayExecutor(start, workers, timeout, gpus=settings.gpu_share if on_gpu else 0)
+        return RayExecutor(start, workers, timeout, gpus=gpus)
     from toolchain.search.executors.local import LocalExecutor
 
     threads = max(1, torch.get_num_threads() // workers)
@@ -264,6 +279,11 @@ def _executor(
         for worker in range(workers)
     ]
     return LocalExecutor(starts, timeout)
+
+
+def _gpus(settings: SearchSettings) -> float:
+    """Return the GPUs that each worker of Ray takes."""
+    return settings.gpu_share if settings.devices[0] != "cpu" else 0
 
 
 def _open_evaluator(

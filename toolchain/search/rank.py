@@ -10,7 +10,7 @@ from typing import Any
 
 from export.console import duration
 from export.errors import UsageError
-from export.files import only_one, write_json
+from export.files import only_one, validated, write_json
 from toolchain.search.correlation import FEWEST, Correlation
 from toolchain.search.feature_cache import SearchImages
 from toolchain.search.launch import open_executor
@@ -116,7 +116,8 @@ def _earlier(path: Path, settings: RankSettings, resume: bool) -> dict[int, dict
     file = path / RANKING
     if not resume:
         raise UsageError(f"{file} holds a ranking; add --resume to go on with it, or remove it")
-    if difference := settings.difference(document["settings"]):
+    earlier = validated(RankSettings, document["settings"], file, "remove it", "settings")
+    if difference := settings.difference(earlier):
         raise UsageError(f"{file}: {difference}; use the same settings, or remove the file")
     return {row["id"]: row for row in document["trials"]}
 

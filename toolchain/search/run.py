@@ -8,7 +8,8 @@ from typing import Any, Self
 from optuna.trial import FrozenTrial
 
 from export.errors import DataError, UsageError
-from export.files import read_json, validated
+from export.files import read_json
+from toolchain.search.database import explained, storage_url
 from toolchain.search.pareto import (
     cost_values,
     default_objectives,
@@ -16,7 +17,7 @@ from toolchain.search.pareto import (
     pareto_front,
     search_costs,
 )
-from toolchain.search.storage import CANDIDATE, read_study, storage_url
+from toolchain.search.storage import CANDIDATE, read_study
 from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.base import FILE_NAME, read_record
 from toolchain.settings.search_settings import SearchSettings
@@ -64,12 +65,13 @@ class Run:
         path = Path(path)
         if not (path / FILE_NAME).is_file():
             raise DataError(path, f"is not a run folder (it has no {FILE_NAME})")
-        document, _ = read_record(path / FILE_NAME, SearchSettings)
-        remedy = "search into a new folder"
-        settings = validated(SearchSettings, document, path / FILE_NAME, remedy)
-        stored, rescored = read_study(storage_url(path, settings.storage))
-        trials = [read_trial(trial) for trial in stored]
+        settings, _ = read_record(path / FILE_NAME, SearchSettings)
+        url = storage_url(path, settings.storage)
+        stored, rescored = read_study(url)
+        with explained(url, "holds a trial that no search has written ({reason}); restore a copy"):
+            trials = [read_trial(trial) for trial in stored]
         ends = finalists(trials, rescored, worth_rescoring(trials, settings))
+        document = settings.model_dump(mode="json")
         return cls(path, document, trials, ends, read_ranking(path), settings)
 
 

@@ -4,6 +4,7 @@ A file on the machine's memory disk is memory that any process can map; one in t
 read from the disk as needed. Whoever maps them sees no difference.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -42,10 +43,20 @@ class SharedArrays:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def new(self, name: str, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
-        """Make an array to be filled."""
-        return np.lib.format.open_memmap(
-            self.folder / f"{name}.npy", mode="w+", dtype=dtype, shape=tuple(shape)
-        )
+        """Make an array to be filled.
+
+        Raises:
+            DataError: there is no room for it, which a write into it could not tell.
+        """
+        path = self.folder / f"{name}.npy"
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+        try:
+            if hasattr(os, "posix_fallocate"):  # not everywhere
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise DataError(path, f"cannot be written ({error.strerror}); make room") from None
+        return array
 
     def load(self) -> dict[str, Array]:
         """Map all arrays, by name; what is written into them stays in this process."""

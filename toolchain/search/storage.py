@@ -8,25 +8,20 @@ when it ends. What is there is an ordinary Optuna study, for its dashboard as fo
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from export.errors import DataError
+from toolchain.search.database import close, explained, identity, open_database, opened, shown
 from toolchain.search.space import SearchSpace
-from toolchain.settings.search_settings import without_password
 
 STUDY = "nastool"
-DATABASE = "study.db"
 CANDIDATE = "candidate"
 """The attribute of a trial that holds what is known of its candidate."""
 RESCORED = "rescored "
 """The attributes of the study that hold what longer trainings gave; a trial's number follows."""
-_SQLITE = "sqlite:///"
-MEMORY = "memory:"
-"""The storage of a search that nobody will continue or read: it ends with the process."""
 
 
 class StudyStorage:
@@ -51,12 +46,15 @@ class StudyStorage:
         objectives: int = 1,
     ):
         self._space, self._sampler = space, sampler
-        self._file, self._database = shown(url), open_database(url, to_write=True)
+        self._url, self._database = url, open_database(url)
+        self._identity = identity(url)
         directions = ["maximize"] + ["minimize"] * (objectives - 1)
-        optuna.create_study(
-            study_name=STUDY, storage=self._database, directions=directions, load_if_exists=True
-        )
-        self._id = self._database.get_study_id_from_name(STUDY)
+        with self._explained():
+            optuna.create_study(
+                study_name=STUDY, storage=self._database, directions=directions, load_if_exists=True
+            )
+            self._id = self._database.get_study_id_from_name(STUDY)
+            begun = self._database.get_all_trials(self._id, deepcopy=False)
         self._memory = optuna.storages.InMemoryStorage()
         self._study = optuna.create_study(storage=self._memory, directions=directions)
         mine = self._memory.get_study_id_from_name(self._study.study_name)
@@ -64,7 +62,7 @@ class StudyStorage:
         self._stored: dict[int, int] = {}
         self._remembered: dict[int, int] = {}
         self.interrupted: list[FrozenTrial] = []
-        for trial in self._database.get_all_trials(self._id, deepcopy=False):
+        for trial in begun:
             self._stored[trial.number] = trial._trial_id
             self._remembered[trial.number] = self._memory.create_new_trial(mine, trial)
             if not trial.state.is_finished():
@@ -72,7 +70,7 @@ class StudyStorage:
 
     def close(self) -> None:
         """Close the database."""
-        _close(self._database)
+        close(self._database)
 
     @property
     def finished(self) -> list[FrozenTrial]:
@@ -95,9 +93,12 @@ class StudyStorage:
         if number in self._stored:
             return
         trial = self._memory.get_trial(self._remembered[number])
-        place = self._stored[number] = self._database.create_new_trial(self._id, trial)
-        if self._database.get_trial_id_from_study_id_trial_number(self._id, number) != place:
-            raise DataError(self._file, "another search writes to this study; give each its own")
+        with self._explained():
+            place = self._stored[number] = self._database.create_new_trial(self._id, trial)
+            if self._database.get_trial_id_from_study_id_trial_number(self._id, number) != place:
+                raise DataError(
+                    shown(self._url), "another search writes to this study; give each its own"
+                )
 
     def finish(
         self,
@@ -126,25 +127,42 @@ class StudyStorage:
         places = [(self._memory, self._remembered[number])]
         if number in self._stored:
             places.append((self._database, self._stored[number]))
-        for storage, place in places:
-            # What has ended is whole: the attributes come first.
-            storage.set_trial_user_attr(place, CANDIDATE, dict(candidate))
-            if expected is not None:
-                storage.set_trial_intermediate_value(place, 0, expected)
-            if excess is not None:
-                for key, value in _constraint(excess).items():
-                    storage.set_trial_system_attr(place, key, value)
-            storage.set_trial_state_values(place, state, values)
+        with self._explained():
+            for storage, place in places:
+                # What has ended is whole: the attributes come first.
+                storage.set_trial_user_attr(place, CANDIDATE, dict(candidate))
+                if expected is not None:
+                    storage.set_trial_intermediate_value(place, 0, expected)
+                if excess is not None:
+                    for key, value in _constraint(excess).items():
+                        storage.set_trial_system_attr(place, key, value)
+                storage.set_trial_state_values(place, state, values)
         self.begin(number)  # what was ended at once is stored in one piece
         return self._memory.get_trial(self._remembered[number])
 
     def rescored(self) -> dict[int, dict[str, Any]]:
         """Return what was noted by `rescore`, by the number of the trial."""
-        return _rescored(self._database, self._id)
+        with self._explained():
+            return _rescored(self._database, self._id)
 
     def rescore(self, number: int, outcome: Mapping[str, Any]) -> None:
         """Note what a longer training of a finished trial gave."""
-        self._database.set_study_user_attr(self._id, f"{RESCORED}{number}", dict(outcome))
+        with self._explained():
+            self._database.set_study_user_attr(self._id, f"{RESCORED}{number}", dict(outcome))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what goes wrong with the database; SQLite would go on in a file that is removed."""
+        what = (
+            "cannot be written ({reason}); put that right, then go on with --resume: what was not "
+            "stored is trained again"
+        )
+        with explained(self._url, what):
+            yield
+            if identity(self._url) != self._identity:
+                raise DataError(
+                    shown(self._url), "was replaced while the search wrote to it; bring it back"
+                )
 
 
 def _constraint(excess: float) -> dict[str, Any]:
@@ -166,17 +184,19 @@ def read_study(url: str) -> tuple[list[FrozenTrial], dict[int, dict[str, Any]]]:
     """Read the finished trials of a study by number, and what longer trainings of some gave.
 
     Raises:
-        DataError: there is no readable study.
+        DataError: there is no study, or none that can be read.
     """
-    if is_missing(url):
-        raise DataError(shown(url), "does not exist: the search has not begun")
-    with _opened(url) as database:
-        try:
-            study = optuna.load_study(study_name=STUDY, storage=database)
-        except KeyError:
-            raise DataError(shown(url), "holds no search") from None
-        trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-        return trials, _rescored(database, database.get_study_id_from_name(STUDY))
+    with opened(url) as database:
+        if (study := _study_in(database)) is None:
+            raise DataError(
+                shown(url),
+                "is gone or empty, and the run's config.json is there; bring its trials back, or "
+                "search into a new folder",
+            )
+        assert database
+        trials = database.get_all_trials(study, deepcopy=False)
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        return ended, _rescored(database, study)
 
 
 def _rescored(database: optuna.storages.BaseStorage, study: int) -> dict[int, dict[str, Any]]:
@@ -188,102 +208,13 @@ def _rescored(database: optuna.storages.BaseStorage, study: int) -> dict[int, di
 
 
 def holds_search(url: str) -> bool:
-    """Say whether a database has a search already; raises what `open_database` raises."""
-    if is_missing(url):
-        return False
-    with _opened(url) as database:
-        return any(study.study_name == STUDY for study in database.get_all_studies())
+    """Say whether a database has a search that has begun; raises what `opened` raises."""
+    with opened(url) as database:
+        study = _study_in(database)
+        return study is not None and bool(database and database.get_all_trials(study))
 
 
-def storage_url(path: Path, storage: str | None) -> str:
-    """Return the database URL of a run: the one that was asked for, or SQLite in the folder."""
-    return storage or f"{_SQLITE}{(path / DATABASE).resolve()}"
-
-
-def shown(url: str) -> str:
-    """Return a database URL as messages show it: the file of SQLite; without a password."""
-    return without_password(url.removeprefix(_SQLITE))
-
-
-def is_missing(url: str) -> bool:
-    """Say whether a database is a file that does not exist; opening it would make it."""
-    return url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists()
-
-
-class _Database(optuna.storages.RDBStorage):
-    """Optuna's storage, without three queries a parameter that find nothing.
-
-    They check that a parameter means the same in all trials, which the search space sees to. Should
-    Optuna come to call this otherwise, nothing is lost but the time.
-    """
-
-    def _set_trial_param_without_commit(
-        self,
-        session: Any,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: optuna.distributions.BaseDistribution,
-        previous_distribution: optuna.distributions.BaseDistribution | None = None,
-    ) -> None:
-        from optuna.storages._rdb.models import TrialParamModel
-
-        session.add(
-            TrialParamModel(
-                trial_id=trial_id,
-                param_name=param_name,
-                param_value=param_value_internal,
-                distribution_json=optuna.distributions.distribution_to_json(distribution),
-            )
-        )
-
-
-def open_database(url: str, *, to_write: bool = False) -> optuna.storages.BaseStorage:
-    """Open a database, make its tables if it has none.
-
-    Args:
-        url: of the database.
-        to_write: a search will write its trials.
-
-    Raises:
-        DataError: it cannot be opened, or is not a database of studies.
-    """
-    import sqlalchemy
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if url == MEMORY:
-        return optuna.storages.InMemoryStorage()
-    # A server may have closed a connection while candidates were trained: ask before use.
-    options = {} if url.startswith(_SQLITE) else {"pool_pre_ping": True}
-    try:
-        database = _Database(url, options, skip_compatibility_check=False)
-    except Exception as error:  # drivers, SQLAlchemy and Optuna raise unrelated types here
-        # SQLAlchemy wraps what the driver says.
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
-        raise DataError(shown(url), f"cannot be opened ({reason})") from None
-    if to_write and url.startswith(_SQLITE):
-        # With a write-ahead log a killed process still loses nothing that was committed, and a
-        # commit no longer waits for the disk.
-        sqlalchemy.event.listen(database.engine, "connect", _write_ahead)
-        database.engine.dispose()
-    return database
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[optuna.storages.BaseStorage]:
-    database = open_database(url)
-    try:
-        yield database
-    finally:
-        _close(database)
-
-
-def _close(database: optuna.storages.BaseStorage) -> None:
-    database.remove_session()
-    if isinstance(database, optuna.storages.RDBStorage):
-        database.engine.dispose()
-
-
-def _write_ahead(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+def _study_in(database: optuna.storages.BaseStorage | None) -> int | None:
+    """Return our study's number in a database; None: it has none."""
+    studies = database.get_all_studies() if database else []
+    return next((study._study_id for study in studies if study.study_name == STUDY), None)

@@ -15,13 +15,14 @@ import optuna
 from export.errors import GateError, UsageError
 from toolchain.search.algorithms import SearchTask, make_sampler
 from toolchain.search.appraisal import Appraiser, named_tables
+from toolchain.search.database import storage_url
 from toolchain.search.executors import CandidateResult, Executor
 from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward, cost_of
 from toolchain.search.pareto import search_costs
 from toolchain.search.pruner import Pruner
 from toolchain.search.run import finalists, read_trial, worth_rescoring
 from toolchain.search.space import SearchSpace
-from toolchain.search.storage import StudyStorage, storage_url
+from toolchain.search.storage import StudyStorage
 from toolchain.search.trial import LONGER, CandidateError, Trial, TrialState, candidate_of
 from toolchain.settings.search_settings import SearchSettings
 
@@ -84,7 +85,12 @@ class Search:
         self.trials: list[Trial] = []
         self.finalists: list[Trial] = []
 
-    def run(self, executor: Executor, report: Report = lambda _: None) -> list[Trial]:
+    def run(
+        self,
+        executor: Executor,
+        report: Report = lambda _: None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> list[Trial]:
         """Search until the wanted number of candidates was trained; return all trials.
 
         A candidate that was at work when the search was killed is evaluated again first. At the end
@@ -93,8 +99,10 @@ class Search:
         Args:
             executor: evaluates candidates.
             report: is told of every trial when it is stored.
+            begun: is called when the study is there, before its next trial.
 
         Raises:
+            DataError: the database cannot be used, or not any longer.
             GateError: nearly all candidates are over budget, or one after the other fails.
         """
         self._report = report
@@ -105,6 +113,7 @@ class Search:
             1 + len(self._objectives) * self._several,
         )
         with closing(self._storage):
+            begun()
             # What began and did not end goes first.
             self._again = [trial.number for trial in self._storage.interrupted]
             self._drawn = {trial.number: trial for trial in self._storage.interrupted}

@@ -7,19 +7,19 @@ model; `toolchain.cli.flags` makes the flags.
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from export.errors import DataError, UsageError
-from export.files import read_json, write_json
+from export.files import read_json, validated, write_json
 
 FILE_NAME = "config.json"
 FORMAT_VERSION = 2
 """Of the file. Version 1 was of runs whose images for training and judging overlapped."""
 LARGEST_SEED = 2**63 - 1
 """That torch, numpy and Optuna take."""
-_RECORD = ("format_version", "command", "contents")
+Kind = TypeVar("Kind", bound="Settings")
 
 
 def setting(
@@ -145,11 +145,12 @@ class Settings(BaseModel):
             for file in files
         }
 
-    def difference(self, earlier: Mapping[str, Any]) -> str | None:
+    def difference(self, earlier: Self) -> str | None:
         """Say which setting was another one before; files count by their contents, elsewhere."""
         compared = set(type(self).model_fields) - set(self.files())
+        known = earlier.model_dump(mode="json")
         for name, now in self.model_dump(mode="json").items():
-            before = earlier.get(name)
+            before = known[name]
             if shorten := self.attribute(name, "compared"):
                 before, now = (text and shorten(text) for text in (before, now))
             if name not in compared or self.attribute(name, "free") or before == now:
@@ -176,9 +177,12 @@ class Record:
 
     def write(self) -> None:
         """Write the record, over an earlier one."""
-        own = (FORMAT_VERSION, type(self._settings).command, self._contents)
-        document = self._settings.model_dump(mode="json")
-        write_json(self.path, dict(zip(_RECORD, own, strict=True)) | document)
+        own = _Document(
+            format_version=FORMAT_VERSION,
+            command=type(self._settings).command,
+            contents=self._contents,
+        )
+        write_json(self.path, own.model_dump() | self._settings.model_dump(mode="json"))
 
     def check(self, *, partly: bool = False) -> None:
         """Check that an earlier record is of the same command, settings and contents.
@@ -189,18 +193,18 @@ class Record:
         Raises:
             DataError: it is not; names the setting, or the file that has changed.
         """
-        settings, contents = read_record(self.path, type(self._settings))
-        if difference := self._settings.difference(settings):
+        earlier, contents = read_record(self.path, type(self._settings))
+        if difference := self._settings.difference(earlier):
             raise DataError(self.path, f"{difference}; use the same settings")
         if partly:
             files = {f"--{self._settings.flag(name)}" for name in self._settings.file_settings()}
             contents = {name: d for name, d in contents.items() if _what(name) in files}
-        earlier, later = _by_content(contents), _by_content(self._contents)
+        then, today = _by_content(contents), _by_content(self._contents)
         for name in sorted(contents.keys() | self._contents.keys()):
             before, now = contents.get(name), self._contents.get(name)
             # A file may have moved, and several of one flag may come in another order.
-            known = now is None or (_what(name), now) in earlier
-            kept = before is None or (_what(name), before) in later
+            known = now is None or (_what(name), now) in then
+            kept = before is None or (_what(name), before) in today
             if known and kept:
                 continue
             change = (
@@ -248,7 +252,17 @@ def _what(name: str) -> str:
     return name.partition(" ")[0]
 
 
-def read_record(path: Path, kind: type[Settings]) -> tuple[dict[str, Any], dict[str, str]]:
+class _Document(BaseModel):
+    """What a record has beside its settings."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format_version: int
+    command: str
+    contents: dict[str, str]
+
+
+def read_record(path: Path, kind: type[Kind]) -> tuple[Kind, dict[str, str]]:
     """Read a record: the settings and the digests of contents.
 
     Args:
@@ -256,22 +270,22 @@ def read_record(path: Path, kind: type[Settings]) -> tuple[dict[str, Any], dict[
         kind: of settings that it must hold.
 
     Raises:
-        DataError: it cannot be read, or is of another version or command.
+        DataError: it cannot be read, is of another version or command, or does not hold what it
+            must.
     """
-    document = read_json(path)
+    document, remedy = read_json(path), "begin in a new folder"
     if not isinstance(document, dict):
-        raise DataError(path, "is not a record of settings; begin in a new folder")
+        raise DataError(path, f"is not a record of settings; {remedy}")
     if (version := document.get("format_version")) != FORMAT_VERSION:
         raise DataError(
             path,
             f"was written by {'an earlier' if version is None else 'another'} nastool, whose "
-            "figures do not compare with this one's; begin in a new folder",
+            f"figures do not compare with this one's; {remedy}",
         )
     if (command := document.get("command")) != kind.command:
         raise DataError(path, f"is of nastool {command}, not {kind.command}; take another folder")
-    if not isinstance(contents := document.get("contents"), dict):
-        raise DataError(path, "has no field 'contents'; begin in a new folder")
-    return {name: value for name, value in document.items() if name not in _RECORD}, contents
+    record = validated(_Document, document, path, remedy)
+    return validated(kind, record.model_extra, path, remedy), record.contents
 
 
 def file_digest(path: Path) -> str:

@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from toolchain.architecture import STRIDE
 from toolchain.settings.base import LARGEST_SEED, Data, Settings, setting
 from toolchain.settings.training_settings import AUXILIARY_WEIGHT, DISTILLATION_WEIGHT
 
+SQLITE = "sqlite:///"
+"""What the URL of a SQLite database begins with; all that follows is the path of its file."""
 Algorithm = Literal["predictor", "ppo", "reinforce", "nsga2", "tpe", "random"]
 
 
@@ -145,7 +147,7 @@ class SearchSettings(EvaluationSettings):
     teacher: Path | None = setting(None, "Checkpoint to imitate.")
     storage: str | None = setting(
         None,
-        "Database URL of the study; SQLite in the run folder if left out.",
+        "Database URL of the study, such as sqlite:///FILE; SQLite in the run folder if left out.",
         compared=without_password,
     )
     seed: int = setting(0, "Of draws, initial weights and order.", ge=0, le=LARGEST_SEED)
@@ -170,6 +172,21 @@ class SearchSettings(EvaluationSettings):
         free=True,
     )
     timeout: float | None = setting(None, "Seconds that a candidate may take.", gt=0, free=True)
+
+    @field_validator("storage")
+    @classmethod
+    def _locate(cls, storage: str | None) -> str | None:
+        """Refuse what is no URL; make the file of SQLite absolute."""
+        if storage is None:
+            return None
+        if "://" not in storage:
+            raise ValueError("is sqlite:///FILE or the URL of a server's database")
+        if not storage.startswith("sqlite"):
+            return storage
+        file = storage.removeprefix(SQLITE)
+        if file in ("", storage, ":memory:"):
+            raise ValueError(f"{storage} names no file; write sqlite:///FILE")
+        return f"{SQLITE}{Path(file).absolute()}"
 
 
 class ContestSettings(Settings):

@@ -19,7 +19,7 @@ from scipy.linalg import hadamard
 from scipy.stats import t as student
 
 from export.errors import UsageError
-from export.files import write_json
+from export.files import only_one, write_json
 from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.start import CHOSEN_BY, Start
 
@@ -163,19 +163,20 @@ def ablate(
         claim(training, folder, resume)
     Start.of(next(iter(trainings.values()))[0])
 
-    found: list[dict[str, Any]] = []
-    for (row, seed), (training, folder) in trainings.items():
-        result = train(training, folder, resume)
-        scores = {"1": result.metrics["mean_f1"]}
-        if framing:
-            framed = evaluate(
-                result.checkpoint, training.data, training.dataset, CHOSEN_BY, framing=framing
-            )["framing"]
-            scores |= {f"{one['scale']:g}": one["mean_f1"] for one in framed}
-        values = {name: getattr(training, name) for name in names}
-        found.append({"row": row, "seed": first + seed, "settings": values, "mean_f1": scores})
-    document = {"trainings": found, "effects": _effects(switches, rows, found, seeds)}
-    write_json(output / "ablation.json", document)
+    with only_one(output):
+        found: list[dict[str, Any]] = []
+        for (row, seed), (training, folder) in trainings.items():
+            result = train(training, folder, resume)
+            scores = {"1": result.metrics["mean_f1"]}
+            if framing:
+                framed = evaluate(
+                    result.checkpoint, training.data, training.dataset, CHOSEN_BY, framing=framing
+                )["framing"]
+                scores |= {f"{one['scale']:g}": one["mean_f1"] for one in framed}
+            values = {name: getattr(training, name) for name in names}
+            found.append({"row": row, "seed": first + seed, "settings": values, "mean_f1": scores})
+        document = {"trainings": found, "effects": _effects(switches, rows, found, seeds)}
+        write_json(output / "ablation.json", document)
     return document
 
 

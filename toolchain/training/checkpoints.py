@@ -1,8 +1,11 @@
 """Checkpoints: a network's weights with all that is needed to build, judge and export it."""
 
 import dataclasses
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -134,9 +137,13 @@ def save_checkpoint(
         **dataclasses.asdict(info),
         "model": model,
         "resume": resume,
+        "checksum": _checksum(model, resume),
     }
+    # Of a full disk torch itself says something that nobody understands.
+    content = io.BytesIO()
+    torch.save(document, content)
     with whole_file(path) as temporary:
-        torch.save(document, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def is_checkpoint(path: str | Path) -> bool:
@@ -165,6 +172,12 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
             path,
             f"has format_version {version}; this nastool reads up to {FORMAT_VERSION}: update it",
         )
+    # Files of earlier nastools have none.
+    checksum = document.get("checksum")
+    if checksum and checksum != _checksum(document.get("model"), document.get("resume")):
+        raise DataError(
+            path, "is damaged (its checksum is another); copy it again, or train it again"
+        )
     if version < 2:
         document["seen"] = None
     if version < 3:
@@ -190,6 +203,31 @@ def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:
     except (KeyError, RuntimeError, UsageError) as error:
         raise DataError(path, f"does not hold its network's weights ({_line(error)})") from None
     return network.eval(), info
+
+
+def _checksum(*states: Any) -> str:
+    """Return the SHA-256 of all that networks and optimisers hold."""
+    digest = sha256()
+    for part in _parts(states):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(state: Any) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of nested tensors and plain values."""
+    if isinstance(state, torch.Tensor):
+        yield f"{state.dtype} {list(state.shape)} ".encode()
+        yield state.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    elif isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from _parts(key)
+            yield from _parts(value)
+    elif isinstance(state, Sequence) and not isinstance(state, str):
+        yield f"{len(state)} ".encode()
+        for value in state:
+            yield from _parts(value)
+    else:
+        yield f"{state!r} ".encode()
 
 
 def _is_checkpoint(document: Any) -> bool:

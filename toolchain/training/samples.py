@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from export.console import track
+from export.interrupts import ignore_signals
 from export.onnx import normalise
 from export.processor import usable_cores
 from toolchain.datasets.base import FaceDataset, Sample, resize_sample
@@ -206,7 +207,7 @@ def batches(
         num_workers=workers,
         pin_memory=gpu,
         persistent_workers=workers > 0,
-        worker_init_fn=_be_one_thread,
+        worker_init_fn=_start_worker,
     )
 
 
@@ -219,5 +220,6 @@ def some_images(dataset: FaceDataset, size: int) -> Tensor:
     return normalise(torch.stack([some[0, index][0] for index in range(len(some))]))
 
 
-def _be_one_thread(_: int) -> None:
+def _start_worker(_: int) -> None:
+    ignore_signals()
     cv2.setNumThreads(0)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from export.console import track
-from export.errors import UsageError
+from export.errors import DataError, UsageError
 from export.files import only_one, write_text
 from export.onnx import normalise
 from toolchain.datasets.augmentation import augment
@@ -31,6 +31,9 @@ from toolchain.training.start import CHOSEN_BY, Start
 from toolchain.training.training_loss import TrainingLoss
 
 log = logging.getLogger(__name__)
+LAST = "last.pt"
+BEST = "best.pt"
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,12 @@ class TrainingResult:
 def train(settings: TrainingSettings, output: str | Path, resume: bool = False) -> TrainingResult:
     """Train a network.
 
-    Writes into ``output``: ``config.json``; after each epoch ``metrics.jsonl`` (a line an epoch),
-    ``last.pt`` (from which ``resume`` goes on), when it is the best so far by mean F1 on the images
-    of the part search-score ``best.pt``, and as often as asked for ``epoch-NNN.pt``. Each file is
-    whole at all times; ``last.pt`` comes last, so that a killed training loses the epoch in flight.
-    Nothing is written when the settings or their files cannot be used.
+    Writes into ``output``: ``config.json``; after each epoch ``last.pt`` (from which ``resume``
+    goes on), ``metrics.jsonl`` (a line an epoch), when it is the best so far by mean F1 on the
+    images of the part search-score ``best.pt``, and as often as asked for ``epoch-NNN.pt``. Each
+    file is whole at all times. ``last.pt`` comes first and the others follow from it, so that a
+    training that is killed, or whose disk is full, loses nothing but the epoch in flight. Nothing
+    is written when the settings or their files cannot be used.
 
     Raises:
         UsageError: ``output`` holds another training, one is at work there, or the loss stopped
@@ -74,22 +78,21 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
         claim(settings, output, resume)
         start = Start.of(settings)
         record = Record(output, settings, start.digests())
-        if (output / "last.pt").exists():
+        resumed = (output / LAST).exists()
+        if resumed:
             record.check()
         trainer = Trainer(settings, start)
         record.write()
         log.info("training %s", trainer.info.architecture)
-        if (output / "last.pt").exists():
-            trainer.restore(output / "last.pt")
-            log.info("continuing after epoch %d", len(trainer.history))
+        if resumed:
+            trainer.restore(output / LAST)
+            trainer.save_what_follows(output)
         while len(trainer.history) < settings.epochs:
             trainer.run_epoch()
             trainer.save(output)
             log.info(trainer.epoch_line())
     best = trainer.best
-    return TrainingResult(
-        output / "best.pt", len(trainer.history), trainer.seconds, best["metrics"]
-    )
+    return TrainingResult(output / BEST, len(trainer.history), trainer.seconds, best["metrics"])
 
 
 def claim(settings: TrainingSettings, output: Path, resume: bool) -> None:
@@ -97,15 +100,21 @@ def claim(settings: TrainingSettings, output: Path, resume: bool) -> None:
 
     Raises:
         UsageError: ``output`` holds a training and ``resume`` is False.
-        DataError: it holds one of other settings, or a file that the settings name is missing.
+        DataError: it holds one of other settings, or a file of it or that the settings name is
+            missing.
     """
     record = Record(output, settings)
-    if (output / "last.pt").exists():
+    last = output / LAST
+    if last.exists():
         if not resume:
             raise UsageError(
                 f"{output} holds a training; continue it with --resume or choose another --output"
             )
         record.check(partly=True)
+    elif left := [name for name in (METRICS, BEST) if (output / name).exists()]:
+        raise DataError(
+            last, f"is gone, and {left[0]} is of its training; bring it back, or take a new folder"
+        )
     elif record.path.exists():
         # A training that was stopped in its first epoch may begin anew; a search is not replaced.
         read_record(record.path, TrainingSettings)
@@ -205,23 +214,47 @@ class Trainer:
 
     def save(self, output: Path) -> None:
         """Write the files of the last epoch; see `train`."""
+        resume = {
+            "settings": self.settings.model_dump(mode="json"),
+            "history": self.history,
+            **self.optimisation.state_dict(),
+        }
+        info, model = self._last()
+        save_checkpoint(output / LAST, info, model, resume)
+        self.save_what_follows(output)
+
+    def save_what_follows(self, output: Path) -> None:
+        """Write what ``last.pt`` tells as well, in files of their own."""
         record = self.history[-1]
-        model = self.optimisation.average.module.state_dict()
-        info = self._info(record)
+        info, model = self._last()
         if (every := self.settings.keep_every) and record["epoch"] % every == 0:
             save_checkpoint(output / f"epoch-{record['epoch']:03d}.pt", info, model)
         if record is self.best:
-            save_checkpoint(output / "best.pt", info, model)
+            save_checkpoint(output / BEST, info, model)
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
-        write_text(output / "metrics.jsonl", lines)
-        resume = {"history": self.history, **self.optimisation.state_dict()}
-        save_checkpoint(output / "last.pt", info, model, resume)
+        write_text(output / METRICS, lines)
 
     def restore(self, path: Path) -> None:
-        """Take over the state of a ``last.pt`` of the same settings."""
-        _, document = read_checkpoint(path)
-        self.history = document["resume"]["history"]
-        self.optimisation.load_state_dict(document["resume"], document["model"])
+        """Take over the state of a ``last.pt``.
+
+        Raises:
+            DataError: it is not of a training of these settings.
+        """
+        info, document = read_checkpoint(path)
+        problem: object = "the network is another one"
+        state = document["resume"]
+        try:
+            if dataclasses.replace(info, training={}) == self.info:
+                # Those of earlier nastools do not hold their settings.
+                earlier = type(self.settings)(**state.get("settings", self.settings.model_dump()))
+                problem = self.settings.difference(earlier)
+                self.history = state["history"]
+                self.optimisation.load_state_dict(state, document["model"])
+                log.info("continuing after %s", self.epoch_line())
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+            problem = "it holds no training to go on with"
+        if problem:
+            raise DataError(path, f"is of another training ({problem}); bring back what was there")
 
     def epoch_line(self) -> str:
         """Say in one line how the last epoch went and how long the others will take."""
@@ -250,8 +283,9 @@ class Trainer:
         self.optimisation.backward(loss)
         return value
 
-    def _info(self, record: dict[str, Any]) -> CheckpointInfo:
-        settings = self.settings
+    def _last(self) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+        """Return what a checkpoint of the last epoch says and holds."""
+        settings, record = self.settings, self.history[-1]
         facts = {
             # Of a path only its last part: the file may travel, the folders stay.
             "data": Path(settings.data).name,
@@ -267,7 +301,8 @@ class Trainer:
             "teacher": settings.teacher and settings.teacher.name,
             "mean_f1": record["metrics"]["mean_f1"],
         }
-        return dataclasses.replace(self.info, training=facts)
+        info = dataclasses.replace(self.info, training=facts)
+        return info, self.optimisation.average.module.state_dict()
 
 
 def _timed(loader: Iterable[Batch], waits: list[float]) -> Iterator[Batch]:

@@ -89,7 +89,7 @@ CASES = [
         "unknown.toml: 'colour' is not a flag of nastool search",
     ),
     (["pareto", "{}/empty"], 2, "is not a run folder"),
-    (["pareto", "{}/run"], 2, "the search has not begun"),
+    (["pareto", "{}/run"], 2, "study.db: is gone or empty"),
     (["pareto", "{}/old"], 2, "config.json: was written by an earlier nastool"),
     (
         ["train", "--data", "synthetic:9", "--output", "{}/t", "--run", "{}/old", "--pick", "best"],

@@ -73,6 +73,15 @@ def test_faces_keeps_splits(cli, tmp_path):
     assert cli("faces", "--data", "synthetic:1", "--output", tmp_path / "f").code == 2
 
 
+def test_faces_on_a_full_disk_leave_no_part_of_a_dataset(cli, mount):
+    disk = mount("tmpfs", "size=400k")
+    result = cli("faces", "--data", "synthetic:8", "--output", disk / "f")
+    assert (result.code, result.out) == (2, "")
+    assert "mounted/f: cannot be written (No space left on device); make room" in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert not list(disk.iterdir())
+
+
 def test_faces_keeps_another_label_set(tmp_path):
     from toolchain.datasets.labels import EG1800
 

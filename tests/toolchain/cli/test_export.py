@@ -2,7 +2,7 @@ import contextlib
 import importlib.util
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from export.files import only_one
 from export.metadata import ModelMetadata
 from export.parity import FLOORS
 from export.runtimes import RUNTIMES, open_session
@@ -112,6 +113,7 @@ def test_checkpoint_fails_its_gate_and_says_so(cli, tmp_path: Path) -> None:
     assert "FAILED" in result.out
     assert result.err.startswith(f"FAILED: {tmp_path / 'out' / 'model-int8.onnx'}: ")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".lock",
         "export.json",
         "model-int8-worst.png",
         "model-int8.onnx",
@@ -371,3 +373,18 @@ def test_flags_name_what_the_library_has() -> None:
     assert set(choices["tail"]) == {FASTEST, *TAILS}
     assert set(choices["precisions"]) == set(FLOORS)
     assert set(choices["runtime"]) == set(RUNTIMES)
+
+
+def test_a_full_disk_and_a_folder_at_work_are_one_line(
+    mount: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = mount("tmpfs", "size=100k")
+    export = ("export", "--genotype", GENOTYPE, *SMALL, "--tail", "resize", "--output", disk / "e")
+    with only_one(disk / "e"):
+        assert call(*export)[0] == 2
+    assert "another process is at work there" in capsys.readouterr().err
+    assert call(*export)[0] == 2
+    line = capsys.readouterr().err
+    assert line.endswith("model.onnx: cannot be written (No space left on device); make room\n")
+    assert "Traceback" not in line
+    assert not list(disk.iterdir())

@@ -8,7 +8,8 @@ import optuna
 import pytest
 
 from toolchain.genotype import Genotype
-from toolchain.search.storage import DATABASE, STUDY
+from toolchain.search.database import DATABASE
+from toolchain.search.storage import STUDY
 from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.base import Record
 from toolchain.settings.search_settings import SearchSettings

@@ -12,8 +12,8 @@ from test_study import CLASSES, settings_of
 from toolchain.search.algorithms import ALGORITHMS
 from toolchain.search.algorithms.controller import PolicyGradient, PolicySettings
 from toolchain.search.algorithms.policy import LOG_PROBABILITY, lesson
+from toolchain.search.database import storage_url
 from toolchain.search.executors import InlineExecutor
-from toolchain.search.storage import storage_url
 from toolchain.search.study import Search
 from toolchain.search.trial import TrialState
 from toolchain.settings.search_settings import Algorithm

@@ -238,10 +238,10 @@ def test_folders_that_are_no_run(tmp_path):
     with pytest.raises(DataError, match="is not a run folder"):
         Run.load(tmp_path)
     Record(tmp_path, settings_of()).write()
-    with pytest.raises(DataError, match="the search has not begun"):
+    with pytest.raises(DataError, match=r"study\.db: is gone or empty"):
         Run.load(tmp_path)
     (tmp_path / "study.db").write_bytes(b"this is no database, whatever its name says" * 50)
-    with pytest.raises(DataError, match=r"study\.db: cannot be opened"):
+    with pytest.raises(DataError, match=r"study\.db: cannot be read \(file is not a database"):
         Run.load(tmp_path)
 
 

@@ -50,7 +50,7 @@ def test_a_record_holds_every_setting_and_what_the_files_held(tmp_path, files):
     assert document["format_version"] == 2
     assert set(Sample.model_fields) < set(document)
     settings, contents = read_record(tmp_path / "config.json", Sample)
-    assert Sample(**settings) == Sample.of(data="d", weights=(files["c.pt"],), epochs=5)
+    assert settings == Sample.of(data="d", weights=(files["c.pt"],), epochs=5)
     assert contents["images"] == "abc"
     assert [len(digest) for name, digest in contents.items() if "c.pt" in name] == [64]
 

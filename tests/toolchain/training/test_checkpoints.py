@@ -108,7 +108,11 @@ def rewrite(path, **changes):
         (lambda path: rewrite(path, seen="?"), "damaged checkpoint (is no record of images"),
         (lambda path: rewrite(path, label_set={"name": "x"}), "damaged checkpoint"),
         (lambda path: rewrite(path, genotype="[[11], [[0, 1]]]"), "operation 0: 11"),
-        (lambda path: rewrite(path, model={}), "does not hold its network's weights"),
+        (
+            lambda path: rewrite(path, model={}, checksum=None),
+            "does not hold its network's weights",
+        ),
+        (lambda path: rewrite(path, model={}), "is damaged (its checksum is another)"),
     ],
 )
 def test_a_broken_file_is_one_line_that_names_it(tmp_path, info, network, break_it, problem):
@@ -145,6 +149,21 @@ def test_a_flipped_bit_is_never_a_slightly_other_network(tmp_path, info, network
             assert all(torch.equal(value, own[name]) for name, value in loaded.state_dict().items())
     assert len(refused) > 40
     assert all("\n" not in message for message in refused)
+
+
+def test_other_weights_than_were_written_are_refused_however_whole_the_file_is(
+    tmp_path, info, network
+):
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, info, network.state_dict(), {"history": [1.5, None], "moments": [()]})
+    model = torch.load(path, weights_only=True)["model"]
+    name = next(name for name, value in model.items() if value.dim() > 1)
+    # The checksums of the archive are made anew.
+    rewrite(path, model=model | {name: model[name] + 2**-20})
+    with pytest.raises(DataError, match=r"a\.pt: is damaged \(its checksum is another\)"):
+        load_segmenter(path)
+    rewrite(path, model=model)
+    load_segmenter(path)
 
 
 def test_a_checkpoint_without_its_version_is_damaged(tmp_path, info, network):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,9 +67,9 @@ def test_a_training_leaves_what_it_promises(trained):
     assert (folder / "epoch-002.pt").stat().st_size < (folder / "last.pt").stat().st_size / 2
 
 
-@pytest.mark.parametrize("moment", ["step", "validation", "save"])
+@pytest.mark.parametrize(("moment", "kept"), [("step", 1), ("validation", 1), ("save", 2)])
 def test_a_stopped_training_ends_as_an_unstopped_one(
-    trained, tmp_path, configure, monkeypatch, moment
+    trained, tmp_path, configure, monkeypatch, moment, kept
 ):
     calls = iter(range(1000))
     place, name, call = {
@@ -87,7 +88,7 @@ def test_a_stopped_training_ends_as_an_unstopped_one(
         patch.setattr(place, name, stop)
         with pytest.raises(KeyboardInterrupt):
             train(configure(), tmp_path)
-    assert len(read_checkpoint(tmp_path / "last.pt")[1]["resume"]["history"]) == 1
+    assert len(read_checkpoint(tmp_path / "last.pt")[1]["resume"]["history"]) == kept
     result = train(configure(), tmp_path, resume=True)
     assert result.epochs == 3
     assert_same_end(trained[0], tmp_path)
@@ -103,7 +104,7 @@ torch.set_num_threads(1)
 save = trainer.save_checkpoint
 
 def save_and_die(path, *rest):
-    if path.name == "last.pt" and path.exists():
+    if path.name == "epoch-002.pt":
         os.kill(os.getpid(), signal.SIGKILL)
     save(path, *rest)
 
@@ -114,9 +115,76 @@ trainer.train(TrainingSettings.model_validate_json(sys.argv[1]), sys.argv[2])
     command = [sys.executable, "-c", script, settings.model_dump_json(), str(tmp_path)]
     killed = subprocess.run(command, cwd=Path(__file__).parents[3], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "epoch-002.pt").exists()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
     train(settings, tmp_path, resume=True)
     assert_same_end(trained[0], tmp_path)
+    assert (tmp_path / "epoch-002.pt").exists()
+
+
+def test_a_training_goes_on_after_its_last_whole_epoch_when_a_full_disk_has_room(
+    trained, configure, mount
+):
+    output = mount("tmpfs", "size=2m") / "out"
+    with pytest.raises(DataError, match=r"last\.pt: cannot be written \(No space .*make room"):
+        train(configure(), output)
+    assert not list(output.glob(".partial-*"))
+    assert len(read_checkpoint(output / "last.pt")[1]["resume"]["history"]) == 1
+    mount("tmpfs", "remount,size=8m")
+    train(configure(), output, resume=True)
+    assert_same_end(trained[0], output)
+
+
+def copied(trained, folder):
+    return Path(shutil.copytree(trained[0], folder / "copy"))
+
+
+def test_what_a_finished_training_lost_beside_its_last_epoch_is_written_again(
+    trained, tmp_path, configure
+):
+    output = copied(trained, tmp_path)
+    (output / "metrics.jsonl").write_text("null")
+    assert train(configure(), output, resume=True).epochs == 3
+    assert_same_end(trained[0], output)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_training_whose_last_epoch_is_gone_does_not_begin_anew(
+    trained, tmp_path, configure, resume
+):
+    output = copied(trained, tmp_path)
+    (output / "last.pt").unlink()
+    (output / "config.json").unlink()
+    best = (output / "best.pt").read_bytes()
+    with pytest.raises(
+        DataError, match=r"last\.pt: is gone, and metrics\.jsonl is of its training"
+    ):
+        train(configure(), output, resume=resume)
+    (output / "metrics.jsonl").unlink()
+    with pytest.raises(DataError, match=r"last\.pt: is gone, and best\.pt is of its training"):
+        train(configure(), output, resume=resume)
+    assert (output / "best.pt").read_bytes() == best
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (None, "it holds no training to go on with"),
+        ({"genotype": "[[2, [0, 1, 0, 9]], [[0, 1], [1, 4]]]"}, "the network is another one"),
+        ({"seed": 7}, "--seed was 7, now it is 0"),
+    ],
+)
+def test_the_last_epoch_of_another_training_is_not_gone_on_with(
+    trained, tmp_path, configure, changes, problem
+):
+    output = copied(trained, tmp_path)
+    other = output / "best.pt"
+    if changes:
+        other = tmp_path / "other" / "last.pt"
+        train(configure(epochs=1, **changes), other.parent)
+    shutil.copy(other, output / "last.pt")
+    with pytest.raises(DataError) as error:
+        train(configure(epochs=4), output, resume=True)
+    assert f"last.pt: is of another training ({problem}); bring back" in str(error.value)
 
 
 def test_resuming_a_finished_training_trains_nothing(trained, configure, monkeypatch):
@@ -148,6 +216,13 @@ def test_resuming_with_other_flags_names_the_flag(trained, configure):
         ('{"format_version": 3}', "another nastool, .*; begin in a new folder"),
         ("[]", "is not a record of settings; begin in a new folder"),
         ("{", "is not JSON"),
+        ("null", "is not a record of settings"),
+        ("{}", "earlier nastool, .*; begin in a new folder"),
+        (
+            '{"format_version": 2, "command": "train", "contents": {"--data x": [1]}}',
+            "contents.--d",
+        ),
+        ('{"format_version": 2, "command": "train", "contents": {}, "data": 3}', "data: Input"),
     ],
 )
 def test_a_record_that_is_of_no_use_is_one_line(tmp_path, configure, text, problem):

@@ -1,18 +1,23 @@
 """What every executor offers, and the simplest one."""
 
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from toolchain.search.trial import Candidate, CandidateError, Evaluation, Evaluator, Failure
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 StartEvaluator = Callable[[], Evaluator]
 """Makes the evaluator inside a worker; it must survive pickling."""
+TICK = 1.0
+"""Seconds that are waited for at a time, so that it shows when nobody could run meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,23 @@ class InlineExecutor(Executor):
     def next(self) -> CandidateResult:
         """See `Executor`."""
         return attempt(self._evaluate, self._queue.popleft())
+
+
+def wait_awake(wait: Callable[[float | None], T], left: float) -> tuple[T, float]:
+    """Wait for candidates for a moment.
+
+    Args:
+        wait: waits for so many seconds at most; None: for ever.
+        left: seconds that a candidate still has; infinite: it has all time.
+
+    Returns:
+        What ``wait`` returns, and how many seconds of their time candidates have spent. Those do
+        not count in which this process was suspended, and the candidates with it (Ctrl-Z, a frozen
+        container), nor those in which it did something else.
+    """
+    moment, begun = min(max(left, 0.0), TICK), time.monotonic()
+    found = wait(None if math.isinf(left) else moment)
+    return found, min(time.monotonic() - begun, moment)
 
 
 def attempt(evaluate: Evaluator, candidate: Candidate) -> CandidateResult:

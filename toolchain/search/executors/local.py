@@ -1,19 +1,26 @@
 """Candidates in processes of this machine."""
 
 import contextlib
+import math
 import multiprocessing
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
+import psutil
+
 from export.errors import UnavailableError
+from export.interrupts import signals_held_back
 from toolchain.search.executors.base import (
     CandidateResult,
     Executor,
     StartEvaluator,
     attempt,
     unexpected,
+    wait_awake,
 )
 from toolchain.search.trial import Candidate, CandidateError, Failure
 
@@ -35,9 +42,12 @@ class LocalExecutor(Executor):
     def __init__(self, starts: Sequence[StartEvaluator], timeout: float | None = None):
         self.capacity, self._timeout = len(starts), timeout
         self._workers: list[_Worker] = []
+        # When it is started it ends the holding back of signals.
+        resource_tracker.ensure_running()
         try:
             # All are launched before the first is waited for: each takes seconds to import torch.
-            self._workers += [_Worker(start) for start in starts]
+            with signals_held_back():  # none starts that is not known
+                self._workers += [_Worker(start) for start in starts]
             for worker in self._workers:
                 worker.wait_until_ready()
         except BaseException:
@@ -46,23 +56,28 @@ class LocalExecutor(Executor):
 
     def submit(self, candidate: Candidate) -> None:
         """See `Executor`."""
-        next(worker for worker in self._workers if worker.candidate is None).begin(candidate)
+        worker = next(worker for worker in self._workers if worker.candidate is None)
+        worker.begin(candidate)
+        worker.left = self._limit(worker)
 
     def next(self) -> CandidateResult:
         """See `Executor`."""
         busy = {worker.connection: worker for worker in self._workers if worker.candidate}
-        first = min(busy.values(), key=self._deadline)
-        left = self._timeout and max(self._deadline(first) - time.monotonic(), 0)
-        # A process that dies closes its end of the connection, which counts as something to read.
-        for connection in wait(list(busy), left):
-            assert isinstance(connection, Connection)
-            return busy[connection].outcome()
-        limit = self._deadline(first) - first.begun
-        return first.fail(Failure.TIMEOUT, f"took more than {limit:g} s")
+        while True:
+            first = min(busy.values(), key=lambda worker: worker.left)
+            # A process that dies closes its end of the connection: something to read, too.
+            ready, spent = wait_awake(partial(wait, list(busy)), first.left)
+            for worker in busy.values():
+                worker.left -= 0 if worker.is_suspended() else spent
+            for connection in ready:
+                assert isinstance(connection, Connection)
+                return busy[connection].outcome()
+            if first.left <= 0:
+                return first.fail(Failure.TIMEOUT, f"took more than {self._limit(first):g} s")
 
-    def _deadline(self, worker: "_Worker") -> float:
+    def _limit(self, worker: "_Worker") -> float:
         assert worker.candidate
-        return worker.begun + (self._timeout or 0) * worker.candidate.effort
+        return (self._timeout or math.inf) * worker.candidate.effort
 
     def close(self) -> None:
         """See `Executor`."""
@@ -76,6 +91,7 @@ class _Worker:
     Attributes:
         candidate: at work; None: idle.
         begun: when, on the monotonic clock.
+        left: seconds that it still has.
     """
 
     def __init__(self, start: StartEvaluator):
@@ -85,10 +101,13 @@ class _Worker:
     def _launch(self) -> None:
         self.candidate: Candidate | None = None
         self.begun = 0.0
+        self.left = math.inf
         self._ready = False
         self.connection, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_work, args=(theirs, self._start), daemon=True)
-        self._process.start()
+        # Ctrl-C goes to every process of a terminal; the search decides what becomes of workers.
+        with signals_held_back():
+            self._process.start()
         theirs.close()
 
     def wait_until_ready(self) -> None:
@@ -101,6 +120,11 @@ class _Worker:
         if problem:
             raise UnavailableError(f"a worker could not start: {problem}")
         self._ready = True
+
+    def is_suspended(self) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return bool(psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED)
+        return False
 
     def begin(self, candidate: Candidate) -> None:
         self.wait_until_ready()
@@ -149,16 +173,14 @@ class _Worker:
 
 def _work(connection: Connection, start: StartEvaluator) -> None:
     """Evaluate what comes in until the connection ends; the main function of a worker."""
-    # Ctrl-C goes to every process of a terminal; the search decides what becomes of the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        evaluate = start()
-    except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}")
-        return
-    connection.send("")
     # The search is gone when nothing more can be read or written.
     with contextlib.suppress(EOFError, OSError):
+        try:
+            evaluate = start()
+        except Exception as error:
+            connection.send(f"{type(error).__name__}: {error}")
+            return
+        connection.send("")
         while True:
             candidate = connection.recv()
             begun = time.perf_counter()

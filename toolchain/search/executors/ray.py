@@ -1,7 +1,10 @@
 """Candidates on a Ray cluster: processes, GPUs and machines that Ray knows of."""
 
 import logging
+import math
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,7 @@ from toolchain.search.executors.base import (
     StartEvaluator,
     attempt,
     unexpected,
+    wait_awake,
 )
 from toolchain.search.trial import Candidate, CandidateError, Failure
 
@@ -20,11 +24,56 @@ PATIENCE = 30
 """Seconds between two words about a worker that does not start."""
 
 
+@contextmanager
+def joined_cluster(workers: int, cpus: float = 1, gpus: float = 0) -> Iterator[Any]:
+    """Join the cluster that ``RAY_ADDRESS`` names, or start Ray on this machine; yield Ray.
+
+    A process that has joined stays in it; else it leaves when the block ends.
+
+    Args:
+        workers: number of actors that there must be room for.
+        cpus: CPU cores that each takes.
+        gpus: GPUs that each takes.
+
+    Raises:
+        UnavailableError: Ray is not installed, or its cluster cannot be joined or lacks something.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UnavailableError(
+            "--executor ray needs the package ray: pip install 'nastool[ray]'"
+        ) from None
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            try:
+                ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise UnavailableError(
+                    f"the Ray cluster cannot be joined ({reason}); check RAY_ADDRESS"
+                ) from None
+            stack.callback(ray.shutdown)
+        if problem := _shortage(ray, {"CPU": cpus, "GPU": gpus}, workers):
+            raise UnavailableError(f"{problem}; lower --workers, or add machines")
+        yield ray
+
+
+def _shortage(ray: Any, needs: Mapping[str, float], workers: int) -> str | None:
+    """Say what the cluster lacks for so many workers."""
+    there = ray.cluster_resources()
+    for kind, need in needs.items():
+        has, wanted = there.get(kind, 0), need * workers
+        if has < wanted:
+            return f"the Ray cluster has {has:g} {kind}, the workers need {wanted:g}"
+    return None
+
+
 class RayExecutor(Executor):
     """One Ray actor a worker; Ray decides on which machine and GPU each lives.
 
-    Joins the cluster that ``RAY_ADDRESS`` names, or starts Ray on this machine. A machine that is
-    lost takes its workers with it: `capacity` shrinks if the others have no room for them.
+    Joins a cluster (`joined_cluster`). A machine that is lost takes its workers with it: `capacity`
+    shrinks if the others have no room for them.
 
     Args:
         start: makes the evaluator of a worker. What it holds is stored once on each machine, and
@@ -47,23 +96,13 @@ class RayExecutor(Executor):
         cpus: float = 1,
         gpus: float = 0,
     ):
-        try:
-            import ray
-        except ImportError:
-            raise UnavailableError(
-                "--executor ray needs the package ray: pip install 'nastool[ray]'"
-            ) from None
-        self._ray: Any = ray
         self.capacity, self._timeout = workers, timeout
         self._needs = {"CPU": cpus, "GPU": gpus}
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
-        self._joined = not ray.is_initialized()
-        if self._joined:
-            self._join()
+        self._cluster = ExitStack()
+        self._ray = ray = self._cluster.enter_context(joined_cluster(workers, cpus, gpus))
         try:
-            if problem := self._shortage():
-                raise UnavailableError(f"{problem}; lower --workers, or add machines")
             self._start = ray.put(start)
             self._actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Actor)
             self._idle = [self._launch() for _ in range(workers)]
@@ -73,23 +112,8 @@ class RayExecutor(Executor):
             self.close()
             raise
 
-    def _join(self) -> None:
-        try:
-            self._ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UnavailableError(
-                f"the Ray cluster cannot be joined ({reason}); check RAY_ADDRESS"
-            ) from None
-
     def _shortage(self) -> str | None:
-        """Say what the cluster lacks for all workers."""
-        there = self._ray.cluster_resources()
-        for kind, need in self._needs.items():
-            has, wanted = there.get(kind, 0), need * self.capacity
-            if has < wanted:
-                return f"the Ray cluster has {has:g} {kind}, the workers need {wanted:g}"
-        return None
+        return _shortage(self._ray, self._needs, self.capacity)
 
     def _launch(self) -> "_Worker":
         actor = self._actor.remote()
@@ -114,23 +138,29 @@ class RayExecutor(Executor):
         """See `Executor`."""
         worker = self._idle.pop()
         worker.candidate, worker.outcome = candidate, worker.actor.evaluate.remote(candidate)
-        worker.begun = time.monotonic()
+        worker.begun, worker.left = time.monotonic(), self._limit(worker)
         self._busy.append(worker)
 
     def next(self) -> CandidateResult:
         """See `Executor`."""
         outcomes = {worker.outcome: worker for worker in self._busy}
-        first = min(self._busy, key=self._deadline)
-        left = self._timeout and max(self._deadline(first) - time.monotonic(), 0)
-        ready, _ = self._ray.wait(list(outcomes), num_returns=1, timeout=left)
-        if ready:
-            return self._outcome(outcomes[ready[0]])
-        limit = self._deadline(first) - first.begun
-        return self._fail(first, Failure.TIMEOUT, f"took more than {limit:g} s")
+        while True:
+            first = min(self._busy, key=lambda worker: worker.left)
+            (ready, _), spent = wait_awake(
+                lambda seconds: self._ray.wait(list(outcomes), num_returns=1, timeout=seconds),
+                first.left,
+            )
+            for worker in self._busy:
+                worker.left -= spent
+            if ready:
+                return self._outcome(outcomes[ready[0]])
+            if first.left <= 0:
+                limit = self._limit(first)
+                return self._fail(first, Failure.TIMEOUT, f"took more than {limit:g} s")
 
-    def _deadline(self, worker: "_Worker") -> float:
+    def _limit(self, worker: "_Worker") -> float:
         assert worker.candidate
-        return worker.begun + (self._timeout or 0) * worker.candidate.effort
+        return (self._timeout or math.inf) * worker.candidate.effort
 
     def _outcome(self, worker: "_Worker") -> CandidateResult:
         try:
@@ -173,8 +203,7 @@ class RayExecutor(Executor):
         """See `Executor`."""
         for worker in [*self._idle, *self._busy]:
             self._ray.kill(worker.actor)
-        if self._joined:
-            self._ray.shutdown()
+        self._cluster.close()
 
 
 @dataclass(eq=False)
@@ -187,6 +216,7 @@ class _Worker:
         candidate: at work, or the last.
         outcome: reference to what `_Actor.evaluate` returns.
         begun: when, on the monotonic clock.
+        left: seconds that the candidate still has.
     """
 
     actor: Any
@@ -194,6 +224,7 @@ class _Worker:
     candidate: Candidate | None = None
     outcome: Any = None
     begun: float = 0.0
+    left: float = math.inf
 
 
 class _Actor:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from export.errors import DataError, NastoolError, UnavailableError, UsageError
+from export.numbers import check_numbers
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -59,6 +60,12 @@ class Command(click.Command):
             ),
             click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
         ]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the flags, from the command line or a file."""
+        rest = super().parse_args(ctx, args)
+        check_numbers(ctx)
+        return rest
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the callback, print its outcome and return the exit code."""
@@ -206,32 +213,45 @@ def _print(text: Any) -> None:
 
 
 def _read_config(ctx: click.Context, option: click.Parameter, path: Path | None) -> None:
+    """Take the values of a TOML file for defaults, as the texts that flags would be given."""
     if path is None:
         return
+    from export.files import read_text  # pydantic takes longer than --help
+
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise DataError(path, f"is not TOML ({error})") from None
     # Keys are the flags' long names without the dashes ("latency-table"), as users know them.
     names = {
-        flag.removeprefix("--").replace("-", "_"): (
-            parameter.name,
-            flag in parameter.secondary_opts,
-        )
+        flag.removeprefix("--").replace("-", "_"): (parameter, flag in parameter.secondary_opts)
         for parameter in ctx.command.params
         for flag in [*parameter.opts, *parameter.secondary_opts]
         if flag.startswith("--") and parameter.name
     }
-    defaults = {}
+    defaults: dict[str, Any] = {}
     for key, value in values.items():
         normal = key.replace("-", "_")
         if normal not in names:
             raise UsageError(f"{path}: {key!r} is not a flag of {ctx.command_path}")
-        name, off = names[normal]
-        if off and not isinstance(value, bool):
-            raise UsageError(f"{path}: {key!r} is true or false, not {value!r}")
-        # "no-augment = true" switches augment off.
-        defaults[name] = not value if off else value
+        parameter, off = names[normal]
+        if isinstance(parameter, click.Option) and parameter.is_flag:
+            if not isinstance(value, bool):
+                raise UsageError(f"{path}: {key!r} is true or false, not {value!r}")
+            # "no-augment = true" switches augment off.
+            taken: Any = value != off
+        elif parameter.multiple:
+            taken = [
+                _text(path, key, one) for one in (value if isinstance(value, list) else [value])
+            ]
+        else:
+            taken = _text(path, key, value)
+        defaults[str(parameter.name)] = taken
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _text(path: Path, key: str, value: Any) -> str:
+    """Return a value of a TOML file as the text that the flag would be given."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or "\0" in str(value):
+        raise UsageError(f"{path}: {key!r} is a number or a text, not {value!r}")
+    return str(value)

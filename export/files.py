@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ValidationError
 from export.errors import DataError, UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
+LARGEST_DOCUMENT = 64 * 2**20
+"""Bytes of a file of text."""
 
 
 @contextmanager
@@ -93,18 +96,59 @@ def write_json(path: str | Path, document: Any) -> None:
     write_text(path, json.dumps(document, indent=2) + "\n")
 
 
+def read_bytes(path: str | Path, largest: int = LARGEST_DOCUMENT) -> bytes:
+    """Read a file of at most ``largest`` bytes; of a larger one no more is read.
+
+    Raises:
+        DataError: the file is missing, unreadable or too large.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+    except (OSError, ValueError) as error:  # a ValueError: its name has a null character
+        raise DataError(path, f"cannot be read ({getattr(error, 'strerror', error)})") from None
+    if len(content) > largest:
+        raise DataError(path, f"is larger than {largest >> 20} MiB; is it the right file?")
+    return content
+
+
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 text; raises what `read_bytes` does, and DataError where it is no text."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"is not UTF-8 text ({error.reason})") from None
+
+
+def parse_json(text: str) -> Any:
+    """Parse a JSON document from anywhere.
+
+    Raises:
+        ValueError: it is none; has nan or infinity, which JSON does not know; or is nested deeper,
+            or has longer numbers, than any document of ours.
+    """
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON document.
 
     Raises:
-        DataError: the file is missing, unreadable or not JSON.
+        DataError: the file is missing, unreadable, too large or not JSON.
     """
-    path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return parse_json(read_text(path))
+    except ValueError as error:
         raise DataError(path, f"is not JSON ({error}); it may be truncated") from None
 
 

@@ -1,7 +1,7 @@
 """The one place where results become output and errors become lines and exit codes."""
 
 import contextlib
-import json
+import io
 import logging
 import os
 import sys
@@ -82,11 +82,13 @@ class Command(click.Command):
         with _stdout_kept_clean() if as_json else contextlib.nullcontext():
             outcome: Outcome = super().invoke(ctx)
         if as_json:
-            click.echo(json.dumps(outcome.document, indent=2))
+            from export.files import json_text  # pydantic takes longer than --help
+
+            click.echo(json_text(outcome.document))
         else:
             _print(outcome.text)
         if outcome.failure:
-            click.echo(f"FAILED: {outcome.failure}", err=True)
+            click.echo(one_line(f"FAILED: {outcome.failure}"), err=True)
         return 1 if outcome.failure else 0
 
 
@@ -113,12 +115,12 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
         return 2
     except click.ClickException as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else name  # type: ignore[attr-defined]
-        click.echo(f"{where}: {error.format_message()} (see {where} --help)", err=True)
+        click.echo(one_line(f"{where}: {error.format_message()} (see {where} --help)"), err=True)
         return 2
     except NastoolError as error:
         if meta.get("debug"):
             raise
-        click.echo(f"{name}: {error}", err=True)
+        click.echo(one_line(f"{name}: {error}"), err=True)
         return error.exit_code
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
@@ -134,14 +136,13 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Any:
     """Make a plain table for `Outcome.text`; columns after the first are set flush right."""
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Table
 
     result = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for position, column in enumerate(columns):
         result.add_column(column, justify="right" if position else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(escape(str(cell)) for cell in row))
+        result.add_row(*(one_line(str(cell)) for cell in row))
     return result
 
 
@@ -202,21 +203,30 @@ def silence_opencv() -> None:
     set_level(0)
 
 
+def one_line(text: str) -> str:
+    """Write out line breaks and codes for terminals, which names of files may hold."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _print(text: Any) -> None:
+    # A name of a file may be no text of the terminal's encoding, brackets or colons no markup.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if isinstance(text, str):
         click.echo(text)
         return
     from rich.console import Console
 
     # A pipe has no width: wide enough for a genotype beside its figures.
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(text)
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, highlight=False, markup=False, emoji=False).print(text)
 
 
 def _read_config(ctx: click.Context, option: click.Parameter, path: Path | None) -> None:
     """Take the values of a TOML file for defaults, as the texts that flags would be given."""
     if path is None:
         return
-    from export.files import read_text  # pydantic takes longer than --help
+    from export.files import read_text  # see above
 
     try:
         values = tomllib.loads(read_text(path))

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,12 +25,20 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
 
     The parent folder is made. When the block raises, ``path`` is untouched and the temporary file
-    is removed. The temporary name keeps the suffix, because some writers choose a format by it.
+    is removed. The temporary name keeps the suffix, because some writers choose a format by it. A
+    link stays one: what it leads to is replaced. A device or a pipe is written into instead.
 
     Raises:
-        DataError: the folder cannot be made or written to.
+        DataError: the folder cannot be made or written to, or the link leads nowhere.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with _written_into(path) as temporary:
+            yield temporary
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.is_symlink():
+        raise DataError(path, "is a link that leads in a circle; choose another path")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
@@ -41,7 +50,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
         try:
             temporary.replace(path)
         except OSError as error:  # a folder is there
@@ -50,6 +59,20 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_into(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / f"whole{path.suffix}"
+        yield temporary
+        try:
+            with temporary.open("rb") as whole, path.open("wb") as device:
+                shutil.copyfileobj(whole, device)
+        except OSError as error:
+            raise DataError(
+                path, f"cannot be written ({error.strerror}); choose another path"
+            ) from None
 
 
 @contextmanager
@@ -92,8 +115,21 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, document: Any) -> None:
-    """Write an indented JSON document, whole or not at all."""
-    write_text(path, json.dumps(document, indent=2) + "\n")
+    """Write an indented JSON document, whole or not at all; see `json_text`."""
+    write_text(path, json_text(document) + "\n")
+
+
+def json_text(document: Any) -> str:
+    """Return an indented JSON document, null where a number is not finite: JSON knows none."""
+    return json.dumps(_finite_only(document), indent=2)
+
+
+def _finite_only(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite_only(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite_only(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_bytes(path: str | Path, largest: int = LARGEST_DOCUMENT) -> bytes:

@@ -201,12 +201,14 @@ def validated(
         within: the name of the part of the file that the document is.
 
     Raises:
-        DataError: it does not fit; names the first field that does not.
+        DataError: it does not fit; names the first field that does not, and others that do not
+            for the same reason.
     """
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or kind.__name__
-        where = f"{within} {field!r}" if within else field
-        raise DataError(path, f"{where}: {first['msg']}; {remedy}") from None
+        errors = error.errors()
+        alike = [each for each in errors if each["msg"] == errors[0]["msg"]]
+        fields = [".".join(map(str, each["loc"])) or kind.__name__ for each in alike]
+        where = ", ".join(f"{within} {field!r}" if within else field for field in fields[:9])
+        raise DataError(path, f"{where}: {errors[0]['msg']}; {remedy}") from None

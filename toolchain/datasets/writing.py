@@ -12,7 +12,6 @@ from export.console import track
 from export.errors import UsageError
 from export.files import whole_file, write_json
 from toolchain.datasets.base import FaceDataset, Split
-from toolchain.datasets.labels import CELEBAMASK_HQ
 
 
 def write_folder(parts: Sequence[tuple[Split | None, FaceDataset]], root: Path) -> None:
@@ -32,8 +31,7 @@ def write_folder(parts: Sequence[tuple[Split | None, FaceDataset]], root: Path) 
             raise UsageError(f"{folder / 'images'} exists; choose another --output")
     label_set = parts[0][1].label_set
     palette = np.array(label_set.palette, np.uint8).ravel().tolist()
-    if label_set != CELEBAMASK_HQ:
-        write_json(root / "labels.json", asdict(label_set))
+    write_json(root / "labels.json", asdict(label_set))
     for split, dataset in parts:
         folder = root / (split or "")
         for sample in track(iter(dataset), f"writing {folder.name}", len(dataset)):

@@ -56,9 +56,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--calibration",
-    help="Data that int8 takes its ranges from (at most 100 images) and, with --data, chooses by "
-    "F1 (at most 120) what stays in float: images kept for this and training images, never those "
-    "of the figures.",
+    help="Data, or a folder of photographs alone, that int8 takes its ranges from (at most 100 "
+    "images); with --data and labels it also chooses by F1 (at most 120) what stays in float: "
+    "images kept for this and training images, never those of the figures.",
 )
 @click.option(
     "--target",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from export.metadata import ModelMetadata
 from export.parity import FLOORS
@@ -371,3 +372,20 @@ def test_flags_name_what_the_library_has() -> None:
     assert set(choices["tail"]) == {FASTEST, *TAILS}
     assert set(choices["precisions"]) == set(FLOORS)
     assert set(choices["runtime"]) == set(RUNTIMES)
+
+
+def test_photographs_alone_calibrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to choose by what stays in float, which is said."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for sample in open_part("synthetic:60", "calibration"):
+        Image.fromarray(sample.image).save(folder / f"{sample.name}.jpg")
+    code, out = call(
+        "export", "--genotype", GENOTYPE, *SMALL, "--precision", "int8", "--calibration", folder,
+        "--data", DATA, "--min-agreement", 0, "--min-class-agreement", 0, "--max-f1-loss", 1,
+        "--tail", "resize", "--output", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert code == 0
+    (file,) = json.loads(out)["files"]
+    assert file["float_parts"] is None
+    assert "photographs alone do not tell what int8 costs" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import DataError, UsageError
+from export.files import read_text
 from toolchain.architecture import Architecture
 from toolchain.blueprint import blueprint
 from toolchain.costs import Costs, count
@@ -72,13 +73,8 @@ def read_genotypes(path: str | Path) -> list[Genotype]:
     Raises:
         DataError: the file cannot be read or a line is no genotype; the message names the line.
     """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read as text ({error})") from None
     result = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if line.strip():
             try:
                 result.append(Genotype.parse(line))

@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from export.errors import DataError
+from export.files import parse_json, read_text
 from toolchain.profiling.graphs import Array
+
+MOST_SETTINGS = 100_000
+"""Characters of the first line."""
 
 
 class Journal:
@@ -37,12 +41,12 @@ class Journal:
     def _load(self, settings: dict[str, Any]) -> None:
         try:
             # A line that was cut off by the interruption has no end.
-            head, *lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-            found = json.loads(head)
+            head, *lines = read_text(self.path).split("\n")[:-1]
+            found = dict(parse_json(head))
             for line in lines:
-                key, turns = json.loads(line)
-                self.measured[key] = np.array(turns)
-        except (OSError, ValueError) as error:
+                key, turns = parse_json(line)
+                self.measured[str(key)] = np.array(turns, float)
+        except (TypeError, ValueError) as error:
             raise DataError(
                 self.path, f"cannot be gone on with ({error}); leave out --resume to start anew"
             ) from None
@@ -81,7 +85,6 @@ def settings_of(path: Path) -> dict[str, Any]:
     """Return what a journal was begun with; nothing if there is none that can be read."""
     try:
         with path.open(encoding="utf-8") as file:
-            found: dict[str, Any] = json.loads(file.readline())
-    except (OSError, ValueError):
+            return dict(parse_json(file.readline(MOST_SETTINGS)))
+    except (OSError, TypeError, ValueError):
         return {}
-    return found

@@ -4,13 +4,15 @@ import dataclasses
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 
 from export.errors import DataError, UsageError
 from export.files import whole_file
 from export.metadata import ModelMetadata
+from export.numbers import LARGEST_SIDE
 from export.onnx import shrinking
 from toolchain.architecture import Architecture
 from toolchain.datasets.labels import LabelSet
@@ -47,9 +49,9 @@ class CheckpointInfo:
 
     genotype: str
     encoder: str
-    aggregation: int
+    aggregation: Annotated[int, Field(ge=1, le=1024)]
     label_set: LabelSet
-    input_size: int
+    input_size: Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
     licence: str
     training: dict[str, Any] = field(default_factory=dict)
     seen: str | None = None
@@ -114,6 +116,9 @@ class CheckpointInfo:
         )
 
 
+_INFO = TypeAdapter(CheckpointInfo)
+
+
 def save_checkpoint(
     path: str | Path,
     info: CheckpointInfo,
@@ -171,10 +176,9 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
         document["working_size"] = None
     try:
         fields = {item.name: document[item.name] for item in dataclasses.fields(CheckpointInfo)}
-        fields["label_set"] = LabelSet(**fields["label_set"])
-        return CheckpointInfo(**fields), document
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise DataError(path, f"is a damaged checkpoint ({error}); write it again") from None
+        return _INFO.validate_python(fields), document
+    except (KeyError, ValueError, UsageError) as error:
+        raise DataError(path, f"is a damaged checkpoint ({_line(error)}); write it again") from None
 
 
 def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:
@@ -187,7 +191,7 @@ def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:
     try:
         network = info.build()
         network.load_state_dict(document["model"])
-    except (KeyError, RuntimeError, UsageError) as error:
+    except Exception as error:  # what a file holds for weights may be anything
         raise DataError(path, f"does not hold its network's weights ({_line(error)})") from None
     return network.eval(), info
 
@@ -197,4 +201,8 @@ def _is_checkpoint(document: Any) -> bool:
 
 
 def _line(error: Exception) -> str:
+    """Say in a line what is wrong; where pydantic says it, the field too."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
     return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

@@ -270,6 +270,12 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def said(checkpoint):
+    document = torch.load(checkpoint, weights_only=True) | {"model": {}}
+    return document | {"label_set": json.loads(json.dumps(document["label_set"]))}
+
+
 @FEW
 @given(data=st.data())
 def test_bytes_of_a_checkpoint(path, checkpoint, data):
@@ -278,10 +284,8 @@ def test_bytes_of_a_checkpoint(path, checkpoint, data):
 
 @FEW
 @given(data=st.data())
-def test_what_a_checkpoint_says(path, checkpoint, data):
-    document = torch.load(checkpoint, weights_only=True) | {"model": {}}
-    document["label_set"] = json.loads(json.dumps(document["label_set"]))
-    torch.save(data.draw(changed(document)), path)
+def test_what_a_checkpoint_says(path, said, data):
+    torch.save(data.draw(changed(said)), path)
     read(read_checkpoint, path, path.read_bytes())
 
 

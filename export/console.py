@@ -18,6 +18,8 @@ from export.numbers import check_numbers
 
 T = TypeVar("T")
 INTERRUPTED = 130
+LONGEST_LINE = 2000
+"""Characters of a message: what a user wrote may be in it, however long it is."""
 OURS = ("toolchain", "export", "demo")
 # How packages are got whose module goes by another name, or of which there are several.
 REMEDIES = {
@@ -204,7 +206,8 @@ def silence_opencv() -> None:
 
 
 def one_line(text: str) -> str:
-    """Write out line breaks and codes for terminals, which names of files may hold."""
+    """Write out line breaks and codes for terminals, which names of files may hold; bounded."""
+    text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.trial import create_trial
 from PIL import Image
 
-from export.errors import DataError, NastoolError
+from export.errors import DataError, NastoolError, UsageError
 from export.files import read_json
 from export.metadata import ModelMetadata
 from toolchain.cli import run
@@ -27,8 +28,9 @@ from toolchain.profiling.journal import Journal
 from toolchain.profiling.reading import read_table
 from toolchain.profiling.table import LatencyTable
 from toolchain.reporting.logs import read_log
-from toolchain.search.run import Run, read_ranking
+from toolchain.search.run import Run, read_ranking, read_trial
 from toolchain.search.space_benchmark import SpaceBenchmark
+from toolchain.search.storage import CANDIDATE
 from toolchain.training.checkpoints import load_segmenter, read_checkpoint, save_checkpoint
 
 FEW = settings(max_examples=settings().max_examples // 5)
@@ -190,6 +192,27 @@ def test_a_run(path, content):
 @given(content=documents(RANKING))
 def test_a_ranking(path, content):
     read(lambda path: read_ranking(path.parent), path.with_name("rank.json"), content)
+
+
+TRIAL = {
+    "id": 1, "genotype": GENOTYPE, "canonical": GENOTYPE, "encoder": "x", "state": "complete",
+    "score": 0.5, "reward": 0.5, "parameters": 1, "flops": 1, "latency_ms": {"a": 1.0},
+}  # fmt: skip
+
+
+@given(changed(TRIAL))
+def test_a_trial(trial):
+    with contextlib.suppress(NastoolError):
+        found = read_trial(create_trial(value=0.5, user_attrs={CANDIDATE: trial}))
+        assert isinstance(found.id, int)
+
+
+@pytest.mark.parametrize("number", ["../../x", "/x", None, 1.5])
+def test_a_folder_is_not_named_by_what_a_database_says(number):
+    """A trial's id names the folder in which ``train --pick pareto`` trains it."""
+    stored = create_trial(value=0.5, user_attrs={CANDIDATE: TRIAL | {"id": number}})
+    with pytest.raises(UsageError, match=r"is none of nastool search \(id: "):
+        read_trial(stored)
 
 
 ROW = {"genotype": "[[1, [0, 1, 2, 9]], [[0, 1]]]", "encoder": "ghostnet-0.1", "scores": [0.5]}

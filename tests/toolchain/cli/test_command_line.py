@@ -164,3 +164,9 @@ def test_an_error_is_one_line_without_codes_for_terminals(cli):
     assert (
         result.err == "nastool: a\\nb\\x1b[31m.json: cannot be read (No such file or directory)\n"
     )
+
+
+def test_an_error_does_not_repeat_all_of_a_long_text(cli, tmp_path):
+    given = ("--data", "synthetic:160", "--run", tmp_path / "run")
+    result = cli("search", *given, "--objective", "x" * 100_000)
+    assert (result.code, len(result.err) < 2100) == (2, True)

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import json
+import math
 from pathlib import Path
 
 import cv2
@@ -320,7 +321,8 @@ WEIGHTS = {
     "sparse": lambda state: {
         name: value.to_sparse() if value.ndim else value for name, value in state.items()
     },
-    "of a trillion": lambda state: dict.fromkeys(state, torch.zeros(1).expand(10**12)),
+    "nan": lambda state: {name: value * math.nan for name, value in state.items()},
+    "of one number": lambda state: dict.fromkeys(state, torch.zeros(1).expand(10**7)),
 }
 
 

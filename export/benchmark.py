@@ -18,7 +18,7 @@ from export.files import write_json
 from export.footprint import Footprint, measure_footprint
 from export.measurement import LatencySamples, Ratio, measure, ratio
 from export.node_profile import NodeProfile
-from export.precision import precision_of
+from export.precision import precision_of, size_of
 from export.processor import usable_cores
 from export.runtimes import Session, get_runtime, open_session
 from export.runtimes.base import Array
@@ -204,7 +204,7 @@ def benchmark(
     timings = tuple(
         Timing(
             path=Path(path),
-            size_bytes=Path(path).stat().st_size,
+            size_bytes=size_of(path),
             precision=_precision(path),
             turns=tuple(turns[i]),
             fps=fps[i],

@@ -1,7 +1,7 @@
 """The one place where results become output and errors become lines and exit codes."""
 
 import contextlib
-import json
+import io
 import logging
 import os
 import sys
@@ -15,13 +15,15 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from export.errors import DataError, NastoolError, UnavailableError, UsageError
-from export.files import read_text
 from export.interrupts import ignore_signals, raise_on_signals
+from export.numbers import check_numbers
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 LINE_SECONDS = 5.0
 INTERRUPTED = 130
+LONGEST_LINE = 2000
+"""Characters of a message: what a user wrote may be in it, however long it is."""
 OURS = ("toolchain", "export", "demo")
 # How packages are got whose module goes by another name, or of which there are several.
 REMEDIES = {
@@ -65,6 +67,12 @@ class Command(click.Command):
             click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
         ]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the flags, from the command line or a file."""
+        rest = super().parse_args(ctx, args)
+        check_numbers(ctx)
+        return rest
+
     def invoke(self, ctx: click.Context) -> int:
         """Run the callback, print its outcome and return the exit code."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
@@ -80,11 +88,13 @@ class Command(click.Command):
         with _stdout_kept_clean() if as_json else contextlib.nullcontext():
             outcome: Outcome = super().invoke(ctx)
         if as_json:
-            click.echo(json.dumps(outcome.document, indent=2))
+            from export.files import json_text  # pydantic takes longer than --help
+
+            click.echo(json_text(outcome.document))
         else:
             _print(outcome.text)
         if outcome.failure:
-            click.echo(f"FAILED: {outcome.failure}", err=True)
+            click.echo(one_line(f"FAILED: {outcome.failure}"), err=True)
         return 1 if outcome.failure else 0
 
 
@@ -111,12 +121,12 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
         return 2
     except click.ClickException as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else name  # type: ignore[attr-defined]
-        click.echo(f"{where}: {error.format_message()} (see {where} --help)", err=True)
+        click.echo(one_line(f"{where}: {error.format_message()} (see {where} --help)"), err=True)
         return 2
     except NastoolError as error:
         if meta.get("debug"):
             raise
-        click.echo(f"{name}: {error}", err=True)
+        click.echo(one_line(f"{name}: {error}"), err=True)
         return error.exit_code
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
@@ -150,14 +160,13 @@ def main(root: click.Command, name: str = "nastool") -> NoReturn:
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Any:
     """Make a plain table for `Outcome.text`; columns after the first are set flush right."""
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Table
 
     result = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for position, column in enumerate(columns):
         result.add_column(column, justify="right" if position else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(escape(str(cell)) for cell in row))
+        result.add_row(*(one_line(str(cell)) for cell in row))
     return result
 
 
@@ -256,42 +265,66 @@ def silence_opencv() -> None:
     set_level(0)
 
 
+def one_line(text: str) -> str:
+    """Write out line breaks and codes for terminals, which names of files may hold; bounded."""
+    text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _print(text: Any) -> None:
+    # A name of a file may be no text of the terminal's encoding, brackets or colons no markup.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if isinstance(text, str):
         click.echo(text)
         return
     from rich.console import Console
 
     # A pipe has no width: wide enough for a genotype beside its figures.
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(text)
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, highlight=False, markup=False, emoji=False).print(text)
 
 
 def _read_config(ctx: click.Context, option: click.Parameter, path: Path | None) -> None:
+    """Take the values of a TOML file for defaults, as the texts that flags would be given."""
     if path is None:
         return
-    text = read_text(path)
+    from export.files import read_text  # see above
+
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise DataError(path, f"is not TOML ({error})") from None
     # Keys are the flags' long names without the dashes ("latency-table"), as users know them.
     names = {
-        flag.removeprefix("--").replace("-", "_"): (
-            parameter.name,
-            flag in parameter.secondary_opts,
-        )
+        flag.removeprefix("--").replace("-", "_"): (parameter, flag in parameter.secondary_opts)
         for parameter in ctx.command.params
         for flag in [*parameter.opts, *parameter.secondary_opts]
         if flag.startswith("--") and parameter.name
     }
-    defaults = {}
+    defaults: dict[str, Any] = {}
     for key, value in values.items():
         normal = key.replace("-", "_")
         if normal not in names:
             raise UsageError(f"{path}: {key!r} is not a flag of {ctx.command_path}")
-        name, off = names[normal]
-        if off and not isinstance(value, bool):
-            raise UsageError(f"{path}: {key!r} is true or false, not {value!r}")
-        # "no-augment = true" switches augment off.
-        defaults[name] = not value if off else value
+        parameter, off = names[normal]
+        if isinstance(parameter, click.Option) and parameter.is_flag:
+            if not isinstance(value, bool):
+                raise UsageError(f"{path}: {key!r} is true or false, not {value!r}")
+            # "no-augment = true" switches augment off.
+            taken: Any = value != off
+        elif parameter.multiple:
+            taken = [
+                _text(path, key, one) for one in (value if isinstance(value, list) else [value])
+            ]
+        else:
+            taken = _text(path, key, value)
+        defaults[str(parameter.name)] = taken
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _text(path: Path, key: str, value: Any) -> str:
+    """Return a value of a TOML file as the text that the flag would be given."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or "\0" in str(value):
+        raise UsageError(f"{path}: {key!r} is a number or a text, not {value!r}")
+    return str(value)

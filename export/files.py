@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 import sys
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ValidationError
 from export.errors import DataError, UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
+LARGEST_DOCUMENT = 64 * 2**20
+"""Bytes of a file of text."""
 _UNFINISHED = ".partial-"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -27,12 +30,21 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     The parent folder is made. When the block raises, ``path`` is untouched and the temporary file
     is removed; when the process is killed, the next owner of the folder removes it (`only_one`).
-    The temporary name keeps the suffix, because some writers choose a format by it.
+    The temporary name keeps the suffix, because some writers choose a format by it. A link stays
+    one: what it leads to is replaced. A device or a pipe is written into instead.
 
     Raises:
-        DataError: the folder cannot be made or written to, or the disk is full.
+        DataError: the folder cannot be made or written to, the disk is full, or the link leads
+            nowhere.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with _written_into(path) as temporary:
+            yield temporary
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.is_symlink():
+        raise DataError(path, "is a link that leads in a circle; choose another path")
     with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED, suffix=path.suffix)
@@ -46,11 +58,20 @@ def whole_file(path: str | Path) -> Iterator[Path]:
                 raise
             raise DataError(path, f"cannot be written ({error.strerror}); make room") from None
         with _written(path):
-            temporary.chmod(0o644)
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
             temporary.replace(path)
     finally:
         os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_into(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / f"whole{path.suffix}"
+        yield temporary
+        with _written(path), temporary.open("rb") as whole, path.open("wb") as device:
+            shutil.copyfileobj(whole, device)
 
 
 @contextmanager
@@ -187,35 +208,76 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, document: Any) -> None:
-    """Write an indented JSON document, whole or not at all."""
-    write_text(path, json.dumps(document, indent=2) + "\n")
+    """Write an indented JSON document, whole or not at all; see `json_text`."""
+    write_text(path, json_text(document) + "\n")
 
 
-def read_text(path: str | Path) -> str:
-    """Read UTF-8 text.
+def json_text(document: Any) -> str:
+    """Return an indented JSON document, null where a number is not finite: JSON knows none."""
+    return json.dumps(_finite_only(document), indent=2)
+
+
+def _finite_only(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite_only(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite_only(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_bytes(path: str | Path, largest: int = LARGEST_DOCUMENT) -> bytes:
+    """Read a file of at most ``largest`` bytes; of a larger one no more is read.
 
     Raises:
-        DataError: the file is missing, unreadable or something else.
+        DataError: the file is missing, unreadable or too large.
     """
     path = Path(path)
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from None
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+    except (OSError, ValueError) as error:  # a ValueError: its name has a null character
+        raise DataError(path, f"cannot be read ({getattr(error, 'strerror', error)})") from None
+    if len(content) > largest:
+        raise DataError(path, f"is larger than {largest >> 20} MiB; is it the right file?")
+    return content
+
+
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 text; raises what `read_bytes` does, and DataError where it is no text."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(path, f"is not text ({error})") from None
+        raise DataError(path, f"is not UTF-8 text ({error.reason})") from None
+
+
+def parse_json(text: str) -> Any:
+    """Parse a JSON document from anywhere.
+
+    Raises:
+        ValueError: it is none; has nan or infinity, which JSON does not know; or is nested deeper,
+            or has longer numbers, than any document of ours.
+    """
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON document.
 
     Raises:
-        DataError: the file is missing, unreadable or not JSON.
+        DataError: the file is missing, unreadable, too large or not JSON.
     """
-    text = read_text(path)
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return parse_json(read_text(path))
+    except ValueError as error:
         raise DataError(path, f"is not JSON ({error}); it may be truncated") from None
 
 
@@ -232,12 +294,14 @@ def validated(
         within: the name of the part of the file that the document is.
 
     Raises:
-        DataError: it does not fit; names the first field that does not.
+        DataError: it does not fit; names the first field that does not, and others that do not
+            for the same reason.
     """
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or kind.__name__
-        where = f"{within} {field!r}" if within else field
-        raise DataError(path, f"{where}: {first['msg']}; {remedy}") from None
+        errors = error.errors()
+        alike = [each for each in errors if each["msg"] == errors[0]["msg"]]
+        fields = [".".join(map(str, each["loc"])) or kind.__name__ for each in alike]
+        where = ", ".join(f"{within} {field!r}" if within else field for field in fields[:9])
+        raise DataError(path, f"{where}: {errors[0]['msg']}; {remedy}") from None

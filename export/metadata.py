@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from export.errors import DataError
-from export.files import validated
+from export.files import parse_json, validated
+from export.numbers import LARGEST_SIDE, MOST_CLASSES
 
 Precision = Literal["fp32", "fp16", "int8"]
 FORMAT_VERSION = 1
@@ -36,12 +37,12 @@ class ModelMetadata(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    classes: list[str] = Field(min_length=2)
+    classes: list[str] = Field(min_length=2, max_length=MOST_CLASSES)
     palette: list[tuple[Channel, Channel, Channel]]
     genotype: str | None = None
     encoder: str | None = None
-    input_size: int = Field(gt=0)
-    working_size: int | None = Field(None, gt=0)
+    input_size: int = Field(gt=0, le=LARGEST_SIDE)
+    working_size: int | None = Field(None, gt=0, le=LARGEST_SIDE)
     tail: str | None = None
     float_parts: list[str] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
@@ -85,11 +86,11 @@ class ModelMetadata(BaseModel):
         texts = {"genotype", "encoder", "tail", "licence", "seen"}
         try:
             values = {
-                key: properties[key] if key in texts else json.loads(properties[key])
+                key: properties[key] if key in texts else parse_json(properties[key])
                 for key in cls.model_fields
                 if key in properties
             }
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise DataError(source, f"metadata is not JSON ({error}); export it again") from None
         metadata = validated(cls, values, source, "export it again", within="metadata")
         if metadata.format_version > FORMAT_VERSION:

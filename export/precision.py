@@ -7,7 +7,7 @@ moving bytes, and rounded logits would tie. `export.quantisation` makes int8.
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,12 @@ from export.errors import DataError
 from export.files import whole_file
 from export.metadata import Precision
 from export.onnx import LOGITS, PRODUCER, part
+
+# Operators that compute with integers: their scales come with the file, or from each image.
+_INTEGER = {
+    *("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"),
+    *("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
+}
 
 
 def to_fp16(source: str | Path, path: str | Path) -> Path:
@@ -51,12 +57,42 @@ def to_fp16(source: str | Path, path: str | Path) -> Path:
 
 
 def precision_of(path: str | Path) -> Precision:
-    """Tell the precision of a file by what is in it."""
-    graph = onnx.load(path, load_external_data=False).graph
-    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+    """Tell the precision of a file, ours or another's, by what is in it."""
+    graphs = list(_graphs(onnx.load(path, load_external_data=False).graph))
+    if any(node.op_type in _INTEGER for graph in graphs for node in graph.node):
         return "int8"
-    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.initializer)
+    halves = any(t.data_type == onnx.TensorProto.FLOAT16 for t in _tensors(graphs))
     return "fp16" if halves else "fp32"
+
+
+def size_of(path: str | Path) -> int:
+    """Return the bytes of a file and of those beside it that it keeps weights in."""
+    path = Path(path)
+    try:
+        graphs = _graphs(onnx.load(path, load_external_data=False).graph)
+    except Exception:  # an engine
+        return path.stat().st_size
+    pairs = {(e.key, e.value) for tensor in _tensors(graphs) for e in tensor.external_data}
+    beside = {path.parent / place for key, place in pairs if key == "location"}
+    return sum(file.stat().st_size for file in {path, *beside} if file.is_file())
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph and those in its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    yield from _graphs(inner)
+
+
+def _tensors(graphs: Iterable[onnx.GraphProto]) -> Iterator[onnx.TensorProto]:
+    for graph in graphs:
+        yield from graph.initializer
+        for node in graph.node:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
 
 
 def read(source: str | Path) -> onnx.ModelProto:

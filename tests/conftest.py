@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "celebamask-hq-mini"
 SHARED_LOGS = Path(__file__).parents[2] / "shared" / "logs"
+
+# A machine at work on other things is no error; --hypothesis-profile long looks for hours.
+settings.register_profile("quick", deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("long", settings.get_profile("quick"), max_examples=20_000)
+settings.load_profile("quick")
 
 
 @dataclass(frozen=True)

@@ -99,3 +99,58 @@ def test_no_module_imports_itself_by_a_detour():
     for name in MODULES:
         visit(name, [])
     assert circles == []
+
+
+RUNS_CODE = {
+    "pickle", "dill", "joblib", "marshal", "shelve", "cloudpickle", "yaml", "exec", "eval",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_that_is_read_can_run(name):
+    """Files come from anywhere: what reads them must not be able to run what is in them."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            assert not RUNS_CODE & {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").partition(".")[0] not in RUNS_CODE
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            given = {each.arg: ast.unparse(each.value) for each in node.keywords}
+            assert called not in RUNS_CODE
+            assert called != "torch.load" or given.get("weights_only") == "True"
+            assert given.get("allow_pickle") in (None, "False")
+            assert given.get("shell") in (None, "False")
+
+
+def test_documents_are_read_in_one_place():
+    """What bounds their size and depth is there; the rest reads what this program has written."""
+    own = {
+        "export.files", "export.environment", "export.energy", "export.footprint",
+        "export.bundle", "export.bundle_files.example", "export.conformance.tensorrt",
+        "export.runtimes.tensorrt.binding", "toolchain.reporting.standalone",
+    }  # fmt: skip
+    wrong = [
+        (name, node.lineno)
+        for name in MODULES.keys() - own
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func).endswith(".read_text")
+            or ast.unparse(node.func) in ("json.load", "json.loads", "Image.open", "cv2.imread")
+        )
+        and name != "toolchain.datasets.image_files"
+        and not name.startswith("demo.")
+    ]
+    assert wrong == []
+
+
+def test_no_time_is_measured_by_a_clock_that_may_be_set_back():
+    """The time of day is for dates alone."""
+    found = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.time", "time.time_ns")
+    }
+    assert found == {"toolchain.search.study"}  # when a trial had ended

@@ -1,5 +1,6 @@
 """From a checkpoint, or a bare genotype, to files that run on a device, checked against torch."""
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ from toolchain.training.evaluation import count_seen
 from toolchain.training.initialisation import settle_batch_norms
 from toolchain.training.samples import some_images
 
+log = logging.getLogger(__name__)
 # Mean F1 that a file may lose against torch.
 MAX_LOSSES: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.002, "int8": 0.01}
 # int8 is chosen on other images than it is judged on, so it aims for less than it may lose.
@@ -125,9 +127,9 @@ def deploy(
         device: on which: ``cpu``, ``cuda:N``; None: the CPU, or the first GPU for engines.
         gpus: whose the engines are to be; see `export.runtimes.tensorrt.engine.build_engine`.
         target: what the files are for; None: what ``device`` is.
-        calibration: data that int8 takes its ranges from, and chooses its float parts by: its part
-            for calibration, filled up with training images, never images of ``data`` that the
-            files are judged on.
+        calibration: data that int8 takes its ranges from, and chooses its float parts by, if it has
+            labels: its part for calibration, filled up with training images, never images of
+            ``data`` that the files are judged on.
         data: labelled data for the comparison and the F1; None compares on synthetic faces and
             measures no F1.
         split: which images of ``data``, see `open_for_figures`.
@@ -199,6 +201,12 @@ def deploy(
             elif precision == "int8":
                 assert calibrating is not None
                 aim = None if data is None else AIM * losses["int8"]
+                if aim is not None and not calibrating.labelled:
+                    log.warning(
+                        "%s: photographs alone do not tell what int8 costs; no part stays in float",
+                        calibration,
+                    )
+                    aim = None
                 float_parts = _write_int8(
                     plain, path, calibrating, size, target, aim, options["int8"]
                 )

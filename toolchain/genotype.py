@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from export.errors import DataError, UsageError
-from export.files import read_json
+from export.files import parse_json, read_json
 
 OPERATIONS = (
     "conv1x1",
@@ -30,6 +30,8 @@ OPERATIONS = (
 )
 SKIP, NONE = OPERATIONS.index("skip_connect"), OPERATIONS.index("none")
 TAPS = 4
+MOST = 16
+"""Branches of a context cell, or merge cells."""
 
 
 class Entry(NamedTuple):
@@ -99,6 +101,8 @@ class Genotype:
     def __post_init__(self) -> None:
         if not self.connections:
             raise UsageError("a genotype needs at least one connection, such as [0, 1]")
+        if max(self.branches, self.cells) > MOST:
+            raise UsageError(f"a genotype has at most {MOST} branches and {MOST} connections")
         for value, (place, options) in zip(
             self.values, choices(self.branches, self.cells), strict=True
         ):
@@ -153,14 +157,14 @@ class Genotype:
             return cls._read(Path(text.strip()))
         try:
             # The loose form is the published one without the outer brackets and commas.
-            values = json.loads(text)
-        except json.JSONDecodeError:
+            values = parse_json(text)
+        except ValueError:
             loose = re.sub(r"([\d\]])\s+(?=[\d\[])", r"\1, ", text.strip())
             try:
-                values = json.loads(f"[{loose}]")
-            except json.JSONDecodeError:
+                values = parse_json(f"[{loose}]")
+            except ValueError:
                 raise UsageError(
-                    f"{text!r} is not a genotype; write it like "
+                    f"{shortened(repr(text))} is not a genotype; write it like "
                     "'[[8, [1, 1, 1, 10], [4, 3, 1, 3]], [[0, 1], [2, 0]]]'"
                 ) from None
         return cls._from_lists(values)
@@ -191,8 +195,9 @@ class Genotype:
         for position, item in enumerate(lists, 1):
             if not (isinstance(item, list) and len(item) in (2, 4) and all(map(_is_integer, item))):
                 raise UsageError(
-                    f"genotype: item {position} after the first operation is {item}; it must be "
-                    "[input, input, operation, operation] or [map, map]"
+                    f"genotype: item {position} after the first operation is "
+                    f"{shortened(str(item))}; it must be [input, input, operation, operation] or "
+                    "[map, map]"
                 )
         sizes = [len(item) for item in lists]
         if sizes != sorted(sizes, reverse=True):
@@ -207,6 +212,11 @@ class Genotype:
         """Return the published text; `parse` reads it back."""
         cell = [self.operation, *map(list, self.entries)]
         return json.dumps([cell, list(map(list, self.connections))])
+
+
+def shortened(text: str, length: int = 120) -> str:
+    """Return a text, or as much of its beginning as a message has room for."""
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def _is_integer(value: Any) -> bool:

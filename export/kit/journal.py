@@ -8,6 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+LARGEST = 64 * 2**20
+"""Bytes of a journal."""
+MOST_SETTINGS = 100_000
+"""Characters of its first line."""
+
 
 class JournalError(Exception):
     """A journal cannot be read, gone on with or written.
@@ -130,6 +135,8 @@ def read_journal(path: Path, remedy: str) -> Recorded:
     measured: dict[str, np.ndarray] = {}
     facts = None
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
         head, *lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         settings = json.loads(head)
         for line in lines:
@@ -138,10 +145,12 @@ def read_journal(path: Path, remedy: str) -> Recorded:
                 facts = value
             else:
                 key, turns = value
-                measured[key] = np.array(turns, dtype=float)
-        if not isinstance(settings, dict) or any(turns.ndim != 2 for turns in measured.values()):
+                measured[str(key)] = np.array(turns, dtype=float)
+        found = measured.values()
+        whole = all(turns.ndim == 2 and np.isfinite(turns).all() for turns in found)
+        if not isinstance(settings, dict) or not whole:
             raise ValueError("its lines are not those of a measurement")
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise JournalError(path, f"cannot be read as a measurement ({error}); {remedy}") from None
     return Recorded(settings, measured, facts)
 
@@ -154,7 +163,7 @@ def settings_of(path: Path) -> dict[str, Any]:
     """Return what a journal was begun with; nothing if there is none that can be read."""
     try:
         with path.open(encoding="utf-8") as file:
-            found = json.loads(file.readline())
-    except (OSError, ValueError):
+            found = json.loads(file.readline(MOST_SETTINGS))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -15,6 +15,7 @@ import numpy as np
 
 from export.errors import DataError, UnavailableError, UsageError
 from export.measurement import Timer
+from export.numbers import MOST_THREADS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 IN_MEMORY = "model in memory"
@@ -213,8 +214,8 @@ class Runtime(ABC):
         kind, _, index = device.partition(":")
         if kind not in ("cpu", "cuda") or (index and (kind == "cpu" or not index.isdecimal())):
             raise UsageError(f"device {device!r} is not known; give cpu, cuda or cuda:N")
-        if threads is not None and threads < 1:
-            raise UsageError(f"threads must be at least 1, not {threads}")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise UsageError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
         if kind not in cls.devices():
             raise UnavailableError(cls.remedy(kind))
         if not isinstance(model, bytes):

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from export.errors import DataError, UsageError
 from export.onnx import LOGITS, part
-from export.precision import precision_of, to_fp16
+from export.precision import precision_of, size_of, to_fp16
 from export.quantisation import Quantiser
 from export.runtimes import open_session
 from export.runtimes.base import Array
@@ -156,3 +156,68 @@ def test_only_our_own_files(convert, exported: Path, tmp_path: Path) -> None:
     source.write_text("nothing")
     with pytest.raises(DataError, match="is not an ONNX model"):
         convert(source, tmp_path / "out.onnx")
+
+
+def product(path: Path, kind: int = TensorProto.FLOAT) -> Path:
+    """Write a product with 64 x 64 weights of a kind, in a branch of an If."""
+    ends = [helper.make_tensor_value_info(name, kind, [1, 64]) for name in ("x", "y", "z")]
+    weights = helper.make_tensor("w", kind, [64, 64], np.zeros(64 * 64))
+    inner = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "then", [], [ends[1]], [weights]
+    )
+    other = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "else", [], [ends[1]])
+    choice = helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=other)
+    yes = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    graph = helper.make_graph([choice], "product", [ends[0]], [ends[2]], [yes])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_weights_in_a_branch_have_a_precision(tmp_path: Path) -> None:
+    assert precision_of(product(tmp_path / "a.onnx")) == "fp32"
+    assert precision_of(product(tmp_path / "b.onnx", TensorProto.FLOAT16)) == "fp16"
+
+
+def test_dynamic_int8_is_int8(tmp_path: Path) -> None:
+    """Scales of activations are taken from each image: nothing is quantised but by operators."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    source = onnx.load(product(tmp_path / "a.onnx"))
+    (inner,) = (a.g for a in source.graph.node[0].attribute if a.name == "then_branch")
+    plain = helper.make_graph(
+        inner.node, "plain", source.graph.input, inner.output, inner.initializer
+    )
+    onnx.save(
+        helper.make_model(plain, opset_imports=source.opset_import, ir_version=8),
+        tmp_path / "plain.onnx",
+    )
+    quantize_dynamic(tmp_path / "plain.onnx", tmp_path / "dynamic.onnx")
+    found = {node.op_type for node in onnx.load(tmp_path / "dynamic.onnx").graph.node}
+    assert "QuantizeLinear" not in found
+    assert precision_of(tmp_path / "dynamic.onnx") == "int8"
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_weights_in_other_files_count(exported: Path, tmp_path: Path, one: bool) -> None:
+    path = tmp_path / "a.onnx"
+    place = {"location": "weights.bin"} if one else {}
+    onnx.save(
+        onnx.load(exported),
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=one,
+        size_threshold=1024,
+        **place,
+    )
+    files = list(tmp_path.iterdir())
+    assert len(files) > (1 if one else 2)
+    assert size_of(path) == sum(file.stat().st_size for file in files)
+    assert path.stat().st_size < size_of(path)
+    with open_session(path) as session:
+        assert session.outputs
+
+
+def test_a_file_that_is_no_onnx_has_its_own_size(tmp_path: Path) -> None:
+    (tmp_path / "a.engine").write_bytes(b"\xff" * 99)
+    assert size_of(tmp_path / "a.engine") == 99

@@ -22,7 +22,7 @@ from toolchain.settings.training_settings import TrainingSettings
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1000),
     default=2,
     show_default=True,
     help="Trainings of each row of the plan, from --seed on.",

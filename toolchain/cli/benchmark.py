@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from export.console import Outcome, command, lines, table
+from export.numbers import LARGEST_SIDE, LONGEST, MOST_THREADS, THREADS
 
 PARTS, NODES = 16, 8
 
@@ -16,7 +17,7 @@ PARTS, NODES = 16, 8
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=THREADS,
     help="CPU threads, of all streams together. Left out: as many as --latency-table was made "
     "with, or every core.",
 )
@@ -29,20 +30,20 @@ PARTS, NODES = 16, 8
 )
 @click.option(
     "--streams",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_THREADS),
     help="Frames in flight in throughput mode, each in a session and a thread of its own; they "
     "share --threads. Left out: one for each thread; on a GPU two.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1),
+    type=click.FloatRange(0.1, LONGEST),
     default=5.0,
     show_default=True,
     help="Time to spend on each model, after warm-up, in seconds.",
 )
 @click.option(
     "--input-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, LARGEST_SIDE),
     default=512,
     show_default=True,
     help="Height and width in pixels where a file leaves them free.",

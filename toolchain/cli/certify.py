@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from export.console import Outcome, command, lines, table
+from export.numbers import LONGEST, MOST_NETWORKS, SEED
 
 if TYPE_CHECKING:
     from toolchain.profiling.certificate import Certificate
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="TABLE", type=click.Path(path_type=Path))
 @click.option(
     "--architectures",
-    type=click.IntRange(10),
+    type=click.IntRange(10, MOST_NETWORKS),
     default=100,
     show_default=True,
     help="Networks to measure.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Draws the networks.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Draws the networks.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.01),
+    type=click.FloatRange(0.01, LONGEST),
     default=0.1,
     show_default=True,
     help="Time to measure each network, at least.",
@@ -36,8 +37,20 @@ if TYPE_CHECKING:
     help="Per cent by which fixed work beside the measurement may run slower than at its best; "
     "other programs may take as much of a core in use, at least 30.",
 )
-@click.option("--max-mape", type=float, default=10.0, show_default=True, help="Floor, per cent.")
-@click.option("--min-spearman", type=float, default=0.9, show_default=True, help="Floor, 0 to 1.")
+@click.option(
+    "--max-mape",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Floor, per cent.",
+)
+@click.option(
+    "--min-spearman",
+    type=click.FloatRange(-1, 1),
+    default=0.9,
+    show_default=True,
+    help="Floor, 0 to 1.",
+)
 @click.option("--force", is_flag=True, help="Even if the table is of another machine or runtime.")
 def certify(
     path: Path, max_drift: float, max_mape: float, min_spearman: float, **settings: Any

@@ -7,19 +7,18 @@ import click
 
 from export.console import Outcome, command, lines, table
 from export.errors import UsageError
+from export.numbers import CLASSES, Side
 
 
 @command("cost")
 @click.argument("genotype", required=False)
 @click.option("--batch", type=click.Path(path_type=Path), help="File of genotypes, one a line.")
 @click.option("--encoder", default="mobilenetv2", show_default=True, help="Its name.")
-@click.option("--classes", type=click.IntRange(2), default=19, show_default=True)
-@click.option(
-    "--input-size", type=click.IntRange(32), default=512, show_default=True, help="Pixels."
-)
+@click.option("--classes", type=CLASSES, default=19, show_default=True)
+@click.option("--input-size", type=Side(), default=512, show_default=True, help="Pixels.")
 @click.option(
     "--working-size",
-    type=int,
+    type=Side(),
     help="Pixels, a multiple of 32: the network averages its image down to this; the input size if "
     "left out.",
 )

@@ -3,12 +3,13 @@
 import click
 
 from export.console import Outcome, command, table
+from export.numbers import Side
 
 
 @command("encoders")
 @click.option(
     "--input-size",
-    type=click.IntRange(32),
+    type=Side(),
     default=512,
     show_default=True,
     help="Pixels, for FLOPs.",

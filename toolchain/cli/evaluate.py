@@ -23,7 +23,9 @@ from toolchain.cli.training import framing_option, images_named, scores_table, s
     "model's, as for all other data, if left out.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
-@click.option("--min-f1", type=float, help="Exit with 1 when the mean F1 (0 to 1) is lower.")
+@click.option(
+    "--min-f1", type=click.FloatRange(0, 1), help="Exit with 1 when the mean F1 (0 to 1) is lower."
+)
 def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> Outcome:
     """Score MODEL, a checkpoint (.pt) or an exported ONNX file, on labelled images.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from export.console import Outcome, command, lines, table
+from export.numbers import Side
 from toolchain.cli.training import images_named, split_options
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--calibration",
-    help="Data that int8 takes its ranges from (at most 100 images) and, with --data, chooses by "
-    "F1 (at most 120) what stays in float: images kept for this and training images, never those "
-    "of the figures.",
+    help="Data, or a folder of photographs alone, that int8 takes its ranges from (at most 100 "
+    "images); with --data and labels it also chooses by F1 (at most 120) what stays in float: "
+    "images kept for this and training images, never those of the figures.",
 )
 @click.option(
     "--target",
@@ -67,12 +68,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--input-size",
-    type=click.IntRange(32),
+    type=Side(),
     help="Height and width in pixels; that of the training if left out.",
 )
 @click.option(
     "--working-size",
-    type=click.IntRange(32),
+    type=Side(),
     help="Pixels to which the file averages an image down before its network, a multiple of 32; "
     "that of the training if left out, the --input-size for none.",
 )
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
 @split_options
 @click.option(
     "--images",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000),
     default=50,
     show_default=True,
     help="Images for the comparison with torch and the F1, chosen by name.",

@@ -14,9 +14,10 @@ from export.console import Outcome, command
 def faces(data: str, dataset: str | None, output: Path) -> Outcome:
     """Write a dataset as a folder of images/ and masks/, the layout that every command reads.
 
-    Masks are PNGs whose palette index is the label. With synthetic data this shows what your own
-    folder should look like; with another layout it converts it. Data with splits of its own keeps
-    them, as train/, val/ and test/ with images/ and masks/ in each.
+    Masks are PNGs whose palette index is the label, and labels.json says what the labels are. With
+    synthetic data this shows what your own folder should look like; with another layout it converts
+    it. Data with splits of its own keeps them, as train/, val/ and test/ with images/ and masks/ in
+    each.
 
     \b
       nastool faces --data synthetic:100 --output faces

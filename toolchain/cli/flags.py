@@ -3,12 +3,13 @@
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from export.numbers import LARGEST
 from toolchain.settings.base import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -72,15 +73,18 @@ def _kinds(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def _type(field: FieldInfo) -> Any:
-    (kind,) = _kinds(field)
+    (kind,), limits = _kinds(field), field.metadata
+    if get_origin(kind) is Annotated:  # of the items of a tuple
+        kind, *limits = get_args(kind)
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
     if kind is Path:
         return click.Path(path_type=Path)
     bounds: dict[str, Any] = {}
-    for bound in field.metadata:
+    for bound in limits:
         for limit, low, open_end in ((Ge, 1, 0), (Gt, 1, 1), (Le, 0, 0), (Lt, 0, 1)):
-            if isinstance(bound, limit):
+            # That every number has a limit goes without saying.
+            if isinstance(bound, limit) and bound != Le(LARGEST):
                 end = "min" if low else "max"
                 bounds[end] = getattr(bound, limit.__name__.lower())
                 bounds[f"{end}_open"] = bool(open_end)

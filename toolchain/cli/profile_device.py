@@ -7,13 +7,14 @@ import click
 
 from export.console import Outcome, command, lines
 from export.errors import UsageError
+from export.numbers import CLASSES, LONGEST, MOST_NETWORKS, SEED, THREADS, Side
 from toolchain.cli.certify import certificate_table
 
 
 @command("profile-device")
 @click.option("--runtime", default="onnxruntime", show_default=True, help="Name of the runtime.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; every core if left out.")
+@click.option("--threads", type=THREADS, help="CPU threads; every core if left out.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
@@ -30,17 +31,17 @@ from toolchain.cli.certify import certificate_table
     help="Measure this encoder; may be given several times.",
 )
 @click.option(
-    "--input-size", type=int, default=512, show_default=True, help="Pixels, a multiple of 32."
+    "--input-size", type=Side(), default=512, show_default=True, help="Pixels, a multiple of 32."
 )
 @click.option(
     "--working-size",
     "working_sizes",
     multiple=True,
-    type=int,
+    type=Side(),
     help="Measure encoders and decoders at this size, a multiple of 32: networks average their "
     "image down to it; may be given several times; the input size if left out.",
 )
-@click.option("--classes", type=click.IntRange(2), default=19, show_default=True)
+@click.option("--classes", type=CLASSES, default=19, show_default=True)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -48,22 +49,22 @@ from toolchain.cli.certify import certificate_table
 )
 @click.option(
     "--fit-networks",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MOST_NETWORKS),
     default=40,
     show_default=True,
     help="Whole networks to fit the correction to.",
 )
 @click.option(
     "--certify-networks",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MOST_NETWORKS),
     default=50,
     show_default=True,
     help="Other whole networks to certify the table on.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the networks.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Draws the networks.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.01),
+    type=click.FloatRange(0.01, LONGEST),
     default=0.1,
     show_default=True,
     help="Time to measure each graph, at least.",

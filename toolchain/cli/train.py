@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from export.console import Outcome, command, lines
+from export.numbers import Side
 from toolchain.cli.flags import flags
 from toolchain.cli.pareto import front_table
 from toolchain.cli.training import folder_options, trained
@@ -21,12 +22,12 @@ _OF_A_TRIAL = ("genotype", "encoder", "input_size", "working_size", "weights")
 @click.option("--encoder", help="Its name; mobilenetv2, or with --run the trial's, if left out.")
 @click.option(
     "--input-size",
-    type=click.IntRange(32),
+    type=Side(),
     help="Pixels, a multiple of 32; 512, or with --run the run's, if left out.",
 )
 @click.option(
     "--working-size",
-    type=click.IntRange(32),
+    type=Side(),
     help="Pixels to which the network averages an image down before it works on it, a multiple of "
     "32; the --input-size, or with --run the trial's, if left out.",
 )

@@ -45,12 +45,14 @@ class FaceDataset(ABC):
         splits: the splits that the source itself tells apart; empty where it has none.
             `toolchain.datasets.splits` says which image is for what.
         own_size: published figures are of each label map's own resolution.
+        labelled: the labels say something.
     """
 
     label_set: LabelSet
     licence: str
     names: tuple[str, ...]
     own_size: bool = False
+    labelled: bool = True
     splits: tuple[Split, ...] = ()
 
     def __len__(self) -> int:
@@ -109,7 +111,7 @@ class _Subset(FaceDataset):
         self._dataset = dataset
         self._indices = tuple(indices)
         self.label_set, self.licence = dataset.label_set, dataset.licence
-        self.own_size = dataset.own_size
+        self.own_size, self.labelled = dataset.own_size, dataset.labelled
         self.names = tuple(dataset.names[index] for index in self._indices)
 
     def read(self, index: int) -> Sample:

@@ -12,8 +12,8 @@ import numpy as np
 from toolchain.datasets.base import FaceDataset, Sample, Split
 from toolchain.datasets.image_files import (
     check_labels,
-    check_size,
     find,
+    fit_image,
     list_images,
     read_grey,
     read_image,
@@ -64,6 +64,6 @@ class EG1800Dataset(FaceDataset):
         image, mask = read_image(image_path), read_grey(mask_path)
         if set(np.unique(mask)) <= {0, 255}:
             mask = mask // 255
-        check_size(mask_path, mask, image)
+        image = fit_image(mask_path, mask, image)
         check_labels(mask_path, mask, self.label_set)
         return Sample(name, image, mask)

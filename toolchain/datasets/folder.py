@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from export.errors import DataError
 from toolchain.datasets.base import FaceDataset, Sample, Split
 from toolchain.datasets.doubts import doubts
 from toolchain.datasets.image_files import (
     check_labels,
-    check_size,
     find,
+    fit_image,
     list_images,
     read_image,
     read_mask,
@@ -21,9 +22,11 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @register("folder")
 class FolderDataset(FaceDataset):
-    """Pairs ``images/NAME.*`` and ``masks/NAME.png``.
+    """Pairs ``images/NAME.*`` and ``masks/NAME.png`` or ``masks/NAME_mask.png``.
 
-    The root holds both folders, or some of ``train/``, ``val/``, ``test/`` that each hold both.
+    A mask is as large as its image, or a whole number of times smaller: the image is brought to its
+    size then. The root holds both folders, or some of ``train/``, ``val/``, ``test/`` that each
+    hold both.
     Masks are palette or grey files whose values are labels of CelebAMask-HQ, or of the label set
     in ``labels.json`` in the root (see `read_label_set`).
     """
@@ -32,8 +35,9 @@ class FolderDataset(FaceDataset):
     licence = "unknown: the licence of your data"
 
     def __init__(self, root: Path, split: Split | None = None):
-        own_labels = root / "labels.json"
-        self.label_set = read_label_set(own_labels) if own_labels.exists() else CELEBAMASK_HQ
+        self._label_file = root / "labels.json"
+        own = self._label_file.exists()
+        self.label_set = read_label_set(self._label_file) if own else CELEBAMASK_HQ
         self.splits = tuple(name for name in SPLITS if (root / name / "images").is_dir())
         self._files: dict[str, tuple[Path, Path]] = {}
         if not self.splits:
@@ -56,7 +60,7 @@ class FolderDataset(FaceDataset):
         name = self.names[index]
         image_path, mask_path = self._files[name]
         image, mask = read_image(image_path), read_mask(mask_path)
-        check_size(mask_path, mask, image)
+        image = fit_image(mask_path, mask, image)
         mask[mask == self.label_set.ignored] = IGNORED
         check_labels(mask_path, mask, self.label_set)
         return Sample(name, image, mask)
@@ -67,11 +71,22 @@ class FolderDataset(FaceDataset):
 
     def doubts(self) -> list[str]:
         """See `FaceDataset`."""
-        return doubts(tuple(self._files.values()), self.label_set)
+        return doubts(tuple(self._files.values()), self.label_set, self._label_file)
 
     def _add(self, folder: Path, prefix: str) -> None:
         images, masks = list_images(folder / "images"), list_images(folder / "masks")
+        masks = self._by_image(masks, images)
         for stem, mask in masks.items():
             find(stem, images, needed_by=mask)
         for stem, image in images.items():
             self._files[prefix + stem] = (image, find(stem, masks, needed_by=image))
+
+    @staticmethod
+    def _by_image(masks: dict[str, Path], images: dict[str, Path]) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for stem, mask in masks.items():
+            name = stem if stem in images else stem.removesuffix("_mask")
+            if name in found:
+                raise DataError(mask, f"and {found[name].name} are both for {name}; remove one")
+            found[name] = mask
+        return found

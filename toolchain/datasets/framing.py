@@ -24,7 +24,7 @@ def framed(sample: Sample, size: int, scale: float) -> Sample:
     """
     side = max(1, round(scale * size))
     small = resize_sample(sample, side)
-    rng = np.random.default_rng(crc32(sample.name.encode()))
+    rng = np.random.default_rng(crc32(sample.name.encode("utf-8", "surrogateescape")))
     left, top = (rng.random(2) * (size - side + 1)).astype(int).tolist()
     inside = slice(top, top + side), slice(left, left + side)
     image = continued(small.image, np.array([[1.0, 0, left], [0, 1, top]]), size)

@@ -1,11 +1,15 @@
 """Label sets: what the numbers in a mask mean, and which of them a mirror exchanges."""
 
 import re
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from export.errors import DataError
-from export.files import read_json
+from export.files import read_json, validated
 
 Colour = tuple[int, int, int]
 IGNORED = 255
@@ -79,12 +83,25 @@ class LabelSet:
         return tuple(table)
 
 
+class LabelFile(BaseModel):
+    """What ``labels.json`` holds; see `LabelSet`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    classes: list[str]
+    palette: list[Annotated[list[int], Field(min_length=3, max_length=3)]] | None = None
+    swaps: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = None
+    groups: dict[str, list[int]] = {}
+    ignored: int = IGNORED
+
+
 def read_label_set(path: Path) -> LabelSet:
     """Read a label set from JSON, whose fields are those of `LabelSet`.
 
-    ``swaps``, ``groups`` and ``ignored`` may be left out; ``swaps`` only where no names differ in
-    left and right alone, or mirrored images would teach the one as the other (``"swaps": []`` says
-    that they do not). Example::
+    ``palette``, ``swaps``, ``groups`` and ``ignored`` may be left out; ``swaps`` only where no
+    names differ in left and right alone, or mirrored images would teach the one as the other
+    (``"swaps": []`` says that they do not). Example::
 
         {"name": "portrait", "classes": ["background", "person"],
          "palette": [[0, 0, 0], [0, 160, 255]], "swaps": [], "groups": {"person": [1]}}
@@ -92,24 +109,20 @@ def read_label_set(path: Path) -> LabelSet:
     Raises:
         DataError: the file cannot be read or does not describe a label set.
     """
-    document = read_json(path)
+    found = validated(LabelFile, read_json(path), path, "nastool faces writes an example")
+    palette = _wheel(len(found.classes)) if found.palette is None else found.palette
     try:
         labels = LabelSet(
-            name=str(document["name"]),
-            classes=tuple(str(name) for name in document["classes"]),
-            palette=tuple(tuple(int(c) for c in colour) for colour in document["palette"]),  # type: ignore[misc]
-            swaps=tuple(tuple(int(i) for i in pair) for pair in document.get("swaps", [])),  # type: ignore[misc]
-            groups={
-                str(name): tuple(int(label) for label in labels)
-                for name, labels in document.get("groups", {}).items()
-            },
-            ignored=int(document.get("ignored", IGNORED)),
+            name=found.name,
+            classes=tuple(found.classes),
+            palette=tuple((red, green, blue) for red, green, blue in palette),
+            swaps=tuple((left, right) for left, right in found.swaps or ()),
+            groups={name: tuple(labels) for name, labels in found.groups.items()},
+            ignored=found.ignored,
         )
-    except KeyError as error:
-        raise DataError(path, f"has no field {error}") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise DataError(path, f"is not a label set: {error}") from None
-    if labels.unswapped and document.get("swaps") != []:
+    if labels.unswapped and found.swaps != []:
         pairs = ", ".join(
             f"{labels.classes[a]} and {labels.classes[b]}" for a, b in labels.unswapped
         )
@@ -120,6 +133,12 @@ def read_label_set(path: Path) -> LabelSet:
             'or "swaps": [] if it does not',
         )
     return labels
+
+
+def _wheel(classes: int) -> list[list[int]]:
+    """Return black for the background and colours that are far from those before."""
+    hues = ((0.05 + place * 0.618) % 1 for place in range(classes - 1))  # the golden section
+    return [[0, 0, 0], *([round(255 * c) for c in hsv_to_rgb(hue, 0.65, 0.95)] for hue in hues)]
 
 
 # Left and right are the subject's own: l_eye is at the viewer's right, as in the dataset's masks.

@@ -49,6 +49,11 @@ def kinds() -> tuple[str, ...]:
     return tuple(_readers)
 
 
+def recognised(root: Path) -> str | None:
+    """Return the kind of the dataset in a folder, by its layout; None: of none that is known."""
+    return next((name for name, reader in _readers.items() if reader.recognises(root)), None)
+
+
 def open_dataset(spec: str, split: Split | None = None, kind: str | None = None) -> FaceDataset:
     """Open a dataset.
 
@@ -70,7 +75,7 @@ def open_dataset(spec: str, split: Split | None = None, kind: str | None = None)
     if not root.is_dir():
         raise DataError(root, "is not a folder; give one, or synthetic:COUNT[:SEED]")
     if kind is None:
-        kind = next((name for name, reader in _readers.items() if reader.recognises(root)), None)
+        kind = recognised(root)
     if kind is None:
         known = "; ".join(f"{name}: {reader.layout}" for name, reader in _readers.items())
         raise DataError(root, f"has no layout that is known ({known})")

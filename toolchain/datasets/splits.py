@@ -21,10 +21,12 @@ from collections.abc import Container
 from hashlib import blake2b
 from itertools import islice
 from math import ceil
+from pathlib import Path
 from typing import Literal, get_args
 
 from export.errors import DataError
 from toolchain.datasets.base import FaceDataset, join
+from toolchain.datasets.photographs import Photographs
 from toolchain.datasets.registry import open_dataset
 
 Part = Literal["train", "search-train", "search-score", "calibration", "val", "test"]
@@ -91,7 +93,7 @@ def open_calibration(
     """Open the images that int8 is made by: the part ``calibration``, and of ``train`` if more.
 
     Args:
-        spec: a folder, or ``synthetic:COUNT[:SEED]``.
+        spec: a folder, one of photographs alone too, or ``synthetic:COUNT[:SEED]``.
         count: how many images, at most.
         without: fingerprints (`FaceDataset.fingerprint`) of images that must not be among them,
             because the result will be judged on them.
@@ -100,8 +102,11 @@ def open_calibration(
     Raises:
         DataError: there is no such image.
     """
-    calibration, train = (open_part(spec, part, kind, least=0) for part in ("calibration", "train"))
-    pool = join(_by_hash(calibration), _by_hash(train))
+    if kind is None and Photographs.are_in(spec):
+        pool = _by_hash(Photographs(Path(spec)))
+    else:
+        parts: tuple[Part, Part] = ("calibration", "train")
+        pool = join(*(_by_hash(open_part(spec, part, kind, least=0)) for part in parts))
     free = (index for index in range(len(pool)) if pool.fingerprint(index) not in without)
     chosen = tuple(islice(free, count))
     if not chosen:

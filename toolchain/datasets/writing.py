@@ -12,7 +12,6 @@ from export.console import track
 from export.errors import UsageError
 from export.files import only_one, unfinished_folder, write_json
 from toolchain.datasets.base import FaceDataset, Split
-from toolchain.datasets.labels import CELEBAMASK_HQ
 
 
 def write_folder(parts: Sequence[tuple[Split | None, FaceDataset]], root: Path) -> None:
@@ -35,8 +34,7 @@ def write_folder(parts: Sequence[tuple[Split | None, FaceDataset]], root: Path) 
         for folder in (root, *(root / split for split in get_args(Split))):
             if (folder / "images").exists():
                 raise UsageError(f"{folder / 'images'} exists; choose another --output")
-        if label_set != CELEBAMASK_HQ:
-            write_json(new / "labels.json", asdict(label_set))
+        write_json(new / "labels.json", asdict(label_set))
         for split, dataset in parts:
             folder = new / (split or "")
             for kind in ("images", "masks"):

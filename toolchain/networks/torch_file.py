@@ -13,7 +13,8 @@ def read_torch(path: str | Path) -> Any:
     """Read a file that ``torch.save`` has written, on the CPU, tensors and plain values only.
 
     Raises:
-        DataError: it is missing, no file of torch, truncated, or its bytes are not those that were
+        DataError: it is missing, no file of torch, truncated, compressed (what it unpacks to would
+            have no bound), or its bytes are not those that were
             written: torch keeps a checksum of every tensor in its archive, and does not check it.
     """
     path = Path(path)
@@ -22,6 +23,8 @@ def read_torch(path: str | Path) -> Any:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+                    raise DataError(path, "is compressed within, which torch does not do")
                 damaged = archive.testzip()
             if damaged:
                 raise DataError(path, f"is damaged (in {damaged}); copy or make it again")

@@ -62,7 +62,7 @@ class Certificate(BaseModel):
         mape: mean absolute error, per cent of the measured latency.
         within_5_percent: per cent of the networks whose error is at most 5 %.
         within_10_percent: the same for 10 %.
-        spearman: rank correlation of prediction and measurement.
+        spearman: rank correlation of prediction and measurement; 0 where all are equal.
         kendall: Kendall's tau of the same.
         coverage: per cent of the networks whose latency lies in the predicted interval.
         worst: the networks with the largest errors.
@@ -125,8 +125,8 @@ def certify(
         mape=per_cent(errors),
         within_5_percent=per_cent(errors <= 0.05),
         within_10_percent=per_cent(errors <= 0.10),
-        spearman=round(float(spearmanr(predicted, measured).statistic), 4),
-        kendall=round(float(kendalltau(predicted, measured).statistic), 4),
+        spearman=round(float(np.nan_to_num(spearmanr(predicted, measured).statistic)), 4),
+        kendall=round(float(np.nan_to_num(kendalltau(predicted, measured).statistic)), 4),
         coverage=per_cent(covered),
         pace=round(pace, 4),
         mape_at_pace=per_cent(left),

@@ -83,7 +83,6 @@ def read_genotypes(path: str | Path) -> list[Genotype]:
     Raises:
         DataError: the file cannot be read or a line is no genotype; the message names the line.
     """
-    path = Path(path)
     result = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if line.strip():

@@ -1,9 +1,9 @@
 """What a latency table holds for: the device, how it was measured, and which networks."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from export.environment import device_facts
 from export.metadata import Precision
@@ -64,7 +64,7 @@ class Provenance(BaseModel):
     environment: dict[str, Any]
     runtime: str
     runtime_version: str
-    device: str
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]{1,3})?)$")]
     device_name: str
     precision: Precision
     threads: int | None

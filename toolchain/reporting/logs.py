@@ -8,12 +8,15 @@ from pathlib import Path
 
 from export.errors import DataError, UsageError
 from export.files import read_text
-from toolchain.genotype import Genotype
+from export.numbers import LARGEST
+from toolchain.genotype import Genotype, shortened
 from toolchain.graph import canonical
 from toolchain.search.run import Run
 from toolchain.search.trial import Trial, TrialState
 
 UNKNOWN_ENCODER = "unknown"
+LONGEST_LINE = 10_000
+"""Characters; those of the published logs have 300."""
 
 _FIELDS = {
     "score": "o_reward",
@@ -28,7 +31,9 @@ _FIELDS = {
     "seconds": "epoch_time",
 }
 _LINE = re.compile(
-    r"\s*,\s*".join(rf"{label}:\s*(?P<{name}>\d+(?:\.\d+)?)" for name, label in _FIELDS.items())
+    r"\s*,\s*".join(
+        rf"{label}:\s*(?P<{name}>[0-9]+(?:\.[0-9]+)?)" for name, label in _FIELDS.items()
+    )
     + r"\s*,\s*genotype:\s*(?P<genotype>\[.*\])\s*"
 )
 
@@ -52,13 +57,15 @@ def read_log(path: Path) -> Run:
 
 
 def _trial(path: Path, number: int, line: str) -> Trial:
-    match = _LINE.fullmatch(line)
+    match = _LINE.fullmatch(line) if len(line) <= LONGEST_LINE else None
     if not match:
         raise DataError(
             path,
-            f"line {number} is not a line of a search log: {_shortened(line)!r}; {_expected()}",
+            f"line {number} is not a line of a search log: {shortened(line, 60)!r}; {_expected()}",
         )
     value = {name: float(match[name]) for name in _FIELDS}
+    if beyond := [label for name, label in _FIELDS.items() if value[name] > LARGEST]:
+        raise DataError(path, f"line {number}: {beyond[0]} is beyond {LARGEST}")
     try:
         genotype = Genotype.parse(match["genotype"])
     except UsageError as error:
@@ -76,10 +83,6 @@ def _trial(path: Path, number: int, line: str) -> Trial:
         latency_ms={"delay": value["delay"] * 1e3} if value["delay"] else {},
         seconds=value["seconds"],
     )
-
-
-def _shortened(line: str) -> str:
-    return line if len(line) <= 60 else line[:57] + "..."
 
 
 def _expected() -> str:

@@ -1,6 +1,5 @@
 """One training as one HTML page: how it went, each class, left against right, pictures."""
 
-import json
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +9,8 @@ from typing import Any
 import cv2
 import plotly.graph_objects as go
 
-from export.files import read_text, write_text
+from export.errors import DataError
+from export.files import parse_json, read_text, write_text
 from toolchain.datasets.base import Pixels
 from toolchain.datasets.splits import first, open_part
 from toolchain.reporting.figures import SCORE, styled
@@ -22,7 +22,6 @@ from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint
 from toolchain.training.evaluation import Model, open_model
 from toolchain.training.inspection import Inspection, inspect, sheet
 from toolchain.training.start import CHOSEN_BY
-from toolchain.training.trainer import METRICS
 
 NAME = "training.html"
 PICTURES = 6
@@ -49,7 +48,7 @@ def write_training_page(folder: Path) -> Path:
     info, _ = read_checkpoint(best)
     model = open_model(best)
     found = inspect(model, open_part(settings.data, CHOSEN_BY, settings.dataset))
-    history = [json.loads(line) for line in read_text(folder / METRICS).splitlines()]
+    history = _read_history(folder / "metrics.jsonl")
     figures = Figures()
     sections = [
         _header(folder, info, found),
@@ -62,6 +61,17 @@ def write_training_page(folder: Path) -> Path:
     output = folder / NAME
     write_text(output, standalone_page(f"Training: {folder.name}", sections, figures))
     return output
+
+
+def _read_history(path: Path) -> list[dict[str, Any]]:
+    try:
+        history = [parse_json(line) for line in read_text(path).splitlines()]
+        return [
+            {"epoch": each["epoch"], "loss": each["loss"], "mean_f1": each["metrics"]["mean_f1"]}
+            for each in history
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(path, f"is no record of epochs ({error}); train again") from None
 
 
 def _header(folder: Path, info: CheckpointInfo, found: Inspection) -> str:
@@ -91,7 +101,7 @@ def _header(folder: Path, info: CheckpointInfo, found: Inspection) -> str:
 def _curves(history: Sequence[dict[str, Any]], figures: Figures) -> str:
     epochs = [record["epoch"] for record in history]
     curves = {
-        "Mean F1 of the averaged weights": (SCORE, [r["metrics"]["mean_f1"] for r in history]),
+        "Mean F1 of the averaged weights": (SCORE, [record["mean_f1"] for record in history]),
         "Loss": ("Mean over the epoch", [record["loss"] for record in history]),
     }
     plots = ""

@@ -5,10 +5,9 @@ the teacher's outputs. Stage 0 of a candidate's training then costs the decoder 
 """
 
 import copy
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from math import prod
@@ -26,9 +25,10 @@ from toolchain.datasets.base import FaceDataset
 from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.splits import Part, first, open_part
 from toolchain.genotype import Genotype
-from toolchain.networks.encoders import describe_encoder
+from toolchain.networks.encoders import build_encoder, describe_encoder
 from toolchain.networks.encoders.modules import Encoder
 from toolchain.networks.segmenter import build_segmenter
+from toolchain.networks.torch_file import read_torch
 from toolchain.search.shared_arrays import Array, SharedArrays
 from toolchain.search.trial import LONGER
 from toolchain.settings.base import array_digest
@@ -42,7 +42,7 @@ from toolchain.training.training_loss import load_teacher
 LABEL_STRIDE = 4
 FEWEST_SCORED = 8
 ROLES = ("train", "score")
-_COMMON = "common.pickle"
+_COMMON = "common.pt"
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,15 @@ class FeatureCache:
     @classmethod
     def open(cls, folder: Path) -> "FeatureCache":
         """Open what `fill_cache` has put into a folder."""
-        common = pickle.loads((folder / _COMMON).read_bytes())
-        return cls(**common, arrays=SharedArrays(folder).load())
+        common = read_torch(folder / _COMMON)
+        encoders = {}
+        for name, state in common["encoders"].items():
+            with torch.random.fork_rng(devices=[]):
+                encoders[name] = build_encoder(name).eval()
+            encoders[name].load_state_dict(state)
+        label_set = LabelSet(**common["label_set"])
+        arrays = SharedArrays(folder).load()
+        return cls(label_set, encoders, common["class_weights"], common["sides"], arrays)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle mapped files as what is in them."""
@@ -265,12 +272,12 @@ def fill_cache(
         imitate = partial(_targets, imitated, targets.shape[1:3])
         _fill([targets], arrays[f"train.images@{side}"], imitate, computer, settings.batch_size)
     common = {
-        "label_set": label_set,
+        "label_set": asdict(label_set),
         "class_weights": class_weights(pixels, power=0.5, limit=5.0),
-        "encoders": pretrained,
+        "encoders": {name: encoder.state_dict() for name, encoder in pretrained.items()},
         "sides": settings.sides,
     }
-    (shared.folder / _COMMON).write_bytes(pickle.dumps(common))
+    torch.save(common, shared.folder / _COMMON)
     return FeatureCache.open(shared.folder)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from optuna.trial import FrozenTrial
+from pydantic import TypeAdapter, ValidationError
 
 from export.errors import DataError, UsageError
 from export.files import read_json
@@ -23,6 +24,7 @@ from toolchain.settings.base import FILE_NAME, read_record
 from toolchain.settings.search_settings import SearchSettings
 
 RANKING = "rank.json"
+_TRIAL = TypeAdapter(Trial)
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,20 @@ class Run:
 
 
 def read_trial(stored: FrozenTrial) -> Trial:
-    """Make a record of a finished trial of a study."""
-    known = stored.user_attrs[CANDIDATE]
-    return Trial(**known | {"state": TrialState(known["state"])})
+    """Make a record of a finished trial of a study.
+
+    Raises:
+        UsageError: it is none of a search: a database may come from anywhere.
+    """
+    try:
+        return _TRIAL.validate_python(stored.user_attrs.get(CANDIDATE))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"trial {stored.number} of the study is none of nastool search ({field}: "
+            f"{first['msg']}); take another run or --storage"
+        ) from None
 
 
 def finalists(

@@ -13,12 +13,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from export.errors import DataError, UsageError
 from export.files import read_json, validated, write_json
+from export.numbers import LARGEST
 
 FILE_NAME = "config.json"
 FORMAT_VERSION = 2
 """Of the file. Version 1 was of runs whose images for training and judging overlapped."""
-LARGEST_SEED = 2**63 - 1
-"""That torch, numpy and Optuna take."""
+_RECORD = ("format_version", "command", "contents")
 Kind = TypeVar("Kind", bound="Settings")
 
 
@@ -44,7 +44,8 @@ def setting(
         may_rise: it may become larger when what it set up is resumed.
         compared: makes of its text what must stay the same when what it set up is resumed.
         known_by_name: of files: their names matter beside their contents.
-        bounds: of pydantic: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``.
+        bounds: of pydantic: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``; `LARGEST` bounds a
+            number that has no other limit above.
     """
     extra: Any = {
         "flag": flag,
@@ -53,6 +54,8 @@ def setting(
         "compared": compared,
         "known_by_name": known_by_name,
     }
+    if {"ge", "gt"} & bounds.keys() and not {"le", "lt"} & bounds.keys():
+        bounds["le"] = LARGEST
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 

@@ -2,17 +2,22 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
+from annotated_types import Ge, Le
 from pydantic import field_validator, model_validator
 
+from export.numbers import LARGEST, LARGEST_SEED, LARGEST_SIDE, MOST_THREADS
 from toolchain.architecture import STRIDE
-from toolchain.settings.base import LARGEST_SEED, Data, Settings, setting
+from toolchain.settings.base import Data, Settings, setting
 from toolchain.settings.training_settings import AUXILIARY_WEIGHT, DISTILLATION_WEIGHT
 
 SQLITE = "sqlite:///"
 """What the URL of a SQLite database begins with; all that follows is the path of its file."""
 Algorithm = Literal["predictor", "ppo", "reinforce", "nsga2", "tpe", "random"]
+Count = Annotated[int, Ge(1), Le(LARGEST)]
+Side = Annotated[int, Ge(STRIDE), Le(LARGEST_SIDE)]
+"""Pixels."""
 
 
 def without_password(url: str) -> str:
@@ -28,9 +33,10 @@ class EvaluationSettings(Settings):
         512,
         "Pixels of the deployed network's image; costs are of this size.",
         ge=32,
+        le=LARGEST_SIDE,
         multiple_of=32,
     )
-    working_sizes: tuple[int, ...] = setting(
+    working_sizes: tuple[Side, ...] = setting(
         (),
         "Pixels that encoder and decoder see of the image, a multiple of 32; several: it is "
         "searched too. The --input-size if left out.",
@@ -41,6 +47,7 @@ class EvaluationSettings(Settings):
         "Pixels of whole faces, shrunk: what the --input-size is here; a --working-size shrinks in "
         "proportion.",
         ge=32,
+        le=LARGEST_SIDE,
     )
     search_images: int = setting(320, "Images to train on, at most.", ge=2)
     search_validation: int = setting(80, "Images to score on, at most.", ge=1)
@@ -153,7 +160,11 @@ class SearchSettings(EvaluationSettings):
     seed: int = setting(0, "Of draws, initial weights and order.", ge=0, le=LARGEST_SEED)
     # What follows changes where and how fast a search runs.
     workers: int = setting(
-        1, "Candidates at work at once; several share a GPU, or the cores.", ge=1, free=True
+        1,
+        "Candidates at work at once; several share a GPU, or the cores.",
+        ge=1,
+        le=MOST_THREADS,
+        free=True,
     )
     executor: Literal["local", "ray"] = setting(
         "local",
@@ -196,10 +207,10 @@ class ContestSettings(Settings):
     algorithms: tuple[Algorithm, ...] = setting(
         ("predictor", "ppo", "nsga2", "tpe", "random"), "Who competes.", flag="algorithm"
     )
-    trials: tuple[int, ...] = setting(
+    trials: tuple[Count, ...] = setting(
         (50, 150), "Trainings after which to measure; the largest ends a search."
     )
-    seeds: int = setting(20, "Searches of each algorithm.", ge=1)
+    seeds: int = setting(20, "Searches of each algorithm.", ge=1, le=1000)
     noise: float = setting(0.01, "Standard deviation of what chance adds to a score.", ge=0)
     latency_tables: tuple[Path, ...] = setting(
         (), "Table of a device: its latency is the cost.", flag="latency-table"
@@ -210,11 +221,11 @@ class ContestSettings(Settings):
     encoders: tuple[str, ...] = setting(
         (), "Of the space; all of the benchmark if left out.", flag="encoder"
     )
-    working_sizes: tuple[int, ...] = setting(
+    working_sizes: tuple[Side, ...] = setting(
         (), "Of the space; all that the benchmark names if left out.", flag="working-size"
     )
-    workers: int = setting(1, "Candidates at work at once in a search.", ge=1)
-    processes: int = setting(1, "Searches at once.", ge=1)
+    workers: int = setting(1, "Candidates at work at once in a search.", ge=1, le=MOST_THREADS)
+    processes: int = setting(1, "Searches at once.", ge=1, le=MOST_THREADS)
 
 
 class RankSettings(Settings):
@@ -232,5 +243,6 @@ class RankSettings(Settings):
         "Pixels of whole faces, up to those of the deployed network; the search's if left out. A "
         "--teacher of the search knows its size alone.",
         ge=32,
+        le=LARGEST_SIDE,
     )
     seed: int = setting(0, "Of the draw.", ge=0, le=LARGEST_SEED)

@@ -5,7 +5,8 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
-from toolchain.settings.base import LARGEST_SEED, Data, Settings, setting
+from export.numbers import LARGEST_SEED, LARGEST_SIDE, MOST_THREADS
+from toolchain.settings.base import Data, Settings, setting
 
 AUXILIARY_WEIGHT = 0.15
 DISTILLATION_WEIGHT = 0.3
@@ -40,7 +41,7 @@ class AugmentationSettings(Settings):
     augment: bool = setting(True, "Vary the images.")
     mirror: bool = setting(True, "Exchange left and right in half of them.")
     smallest_crop: float = setting(0.75, "Least factor of size of a face that fills it.", gt=0)
-    largest_crop: float = setting(1.4, "Greatest one.", gt=0)
+    largest_crop: float = setting(1.4, "Greatest one.", gt=0, le=100)
     shift: float = setting(0.1, "Largest move of such a face, in parts of the size.", ge=0, le=1)
     framed: float = setting(
         0.5, "Share that is placed anywhere in a wider frame instead.", ge=0, le=1
@@ -52,12 +53,14 @@ class AugmentationSettings(Settings):
         0.2, "Share of those in a wider frame that have somebody beside them.", ge=0, le=1
     )
     rotation: float = setting(20.0, "Largest turn either way, in degrees.", ge=0, le=180)
-    brightness: float = setting(30.0, "Largest change either way, in grey levels of 255.", ge=0)
+    brightness: float = setting(
+        30.0, "Largest change either way, in grey levels of 255.", ge=0, le=255
+    )
     contrast: float = setting(0.25, "Largest change of the factor either way.", ge=0, le=1)
     saturation: float = setting(0.4, "Largest change of the factor either way.", ge=0, le=1)
     tint: float = setting(0.08, "Largest change of each colour's factor either way.", ge=0, le=1)
-    blur: float = setting(1.5, "Largest standard deviation, in pixels.", ge=0)
-    noise: float = setting(12.0, "Largest amplitude, in grey levels of 255.", ge=0)
+    blur: float = setting(1.5, "Largest standard deviation, in pixels.", ge=0, le=100)
+    noise: float = setting(12.0, "Largest amplitude, in grey levels of 255.", ge=0, le=255)
     jpeg: int = setting(40, "Lowest JPEG quality; the highest is 95.", ge=1, le=95)
     degraded: float = setting(
         0.25, "Share of images that gets each of blur, noise and JPEG.", ge=0, le=1
@@ -81,7 +84,7 @@ class TrainingSettings(LossSettings, AugmentationSettings):
     dataset: str | None = setting(None, "Kind of the data; recognised by its layout when left out.")
     genotype: str = setting(help="Architecture: published text, loose text or .json file.")
     encoder: str = setting("mobilenetv2", "Its name; see nastool encoders.")
-    aggregation: int = setting(48, "Channels of the decoder.", ge=1)
+    aggregation: int = setting(48, "Channels of the decoder.", ge=1, le=1024)
     weights: Path | None = setting(None, "Start from this checkpoint or encoder file.")
     teacher: Path | None = setting(None, "Checkpoint whose outputs are learned beside the labels.")
     with_search_images: bool = setting(
@@ -96,12 +99,15 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         le=1,
     )
     epochs: int = setting(30, "Passes over the training images.", ge=1, may_rise=True)
-    input_size: int = setting(512, "Pixels, a multiple of 32.", ge=32, multiple_of=32)
+    input_size: int = setting(
+        512, "Pixels, a multiple of 32.", ge=32, le=LARGEST_SIDE, multiple_of=32
+    )
     working_size: int | None = setting(
         None,
         "Pixels to which the network averages an image down before it works on it, a multiple of "
         "32; the --input-size if left out.",
         ge=32,
+        le=LARGEST_SIDE,
         multiple_of=32,
     )
     batch_size: int = setting(4, "Images at once.", ge=2)
@@ -127,6 +133,7 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         "Processes that prepare images; 0 prepares them between the steps. If left out, as many as "
         "a GPU needs, and none on a CPU.",
         ge=0,
+        le=MOST_THREADS,
         free=True,
     )
     keep_every: int = setting(

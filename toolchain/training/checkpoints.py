@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 
 from export.errors import DataError, UsageError
 from export.files import whole_file
 from export.metadata import ModelMetadata
+from export.numbers import LARGEST_SIDE
 from export.onnx import shrinking
 from toolchain.architecture import Architecture
 from toolchain.datasets.labels import LabelSet
@@ -50,9 +52,9 @@ class CheckpointInfo:
 
     genotype: str
     encoder: str
-    aggregation: int
+    aggregation: Annotated[int, Field(ge=1, le=1024)]
     label_set: LabelSet
-    input_size: int
+    input_size: Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
     licence: str
     training: dict[str, Any] = field(default_factory=dict)
     seen: str | None = None
@@ -115,6 +117,9 @@ class CheckpointInfo:
             licence=self.licence,
             seen=self.seen,
         )
+
+
+_INFO = TypeAdapter(CheckpointInfo)
 
 
 def save_checkpoint(
@@ -184,10 +189,9 @@ def read_checkpoint(path: str | Path) -> tuple[CheckpointInfo, dict[str, Any]]:
         document["working_size"] = None
     try:
         fields = {item.name: document[item.name] for item in dataclasses.fields(CheckpointInfo)}
-        fields["label_set"] = LabelSet(**fields["label_set"])
-        return CheckpointInfo(**fields), document
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise DataError(path, f"is a damaged checkpoint ({error}); write it again") from None
+        return _INFO.validate_python(fields), document
+    except (KeyError, ValueError, UsageError) as error:
+        raise DataError(path, f"is a damaged checkpoint ({_line(error)}); write it again") from None
 
 
 def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:
@@ -199,8 +203,10 @@ def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:
     info, document = read_checkpoint(path)
     try:
         network = info.build()
+        if odd := [name for name, value in document["model"].items() if not _is_weight(value)]:
+            raise UsageError(f"{odd[0]} is no tensor of finite real numbers")
         network.load_state_dict(document["model"])
-    except (KeyError, RuntimeError, UsageError) as error:
+    except Exception as error:  # what a file holds for weights may be anything
         raise DataError(path, f"does not hold its network's weights ({_line(error)})") from None
     return network.eval(), info
 
@@ -234,5 +240,14 @@ def _is_checkpoint(document: Any) -> bool:
     return isinstance(document, dict) and document.get("format") == FORMAT
 
 
+def _is_weight(value: Any) -> bool:
+    # torch would drop the imaginary part of complex numbers with a warning.
+    return not value.is_complex() and bool(torch.isfinite(value).all())
+
+
 def _line(error: Exception) -> str:
+    """Say in a line what is wrong; where pydantic says it, the field too."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
     return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

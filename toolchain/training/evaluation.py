@@ -24,7 +24,7 @@ from export.console import track
 from export.errors import DataError, UsageError
 from export.metadata import ModelMetadata
 from export.onnx import Deployable
-from export.runtimes import open_session
+from export.runtimes import Session, open_session
 from toolchain.datasets.base import FaceDataset, Sample, resize_sample
 from toolchain.datasets.framing import framed
 from toolchain.datasets.seen import SeenImages
@@ -35,6 +35,8 @@ from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.samples import Augment, EpochOrder, Samples, batches
 
 log = logging.getLogger(__name__)
+MOST_IMAGES = 1024
+"""At once."""
 Predict = Callable[[Tensor], Tensor]
 """Images, uint8 [N, H, W, 3] RGB -> labels, uint8 [N, H, W]."""
 
@@ -209,6 +211,27 @@ def network_predictor(
     return predict
 
 
+def _check_contract(session: Session, size: int) -> None:
+    """Check that a model takes an image and gives labels, as `nastool export` writes it."""
+    for specs, name, shape in (
+        (session.inputs, "image", (size, size, 3)),
+        (session.outputs, "labels", (size, size)),
+    ):
+        found = [spec for spec in specs if spec.name == name]
+        batch = found[0].shape[0] if found and found[0].shape else None
+        batch = batch if isinstance(batch, int) else 1
+        wanted = np.broadcast_to(np.uint8(0), (batch, *shape))
+        alone = len(specs) == 1 or name == "labels"
+        if not (found and alone and 1 <= batch <= MOST_IMAGES and found[0].accepts(wanted)):
+            listed = ", ".join(map(str, specs)) or "nothing"
+            what = "takes" if name == "image" else "gives"
+            raise DataError(
+                session.source,
+                f"{what} {listed}, not {name} uint8 [N, {', '.join(map(str, shape))}]; give a file "
+                "of nastool export",
+            )
+
+
 def open_model(path: str | Path, device: str = "cpu", **options: Any) -> Model:
     """Open a checkpoint (``.pt``), or a model file that `nastool export` wrote, to label images.
 
@@ -229,7 +252,8 @@ def open_model(path: str | Path, device: str = "cpu", **options: Any) -> Model:
         return Model(predict, info.input_size, classes, batch_size=8, seen=info.seen_images)
     session = open_session(path, device=device, **options)
     metadata = ModelMetadata.read(session.metadata, path)
-    batch = session.inputs[0].shape[0]
+    _check_contract(session, metadata.input_size)
+    batch, last = session.inputs[0].shape[0], len(metadata.classes) - 1
     try:
         seen = None if metadata.seen is None else SeenImages.decode(metadata.seen)
     except ValueError as error:
@@ -239,7 +263,11 @@ def open_model(path: str | Path, device: str = "cpu", **options: Any) -> Model:
         # A file of a fixed batch takes nothing less: the last batch is filled up.
         missing = batch - len(images) if isinstance(batch, int) else 0
         filled = torch.cat([images, images[:1].expand(missing, -1, -1, -1)])
-        return torch.from_numpy(session.run({"image": filled.numpy()})["labels"][: len(images)])
+        labels = session.run({"image": filled.numpy()})["labels"][: len(images)]
+        if labels.shape != images.shape[:3] or (highest := int(labels.max())) > last:
+            given = labels.shape if labels.shape != images.shape[:3] else highest
+            raise DataError(path, f"gives labels {given}, not 0 to {last} of {images.shape[1:3]}")
+        return torch.from_numpy(labels)
 
     return Model(
         predict_in_session,

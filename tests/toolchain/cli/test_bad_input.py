@@ -133,7 +133,7 @@ CASES = [
             "50",
         ],
         2,
-        "--input-size: Input should be a multiple of 32",
+        "'--input-size': 50 is no multiple of 32",
     ),
     (["evaluate", "{}/text.onnx", "--data", "synthetic:2"], 2, "text.onnx"),
     (["evaluate", "{}/text.pt", "--data", "synthetic:2"], 2, "text.pt"),

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -6,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from export import console
 from toolchain.cli import COMMANDS
 from toolchain.datasets import open_dataset
 from toolchain.datasets.writing import write_folder
@@ -140,3 +142,40 @@ sys.exit(run(x, sys.argv[1:]))
             assert json.loads(done.stdout) == {"answer": 42}
             assert "from Python" in done.stderr
             assert "from beneath" in done.stderr
+
+
+def test_odd_names_of_files_are_written_as_they_are(tmp_path):
+    """Brackets and colons are no markup, bytes that are no text no error."""
+    folder = os.fsencode(tmp_path) + b"/a [b]x[ :smile: %s {} \xc3\xbc \xff"
+    script = "import sys; from toolchain.cli import run; sys.exit(run(sys.argv[1:]))"
+    result = subprocess.run(
+        [sys.executable, "-c", script, "faces", "--data", "synthetic:1", "--output", folder],
+        capture_output=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert b"a [b]x[ :smile: %s {} \xc3\xbc \\udcff" in result.stdout
+    assert len(os.listdir(folder + b"/images")) == 1
+
+
+def test_a_path_with_brackets_is_shown_as_it_is(cli, tmp_path, capsys):
+    outcome = console.lines(f"Wrote {tmp_path}/a[/b].html", console.table(["[red]"], [["[/]:x:"]]))
+    console._print(outcome)
+    shown = capsys.readouterr().out
+    assert "a[/b].html" in shown
+    assert "[red]" in shown
+    assert "[/]:x:" in shown
+
+
+def test_an_error_is_one_line_without_codes_for_terminals(cli):
+    result = cli("cost", "a\nb\x1b[31m.json")
+    assert result.code == 2
+    assert (
+        result.err == "nastool: a\\nb\\x1b[31m.json: cannot be read (No such file or directory)\n"
+    )
+
+
+def test_an_error_does_not_repeat_all_of_a_long_text(cli, tmp_path):
+    given = ("--data", "synthetic:160", "--run", tmp_path / "run")
+    result = cli("search", *given, "--objective", "x" * 100_000)
+    assert (result.code, len(result.err) < 2100) == (2, True)

@@ -96,8 +96,8 @@ def test_a_working_size(cli, tmp_path):
             "classes is 19, not 11",
         ),
         ([GENOTYPE, "--latency-table", "{tmp}/far.json"], "far.json: device_name is Abacus"),
-        ([GENOTYPE, "--working-size", "100"], "a working size is a multiple of 32 pixels, not 100"),
-        ([GENOTYPE, "--working-size", "0"], "a working size is a multiple of 32 pixels, not 0"),
+        ([GENOTYPE, "--working-size", "100"], "100 is no multiple of 32"),
+        ([GENOTYPE, "--working-size", "0"], "0 is not in the range 32<=x<=8192"),
         (
             [GENOTYPE, "--working-size", "544", "--latency-table", "{tmp}/table.json"],
             "the working size 544 is above the input size 512",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from export.files import only_one
 from export.metadata import ModelMetadata
@@ -388,3 +389,20 @@ def test_a_full_disk_and_a_folder_at_work_are_one_line(
     assert line.endswith("model.onnx: cannot be written (No space left on device); make room\n")
     assert "Traceback" not in line
     assert not list(disk.iterdir())
+
+
+def test_photographs_alone_calibrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to choose by what stays in float, which is said."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for sample in open_part("synthetic:60", "calibration"):
+        Image.fromarray(sample.image).save(folder / f"{sample.name}.jpg")
+    code, out = call(
+        "export", "--genotype", GENOTYPE, *SMALL, "--precision", "int8", "--calibration", folder,
+        "--data", DATA, "--min-agreement", 0, "--min-class-agreement", 0, "--max-f1-loss", 1,
+        "--tail", "resize", "--output", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert code == 0
+    (file,) = json.loads(out)["files"]
+    assert file["float_parts"] is None
+    assert "photographs alone do not tell what int8 costs" in capsys.readouterr().err

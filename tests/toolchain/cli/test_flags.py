@@ -98,3 +98,40 @@ def test_what_switches_off_is_true_or_false_in_a_file(cli, tmp_path):
     arguments = ("--data", "synthetic:40", "--genotype", "1 [0,1]", "--output", tmp_path / "out")
     result = cli("train", "--config", tmp_path / "c.toml", *arguments)
     assert (result.code, "'no-augment' is true or false, not 'yes'" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("epochs = 1.5", "'--epochs': '1.5' is not a valid integer"),
+        ("epochs = true", "'epochs' is a number or a text, not True"),
+        ("epochs = {a = 1}", "'epochs' is a number or a text, not {'a': 1}"),
+        ("epochs = [1]", "'epochs' is a number or a text, not [1]"),
+        ("epochs = 1979-05-27", "'epochs' is a number or a text, not datetime.date(1979, 5, 27)"),
+        ("weights = [[1]]", "'weights' is a number or a text, not [1]"),
+        ('device = "a\\u0000b"', "'device' is a number or a text, not 'a\\x00b'"),
+        ('augment = "yes"', "'augment' is true or false, not 'yes'"),
+        ("epochs = 1" + "0" * 5000, "flags.toml: is not TOML"),
+        ("epochs = " + "[" * 5000, "flags.toml: is not TOML"),
+        ("\xff", "flags.toml: is not UTF-8 text"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_value_of_another_kind_is_named(cli, tmp_path, line, words):
+    (tmp_path / "flags.toml").write_bytes(line.encode("latin-1"))
+    given = ("--data", "synthetic:40", "--genotype", "1 [0,1]", "--output", tmp_path / "out")
+    result = cli("train", "--config", tmp_path / "flags.toml", *given)
+    assert (result.code, len(result.err.splitlines())) == (2, 1)
+    assert words in result.err
+
+
+@pytest.mark.parametrize("value", ["'nowhere.json'", "['nowhere.json']"])
+def test_a_flag_that_may_be_given_several_times_takes_one_value_in_a_file(cli, tmp_path, value):
+    (tmp_path / "flags.toml").write_text(f"latency-table = {value}")
+    result = cli("cost", "--config", tmp_path / "flags.toml", "1 [0,1]")
+    assert result.err.strip() == "nastool: nowhere.json: cannot be read (No such file or directory)"
+
+
+def test_a_file_without_an_end_is_not_read_to_it(cli):
+    result = cli("cost", "--config", "/dev/zero", "1 [0,1]")
+    assert (result.code, "/dev/zero: is larger than 64 MiB" in result.err) == (2, True)

@@ -94,13 +94,23 @@ def test_a_folder_may_bring_its_labels(make_layout):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"classes": None}, "is not a label set"),
+        ({"classes": None}, "classes: Input should be a valid list"),
         ({"palette": [[0, 0, 0]]}, "palette has 1 colours for 3 classes"),
-        ({"palette": [[0, 0, 0], [1, 1], [2, 2, 2]]}, "must be three numbers"),
+        (
+            {"palette": [[0, 0, 0], [1, 1], [2, 2, 2]]},
+            "palette.1: List should have at least 3 items",
+        ),
+        ({"palette": [[0, 0, 0], [1, 1, 300], [2, 2, 2]]}, "must be three numbers"),
+        (
+            {"palette": [[0, 0, 0], [1, 1, 1.5], [2, 2, 2]]},
+            "palette.1.2: Input should be a valid int",
+        ),
+        ({"classes": "abc"}, "classes: Input should be a valid list"),
+        ({"colours": []}, "colours: Extra inputs are not permitted"),
         ({"swaps": [[1, 3]]}, "must name labels from 0 to 2"),
         ({"swaps": [[1, 2], [0, 1]]}, "swaps must be pairs"),
         ({"classes": ["a", "a", "b"]}, "different names"),
-        ({"groups": [1]}, "is not a label set"),
+        ({"groups": [1]}, "groups: Input should be a valid dict"),
         ({"ignored": 2}, "ignored must be a number from 3 to 255"),
     ],
 )
@@ -125,12 +135,33 @@ def test_masks_may_leave_pixels_out(make_layout, field, value):
     assert not labels[5:].any()
 
 
-def test_a_label_set_without_a_field_is_named(make_layout):
+def test_all_fields_that_a_label_set_lacks_are_named(make_layout):
     layout = make_layout("folder")
-    file = layout.image.parents[1] / "labels.json"
-    file.write_text('{"name": "x", "classes": ["a", "b"]}')
-    with pytest.raises(DataError, match=r"labels\.json: has no field 'palette'"):
+    (layout.image.parents[1] / "labels.json").write_text("{}")
+    with pytest.raises(DataError, match=r"labels\.json: name, classes: Field required"):
         layout.open()
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "NaN", '"labels"', "3"])
+def test_what_is_no_label_set_at_all_is_named(make_layout, text):
+    layout = make_layout("folder")
+    (layout.image.parents[1] / "labels.json").write_text(text)
+    with pytest.raises(DataError, match=r"labels\.json: (LabelFile|is not JSON)"):
+        layout.open()
+
+
+def test_colours_need_not_be_chosen(make_layout):
+    layout = make_layout("folder")
+    names = ["background", *(f"class {number}" for number in range(1, 255))]
+    (layout.image.parents[1] / "labels.json").write_text(
+        json.dumps({"name": "x", "classes": names})
+    )
+    palette = layout.open().label_set.palette
+    assert palette[0] == (0, 0, 0)
+    assert len(set(palette)) == 255
+    # The first ones can be told apart by anybody.
+    few = np.array(palette[:9], int)
+    assert np.abs(few[:, None] - few[None]).sum(2)[~np.eye(9, dtype=bool)].min() > 60
 
 
 def own_labels(layout, **fields):

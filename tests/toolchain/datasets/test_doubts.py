@@ -1,13 +1,14 @@
 """Data that can be read and is probably wrong is said to be so, once, with a file and a remedy."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dataset_layouts import save_mask
 from PIL import Image
 
-from toolchain.datasets import open_dataset
+from toolchain.datasets import open_dataset, registry
 from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.datasets.writing import write_folder
 
@@ -41,14 +42,19 @@ def test_real_data_raise_no_doubt(real_data, caplog):
     assert warnings(real_data, caplog) == []
 
 
-def test_jpeg_masks(folder, caplog):
+def test_masks_of_few_labels_without_a_word_on_what_they_are(folder, caplog):
     for mask in masks(folder):
-        labels = np.array(Image.open(mask))
-        mask.unlink()
-        Image.fromarray(labels).save(mask.with_suffix(".jpg"), quality=100)
+        save_mask(mask, np.array(Image.open(mask)) > 0)
+    (folder / "labels.json").unlink()
     (line,) = warnings(folder, caplog)
-    assert ".jpg: is a JPEG, which changes labels" in line
-    assert "PNG" in line
+    assert line.startswith(f"{masks(folder)[0]}: the masks hold labels 0, 1 alone")
+    assert "but celebamask-hq has 19 classes" in line
+    # What it says to write is a label set, and ends the doubt.
+    path, _, text = line.partition(" write ")[2].partition(": ")
+    Path(path).write_text(text)
+    registry._looked_at.clear()
+    assert warnings(folder, caplog) == []
+    assert open_dataset(str(folder)).label_set.classes == ("name of 0", "name of 1")
 
 
 def test_hair_at_17(folder, caplog):

@@ -13,6 +13,7 @@ from export.errors import DataError
 from toolchain.cli.training import SPLITS
 from toolchain.datasets import open_dataset
 from toolchain.datasets.base import join
+from toolchain.datasets.labels import IGNORED
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import (
     ALL,
@@ -212,3 +213,20 @@ def test_a_folder_of_its_own_needs_no_more_images_than_are_wanted(tmp_path):
         DataError, match="2 are in its part val; 8 are needed there: about 8 images"
     ):
         open_part(str(tmp_path), "val", least=8)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_photographs_alone_calibrate(tmp_path, make_layout, inside):
+    """No masks, no labels; the images that are judged are still left out."""
+    layout = make_layout("folder")
+    (tmp_path / "masks").rename(tmp_path / "elsewhere")
+    photographs = tmp_path if inside else layout.image.parent
+    chosen = open_calibration(str(photographs), 2)
+    assert (len(chosen), chosen.labelled) == (2, False)
+    assert (chosen.read(0).labels == IGNORED).all()
+    judged = {chosen.fingerprint(0)}
+    others = open_calibration(str(photographs), 9, judged)
+    assert set(others.names) == {"2", "10", "a"} - {chosen.names[0]}
+    for command in (open_part, open_for_figures):
+        with pytest.raises(DataError, match="has no layout that is known"):
+            command(str(photographs), "train")

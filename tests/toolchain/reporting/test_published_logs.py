@@ -70,7 +70,7 @@ def test_broken_logs_name_file_and_line(tmp_path: Path, line: str, message: str)
 def test_a_binary_file_is_not_a_log(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(DataError, match="is not text"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         read_log(path)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from export.errors import DataError, UsageError
-from toolchain.settings.base import LARGEST_SEED, Record, Settings, read_record, setting
+from export.numbers import LARGEST_SEED
+from toolchain.settings.base import Record, Settings, read_record, setting
 from toolchain.settings.search_settings import RankSettings, SearchSettings
 from toolchain.settings.training_settings import TrainingSettings
 

@@ -1,5 +1,6 @@
 """Drawn faces with all 19 classes of CelebAMask-HQ: data without a download or a licence."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.datasets.synthetic import attire, features, hair
 from toolchain.datasets.synthetic.canvas import Canvas
 from toolchain.datasets.synthetic.person import Person
+
+MOST = 1_000_000
+"""Faces of a dataset."""
 
 
 class SyntheticFaces(FaceDataset):
@@ -32,14 +36,12 @@ class SyntheticFaces(FaceDataset):
         Raises:
             UsageError: ``spec`` is something else.
         """
-        numbers = spec.split(":")[1:]
-        if (
-            not 1 <= len(numbers) <= 2
-            or not all(n.isdecimal() for n in numbers)
-            or not int(numbers[0])
-        ):
-            raise UsageError(f"{spec!r} is not synthetic:COUNT[:SEED]; COUNT from 1, SEED from 0")
-        return cls(*map(int, numbers))
+        found = re.fullmatch(r"synthetic:([0-9]{1,9})(?::([0-9]{1,9}))?", spec)
+        if not found or not 1 <= int(found[1]) <= MOST:
+            raise UsageError(
+                f"{spec!r} is not synthetic:COUNT[:SEED]; COUNT from 1 to {MOST}, SEED from 0"
+            )
+        return cls(int(found[1]), int(found[2] or 0))
 
     def image_path(self, index: int) -> Path | None:
         """See `FaceDataset`."""

@@ -322,7 +322,7 @@ WEIGHTS = {
         name: value.to_sparse() if value.ndim else value for name, value in state.items()
     },
     "nan": lambda state: {name: value * math.nan for name, value in state.items()},
-    "of one number": lambda state: dict.fromkeys(state, torch.zeros(1).expand(10**7)),
+    "of a trillion": lambda state: dict.fromkeys(state, torch.zeros(1).expand(10**12)),
 }
 
 

@@ -203,9 +203,14 @@ def load_segmenter(path: str | Path) -> tuple[Segmenter, CheckpointInfo]:
     info, document = read_checkpoint(path)
     try:
         network = info.build()
-        if odd := [name for name, value in document["model"].items() if not _is_weight(value)]:
+        # torch would drop the imaginary part of complex numbers with a warning.
+        odd = [name for name, value in document["model"].items() if value.is_complex()]
+        if not odd:
+            network.load_state_dict(document["model"])
+            state = network.state_dict().items()
+            odd = [name for name, value in state if not torch.isfinite(value).all()]
+        if odd:
             raise UsageError(f"{odd[0]} is no tensor of finite real numbers")
-        network.load_state_dict(document["model"])
     except Exception as error:  # what a file holds for weights may be anything
         raise DataError(path, f"does not hold its network's weights ({_line(error)})") from None
     return network.eval(), info
@@ -238,11 +243,6 @@ def _parts(state: Any) -> Iterator[bytes | memoryview]:
 
 def _is_checkpoint(document: Any) -> bool:
     return isinstance(document, dict) and document.get("format") == FORMAT
-
-
-def _is_weight(value: Any) -> bool:
-    # torch would drop the imaginary part of complex numbers with a warning.
-    return not value.is_complex() and bool(torch.isfinite(value).all())
 
 
 def _line(error: Exception) -> str:

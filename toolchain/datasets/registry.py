@@ -1,7 +1,7 @@
 """Kinds of datasets by name, and how one is opened."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -47,6 +47,11 @@ def register(kind: str) -> Callable[[AnyReader], AnyReader]:
 def kinds() -> tuple[str, ...]:
     """Return the names of the kinds of datasets that are read from a folder."""
     return tuple(_readers)
+
+
+def readers() -> Mapping[str, Reader]:
+    """Return what opens each of the `kinds`."""
+    return _readers
 
 
 def open_dataset(spec: str, split: Split | None = None, kind: str | None = None) -> FaceDataset:

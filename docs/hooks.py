@@ -1,0 +1,145 @@
+"""What mkdocs does not do itself: pages filled from the code, and formulas without a script.
+
+A line ``<!-- generated: NAME -->`` in a page is replaced by what the function of that name in
+`GENERATED` writes, so that no list of the code is typed a second time.
+"""
+
+import html
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
+
+from export import errors
+from toolchain.cli import nastool
+from toolchain.datasets import labels, registry
+from toolchain.datasets.splits import PARTS, PERCENT
+from toolchain.genotype import OPERATIONS
+from toolchain.settings.base import Settings
+from toolchain.settings.search_settings import ContestSettings, RankSettings, SearchSettings
+from toolchain.settings.training_settings import TrainingSettings
+
+SCHEMA = Path("latency_tables/schema.json")
+_MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Put the JSON Schema of latency tables beside the page that explains it."""
+    files.append(File.generated(config, "reference/schema.json", abs_src_path=str(SCHEMA.resolve())))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill in what a page takes from the code; an unknown name is an error."""
+    return _MARK.sub(lambda mark: GENERATED[mark[1]](), markdown)
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Write formulas as MathML, which browsers draw without a script."""
+    return _FORMULA.sub(
+        lambda found: convert(
+            html.unescape(found[2]), display="block" if found[1] == "div" else "inline"
+        ),
+        content,
+    )
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    def line(cells: Sequence[object]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(heads), line(["---"] * len(heads)), *map(line, rows)])
+
+
+def _class_orders() -> str:
+    parts = []
+    for kind, reader in registry.readers().items():
+        # A folder of one's own has those of CelebAMask-HQ where it says nothing else.
+        label_set = getattr(reader, "label_set", labels.CELEBAMASK_HQ)
+        swapped = {a: label_set.classes[b] for pair in label_set.swaps for a, b in (pair, pair[::-1])}
+        rows = [
+            (label, f"`{name}`", swapped.get(label, ""), _swatch(colour))
+            for label, (name, colour) in enumerate(
+                zip(label_set.classes, label_set.palette, strict=True)
+            )
+        ]
+        parts += [f"### {kind}", f"Layout: {reader.layout}."]
+        if label_set is labels.CELEBAMASK_HQ and kind == "folder":
+            parts.append("Without a `labels.json`: the classes of celebamask-hq, above.")
+            continue
+        parts.append(_table(("label", "class", "a mirror makes it", "colour"), rows))
+        if label_set.groups:
+            groups = [
+                (name, ", ".join(f"`{label_set.classes[label]}`" for label in members))
+                for name, members in label_set.groups.items()
+            ]
+            parts.append(_table(("group in `evaluate`", "classes"), groups))
+    return "\n\n".join(parts)
+
+
+def _swatch(colour: labels.Colour) -> str:
+    hexadecimal = "#{:02x}{:02x}{:02x}".format(*colour)
+    return f'<span class="swatch" style="background:{hexadecimal}"></span> `{hexadecimal}`'
+
+
+def _parts() -> str:
+    def share(part: str) -> str:
+        return f"{PERCENT[part]} %" if part in PERCENT else "rest" if part == "train" else "none"
+
+    return _table(
+        ("part", "of the training images, without a split of your own"),
+        [(f"`{part}`", share(part)) for part in PARTS],
+    )
+
+
+def _exit_codes() -> str:
+    def tree(kind: type[errors.NastoolError]) -> Iterable[type[errors.NastoolError]]:
+        for child in kind.__subclasses__():
+            yield child
+            yield from tree(child)
+
+    rows = [
+        (kind.exit_code, f"`{kind.__name__}`", (kind.__doc__ or "").split("\n")[0])
+        for kind in tree(errors.NastoolError)
+    ]
+    return _table(("code", "error in Python", "meaning"), sorted(rows))
+
+
+def _settings(model: type[Settings]) -> Callable[[], str]:
+    def write() -> str:
+        return _table(("key", "default", "meaning"), [_setting(model, n) for n in model.model_fields])
+
+    return write
+
+
+def _setting(model: type[Settings], name: str) -> tuple[str, str, str]:
+    field = model.model_fields[name]
+    required = field.is_required()
+    default = "required" if required else field.get_default(call_default_factory=True)
+    shown = list(default) if isinstance(default, tuple) else default
+    absent = shown is None or shown == []
+    return (
+        f"`{model.flag(name)}`",
+        "" if absent else str(shown) if required else f"`{str(shown).lower() if isinstance(shown, bool) else shown}`",
+        field.description or "",
+    )
+
+
+def _operations() -> str:
+    return _table(("id", "operation"), [(i, f"`{name}`") for i, name in enumerate(OPERATIONS)])
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "class-orders": _class_orders,
+    "exit-codes": _exit_codes,
+    "operations": _operations,
+    "parts": _parts,
+    "settings-search": _settings(SearchSettings),
+    "settings-train": _settings(TrainingSettings),
+    "settings-rank": _settings(RankSettings),
+    "settings-contest": _settings(ContestSettings),
+}

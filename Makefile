@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCUMENTATION := .venv/.documentation
 
-.PHONY: quickstart test check install gpu clean
+.PHONY: quickstart test check docs install gpu clean
 
 install: $(INSTALLED)
 
@@ -22,6 +23,15 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# The documentation, into site/: a broken link, anchor or reference is an error.
+docs: $(DOCUMENTATION)
+	$(BIN)/python -m mkdocs build --strict
+	@echo "Open site/index.html, or: $(BIN)/python -m http.server --directory site"
+
+$(DOCUMENTATION): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[documentation]'
+	touch $@
 
 # What only a GPU can show, in minutes; DEVICE=cpu runs the same small. A bare machine needs no
 # install: its own Python serves.
@@ -74,4 +84,4 @@ quickstart: install
 	@echo "With a camera: $(BIN)/nastool demo --model $(QUICK)/export/model.onnx"
 
 clean:
-	rm -rf .venv quickstart build *.egg-info
+	rm -rf .venv quickstart build site *.egg-info

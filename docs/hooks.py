@@ -1,16 +1,19 @@
-"""What mkdocs does not do itself: pages filled from the code, and formulas without a script.
+"""What mkdocs does not do itself: pages filled from the code, formulas as pictures.
 
 A line ``<!-- generated: NAME -->`` in a page is replaced by what the function of that name in
 `GENERATED` writes, so that no list of the code is typed a second time.
 """
 
 import html
+import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
+import click
+import ziamath
 from mkdocs.structure.files import File, Files
 
 from export import errors
@@ -23,13 +26,44 @@ from toolchain.settings.search_settings import ContestSettings, RankSettings, Se
 from toolchain.settings.training_settings import TrainingSettings
 
 SCHEMA = Path("latency_tables/schema.json")
+FORMULA_PIXELS = 17
+# Plain paths: what pictures of one page share has names that clash.
+ziamath.config.svg2 = False
 _MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+# Of a command's help: what is to be shown line by line.
+_EXAMPLES = re.compile(r"^\x08\n((?:.+\n?)+)", re.MULTILINE)
+
+
+def on_startup(**_: Any) -> None:
+    """Prepare the commands for mkdocs-click, which knows neither examples nor click's UNSET."""
+    with click.Context(nastool) as context:
+        for name in nastool.list_commands(context):
+            _prepare(nastool.get_command(context, name))
+
+
+def _prepare(command: click.Command | None) -> None:
+    assert command is not None
+    command.help = _EXAMPLES.sub(_fenced, inspect.cleandoc(command.help or ""))
+    for parameter in command.params:
+        default = parameter.default
+        if isinstance(default, list | tuple):
+            default = ", ".join(map(str, default))
+        unset = default in ("", False) or type(default).__name__ == "Sentinel"
+        parameter.default = None if unset else default
+    for child in getattr(command, "commands", {}).values():
+        _prepare(child)
+
+
+def _fenced(examples: re.Match[str]) -> str:
+    return f"```sh\n{textwrap.dedent(examples[1]).rstrip()}\n```\n"
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Put the JSON Schema of latency tables beside the page that explains it."""
-    files.append(File.generated(config, "reference/schema.json", abs_src_path=str(SCHEMA.resolve())))
+    files.append(
+        File.generated(config, "reference/schema.json", abs_src_path=str(SCHEMA.resolve()))
+    )
     return files
 
 
@@ -39,13 +73,20 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Write formulas as MathML, which browsers draw without a script."""
-    return _FORMULA.sub(
-        lambda found: convert(
-            html.unescape(found[2]), display="block" if found[1] == "div" else "inline"
-        ),
-        content,
+    """Draw formulas, which then need neither script nor font; empty what has no default."""
+    content = content.replace("<td>None</td>", "<td></td>").replace(
+        "<td>_required</td>", "<td>required</td>"
     )
+    return _FORMULA.sub(lambda found: _drawn(html.unescape(found[2]), found[1] == "span"), content)
+
+
+def _drawn(formula: str, inline: bool) -> str:
+    picture = ziamath.Latex(formula, size=FORMULA_PIXELS, color="currentColor", inline=inline)
+    tag = "span" if inline else "div"
+    # So far below the line as the picture reaches below its own.
+    style = f' style="vertical-align: {picture.getyofst():.1f}px"' if inline else ""
+    label = html.escape(formula, quote=True)
+    return f'<{tag} class="formula" role="img" aria-label="{label}"{style}>{picture.svg()}</{tag}>'
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -60,7 +101,9 @@ def _class_orders() -> str:
     for kind, reader in registry.readers().items():
         # A folder of one's own has those of CelebAMask-HQ where it says nothing else.
         label_set = getattr(reader, "label_set", labels.CELEBAMASK_HQ)
-        swapped = {a: label_set.classes[b] for pair in label_set.swaps for a, b in (pair, pair[::-1])}
+        swapped = {
+            a: label_set.classes[b] for pair in label_set.swaps for a, b in (pair, pair[::-1])
+        }
         rows = [
             (label, f"`{name}`", swapped.get(label, ""), _swatch(colour))
             for label, (name, colour) in enumerate(
@@ -111,7 +154,9 @@ def _exit_codes() -> str:
 
 def _settings(model: type[Settings]) -> Callable[[], str]:
     def write() -> str:
-        return _table(("key", "default", "meaning"), [_setting(model, n) for n in model.model_fields])
+        return _table(
+            ("key", "default", "meaning"), [_setting(model, n) for n in model.model_fields]
+        )
 
     return write
 
@@ -124,7 +169,11 @@ def _setting(model: type[Settings], name: str) -> tuple[str, str, str]:
     absent = shown is None or shown == []
     return (
         f"`{model.flag(name)}`",
-        "" if absent else str(shown) if required else f"`{str(shown).lower() if isinstance(shown, bool) else shown}`",
+        ""
+        if absent
+        else str(shown)
+        if required
+        else f"`{str(shown).lower() if isinstance(shown, bool) else shown}`",
         field.description or "",
     )
 

@@ -6,6 +6,7 @@ A line ``<!-- generated: NAME -->`` in a page is replaced by what the function o
 
 import html
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import click
 import ziamath
 from mkdocs.structure.files import File, Files
+from pydantic.fields import FieldInfo
 
 from export import errors
 from toolchain.cli import nastool
@@ -49,8 +51,8 @@ def _prepare(command: click.Command | None) -> None:
         default = parameter.default
         if isinstance(default, list | tuple):
             default = ", ".join(map(str, default))
-        unset = default in ("", False) or type(default).__name__ == "Sentinel"
-        parameter.default = None if unset else default
+        nothing = default is False or default == "" or type(default).__name__ == "Sentinel"
+        parameter.default = None if nothing else default
     for child in getattr(command, "commands", {}).values():
         _prepare(child)
 
@@ -74,9 +76,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def on_page_content(content: str, **_: Any) -> str:
     """Draw formulas, which then need neither script nor font; empty what has no default."""
-    content = content.replace("<td>None</td>", "<td></td>").replace(
-        "<td>_required</td>", "<td>required</td>"
-    )
+    for shown, wanted in (("None", ""), ("_required", "required")):
+        content = content.replace(f"<td>{shown}</td>", f"<td>{wanted}</td>")
     return _FORMULA.sub(lambda found: _drawn(html.unescape(found[2]), found[1] == "span"), content)
 
 
@@ -111,7 +112,7 @@ def _class_orders() -> str:
             )
         ]
         parts += [f"### {kind}", f"Layout: {reader.layout}."]
-        if label_set is labels.CELEBAMASK_HQ and kind == "folder":
+        if kind == "folder":
             parts.append("Without a `labels.json`: the classes of celebamask-hq, above.")
             continue
         parts.append(_table(("label", "class", "a mirror makes it", "colour"), rows))
@@ -140,42 +141,29 @@ def _parts() -> str:
 
 
 def _exit_codes() -> str:
-    def tree(kind: type[errors.NastoolError]) -> Iterable[type[errors.NastoolError]]:
-        for child in kind.__subclasses__():
-            yield child
-            yield from tree(child)
-
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     rows = [
-        (kind.exit_code, f"`{kind.__name__}`", (kind.__doc__ or "").split("\n")[0])
-        for kind in tree(errors.NastoolError)
+        (kind.exit_code, f"`{kind.__name__}`", inspect.getdoc(kind).partition("\n")[0])
+        for kind in kinds
+        if issubclass(kind, errors.NastoolError) and kind is not errors.NastoolError
     ]
     return _table(("code", "error in Python", "meaning"), sorted(rows))
 
 
 def _settings(model: type[Settings]) -> Callable[[], str]:
-    def write() -> str:
-        return _table(
-            ("key", "default", "meaning"), [_setting(model, n) for n in model.model_fields]
-        )
+    rows = [
+        (f"`{model.flag(name)}`", _default(field), field.description)
+        for name, field in model.model_fields.items()
+    ]
+    return lambda: _table(("key", "default", "meaning"), rows)
 
-    return write
 
-
-def _setting(model: type[Settings], name: str) -> tuple[str, str, str]:
-    field = model.model_fields[name]
-    required = field.is_required()
-    default = "required" if required else field.get_default(call_default_factory=True)
-    shown = list(default) if isinstance(default, tuple) else default
-    absent = shown is None or shown == []
-    return (
-        f"`{model.flag(name)}`",
-        ""
-        if absent
-        else str(shown)
-        if required
-        else f"`{str(shown).lower() if isinstance(shown, bool) else shown}`",
-        field.description or "",
-    )
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    # As TOML writes it, which for these values is as JSON does.
+    return "" if default in (None, ()) else f"`{json.dumps(default)}`"
 
 
 def _operations() -> str:

@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCUMENTATION := .venv/.documentation
 
-.PHONY: quickstart test check install web gpu clean
+.PHONY: quickstart test check docs install web gpu clean
 
 install: $(INSTALLED)
 
@@ -27,6 +28,15 @@ check: install
 web:
 	npm ci --prefix demo/web --ignore-scripts --no-audit --no-fund
 	npm run --prefix demo/web build
+
+# The documentation, into site/: a broken link, anchor or reference is an error.
+docs: $(DOCUMENTATION)
+	$(BIN)/python -m mkdocs build --strict
+	@echo "Open site/index.html, or: $(BIN)/python -m http.server --directory site"
+
+$(DOCUMENTATION): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[documentation]'
+	touch $@
 
 # What only a GPU can show, in minutes; DEVICE=cpu runs the same small. A bare machine needs no
 # install: its own Python serves.
@@ -79,4 +89,4 @@ quickstart: install
 	@echo "With a camera: $(BIN)/nastool demo --model $(QUICK)/export/model.onnx"
 
 clean:
-	rm -rf .venv quickstart build *.egg-info demo/web/node_modules demo/web/page/onnxruntime
+	rm -rf .venv quickstart build site *.egg-info demo/web/node_modules demo/web/page/onnxruntime

@@ -1,7 +1,7 @@
 """Kinds of datasets by name, and how one is opened."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -52,6 +52,11 @@ def kinds() -> tuple[str, ...]:
 def recognised(root: Path) -> str | None:
     """Return the kind of the dataset in a folder, by its layout; None: of none that is known."""
     return next((name for name, reader in _readers.items() if reader.recognises(root)), None)
+
+
+def readers() -> Mapping[str, Reader]:
+    """Return what opens each of the `kinds`."""
+    return _readers
 
 
 def open_dataset(spec: str, split: Split | None = None, kind: str | None = None) -> FaceDataset:

@@ -49,6 +49,8 @@ class View:
 
 
 PORTRAIT = View(1.9, 0.55)
+HEAD = View(2.6, 0.53)
+"""With all of the hair."""
 PERSON = View(6, 0.25)
 """With shoulders and arms; the face is still large enough to be sure of it."""
 

@@ -10,6 +10,7 @@ from export.errors import UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+FADE = 0.06  # of the side of what was seen, over which drawings end
 PADDING = 127  # mid-grey: close to 0 once the model has normalised it
 MODES = ("letterbox", "crop")  # of the frame as it is; the face is followed in `demo.faces`
 
@@ -155,6 +156,28 @@ class Fit:
         whole = np.zeros((*self.frame_shape, *values.shape[2:]), values.dtype)
         seen.of(whole)[:] = inner
         return whole
+
+    def vignette(self, below: bool = True) -> Array:
+        """Return a mask that lets drawings end softly where the part ends that is seen.
+
+        255 inside, falling to 0 at those of its edges that are not the frame's: uint8
+        [frame_area.height, frame_area.width].
+
+        Args:
+            below: at the lower edge, too.
+        """
+        seen = self.frame_area
+        reach = max(1.0, FADE * max(seen.height, seen.width))
+
+        def ramp(length: int, start: int, whole: int) -> Array:
+            at = np.arange(length) + 0.5
+            before = at if start > 0 else np.full(length, reach)
+            after = length - at if start + length < whole else np.full(length, reach)
+            return np.clip(np.minimum(before, after) / reach, 0, 1)
+
+        rows = ramp(seen.height, seen.top, self.frame_shape[0] if below else 0)
+        columns = ramp(seen.width, seen.left, self.frame_shape[1])
+        return np.round(255 * np.minimum(rows[:, None], columns)).astype(np.uint8)
 
     @property
     def matrix(self) -> Array:

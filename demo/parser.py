@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 MODELS = ("fast", "balanced", "accurate")
 PRECISIONS = ("fp32", "int8")
-GRID = 4  # pixels of the labels to one of a mask made of them, where there are no probabilities
+GRID = 128  # places along each side of a mask that is made of labels
 
 
 def shipped_model(name: str = "balanced", precision: str = "fp32") -> Path:
@@ -70,7 +70,7 @@ class Look:
             return self.probabilities[targets].sum(axis=0)
         table = np.zeros(256, np.uint8)
         table[targets] = 255
-        side = len(self.labels) // GRID
+        side = min(GRID, len(self.labels))
         mask = cv2.resize(
             cv2.LUT(self.labels, table), (side, side), interpolation=cv2.INTER_AREA
         ).astype(np.float32)

@@ -202,7 +202,7 @@ def demo(
             f"{summary}; {lost}" if lost else summary,
             written,
         ),
-        failure=frames.condition.failure,
+        failure=frames.condition.failure if document["frames"] != limit else None,
     )
 
 

@@ -11,7 +11,7 @@ from demo.effects.background import BlurBackground, ReplaceBackground
 from demo.effects.labels import LabelMap, SideBySide
 from demo.effects.overlay import Overlay
 from demo.effects.recolour import Recolour
-from demo.faces import PERSON, PORTRAIT
+from demo.faces import HEAD, PERSON, PORTRAIT
 from demo.parser import Look
 from demo.sources.pictures import read_image
 from export.errors import DataError, UsageError
@@ -20,12 +20,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # How much around the face each wants to be seen.
 VIEWS = {
-    "overlay": PORTRAIT,
+    "overlay": HEAD,
     "blur": PERSON,
     "background": PERSON,
-    "recolour": PORTRAIT,
+    "recolour": HEAD,
     "labels": PORTRAIT,
-    "side-by-side": PORTRAIT,
+    "side-by-side": HEAD,
 }
 
 

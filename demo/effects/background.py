@@ -17,7 +17,8 @@ SMALL_SIDE = 192  # longer side, in pixels, of pictures that are only blurred
 OUTWARDS = (0.0, 0.6)  # levels that keep a rim of the true background sharp: it hides the edge
 INWARDS = (0.25, 0.9)  # levels that keep none of the old background
 WRAP = 0.012  # standard deviation of the light wrap, in parts of the picture's longer side
-WRAP_STRENGTH = 0.5
+# Its share by nearness to the edge; nothing deep inside.
+WRAP_TABLE = np.round(0.35 * np.clip(np.arange(256) - 12.0, 0, None)).astype(np.uint8)
 
 
 def person_mask(image: Array, look: Look) -> Array:
@@ -92,7 +93,7 @@ class ReplaceBackground:
         # The wrap: near the edge, inside the person.
         around = cv2.GaussianBlur(weight, (0, 0), reach)
         nearness = resize(np.round(255 * (1 - around)).astype(np.uint8), width, height)
-        wrap = cv2.LUT(nearness, np.round(WRAP_STRENGTH * np.arange(256)).astype(np.uint8))
+        wrap = cv2.LUT(nearness, WRAP_TABLE)
         wrap[person == 0] = 0
         return blend(result, self._light.copy(), wrap)
 

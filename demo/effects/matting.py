@@ -16,7 +16,7 @@ from demo.geometry import Fit, resize
 Array = np.ndarray[Any, np.dtype[Any]]
 
 GUIDE_SIDE = 256  # longer side, in pixels, of the picture from which the filter is computed
-RADIUS = 7  # of its windows, in pixels of the guide: what one place of the network's grid covers
+RADIUS = 5  # of its windows, in pixels of the guide: one place of a network's grid covers 3
 REGULARISATION = 1e-3  # variance of colours, of 0 to 1, below which they are one surface
 SURE = 0.12  # probabilities within this of 0 and 1 become 0 and 1
 LARGEST_HOLE = 0.06  # of the person's area; larger ones may be true, as between arm and body
@@ -54,11 +54,12 @@ def matte(image: Array, share: Array, fit: Fit, *, whole: bool = False) -> Array
     fine = _apply(part, *_guided(guide, coarse))
     if whole:
         # Inside and outside are settled; the picture's edges decide in between.
-        sure = cv2.resize(coarse, fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        fine[sure >= 0.999] = 255
-        fine[sure <= 0.001] = 0
+        sure = np.round(255 * coarse).astype(np.uint8)
+        sure = cv2.resize(sure, fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        fine = cv2.max(cv2.min(fine, levels(sure, 0, 0.2)), levels(sure, 0.8, 1))
     if fine.shape == fit.frame_shape:
         return fine
+    fine = cv2.multiply(fine, fit.vignette(below=not whole), scale=1 / 255)
     result = np.zeros(fit.frame_shape, np.uint8)
     seen.of(result)[:] = fine
     if whole:
@@ -88,10 +89,11 @@ def in_one_piece(share: Array) -> Array:
     # Clefts in clothes are holes that reach an edge.
     person = cv2.morphologyEx(person, cv2.MORPH_CLOSE, _disc(RADIUS))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(1 - person, connectivity=4)
-    height, width = share.shape
+    width = share.shape[1]
     for k in range(1, count):
-        left, top, wide, high, area = stats[k]
-        at_edge = left == 0 or top == 0 or left + wide == width or top + high == height
+        left, top, wide, _, area = stats[k]
+        # Of the edges only the lower one is not open: there a person is cut off.
+        at_edge = left == 0 or top == 0 or left + wide == width
         if not at_edge and area < LARGEST_HOLE * areas.max():
             person[parts == k] = 1
     core = cv2.erode(person, _disc(RADIUS // 2), borderValue=1)

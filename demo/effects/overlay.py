@@ -69,14 +69,13 @@ class Overlay:
         if not present:
             return drawn
         # Only what was seen is drawn on: a small face costs little.
-        part = look.fit.frame_area.of(drawn)
+        seen = look.fit.frame_area.of(drawn)
         local = look.fit.of_part()
-        part[:] = self._coloured(part, look.labels, local)
+        part = self._coloured(seen, look.labels, local)
         if self.outlines:
-            part = np.ascontiguousarray(part)
             for label in present:
                 self._outline(part, look.labels, label, local)
-            look.fit.frame_area.of(drawn)[:] = part
+        seen[:] = blend(seen, part, look.fit.vignette())
         if self.legend:
             swatches = [self.palette[label] for label in present]
             draw_panel(drawn, [self.names[label] for label in present], swatches)

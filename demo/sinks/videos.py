@@ -40,7 +40,7 @@ class Codec:
     steady: bool = False
 
 
-H264 = Codec("libx264", options={"preset": "superfast", "crf": "20"}, even=True)
+H264 = Codec("libx264", options={"preset": "superfast", "crf": "20", "bf": "0"}, even=True)
 VP9 = Codec(
     "libvpx-vp9",
     options={"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "30", "b": "0"},

@@ -87,7 +87,7 @@ def _frames(
             yield Frame(f"{path.stem}-{given:06d}.png", image, at - first, spent, duration)
             given += 1
             start = time.perf_counter()
-    if condition.damaged:
+    if given and condition.damaged:
         log.info("%s: %d damaged frames were skipped", path, condition.damaged)
     exact = bool(stream.frames)
     missing = announced - given - condition.damaged

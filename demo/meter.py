@@ -25,9 +25,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self.milliseconds: dict[str, deque[float]] = {
-            stage: deque(maxlen=KEPT) for stage in STAGES
-        }
+        self.milliseconds: dict[str, deque[float]] = {stage: deque(maxlen=KEPT) for stage in STAGES}
         self.frames = 0
         self.held = 0.0
         self._started = time.perf_counter()
@@ -75,5 +73,7 @@ class Meter:
         # A stage's thread may add to it meanwhile.
         last = {stage: list(values.copy())[-RECENT:] for stage, values in self.milliseconds.items()}
         return [
-            f"{stage} {statistics.median(values):.1f} ms" for stage, values in last.items() if values
+            f"{stage} {statistics.median(values):.1f} ms"
+            for stage, values in last.items()
+            if values
         ]

@@ -139,9 +139,7 @@ class FaceParser:
         """Label a picture, uint8 [1, size, size, 3] RGB, that a placement has filled."""
         outputs = self._session.run({"image": square})
         probabilities = outputs.get("probabilities")
-        return Look(
-            fit, outputs["labels"][0], None if probabilities is None else probabilities[0]
-        )
+        return Look(fit, outputs["labels"][0], None if probabilities is None else probabilities[0])
 
     def __enter__(self) -> Self:
         return self

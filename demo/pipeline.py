@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -108,7 +108,10 @@ class Drawer:
         with self._lock, self._meter.measure("draw"):
             name = settings.effect
             effect = self._effect(name, labelled)
-            image = effect(labelled.frame.image, labelled.look(VIEWS[name]))
+            picture, look = labelled.frame.image, labelled.look(VIEWS[name])
+            if settings.mirror:
+                picture, look = cv2.flip(picture, 1), look.mirrored()
+            image = effect(picture, look)
             if settings.figures and image.ndim == 3:
                 draw_panel(image, self.figures(), bottom=True)
         return Drawn(labelled, image, self._palette)
@@ -208,9 +211,6 @@ class Pipeline:
                 labeller.smoother.strength = settings.smooth
                 views = set(VIEWS.values()) if self._every_view else {settings.view}
                 looks = {view: labeller(frame.image, view) for view in views}
-                if settings.mirror:
-                    frame = replace(frame, image=cv2.flip(frame.image, 1))
-                    looks = {view: look.mirrored() for view, look in looks.items()}
                 yield Labelled(frame, looks, parser.metadata, parser.path)
 
     def _opened(self, stack: ExitStack) -> tuple[FaceParser, Labeller]:

@@ -165,9 +165,10 @@ class Player:
                 paused = not paused
             elif key and still and key not in "srf":
                 break
-            if not held and not paused and self._due <= time.perf_counter():
-                return drawn, True
-        self._meter.held += time.perf_counter() - started
+            if not (paused or still) and self._due <= time.perf_counter():
+                break
+        if still or held:
+            self._meter.held += time.perf_counter() - started
         return drawn, True
 
     def _show(self, window: Window, drawn: Drawn, message: list[str] | None = None) -> None:

@@ -185,9 +185,7 @@ def demo(
         every_view=frames.still and window is not None,
     )
     player = Player(pipeline, settings, meter)
-    document = player.play(
-        output=output, virtual_camera=virtual_camera, window=window, limit=limit
-    )
+    document = player.play(output=output, virtual_camera=virtual_camera, window=window, limit=limit)
     stages = [
         (stage, "-" if median is None else f"{median:.2f}")
         for stage, median in document["stages_ms"].items()

@@ -58,13 +58,13 @@ def open_sink(
         ):
             yield write
     elif not cv2.haveImageWriter(output.name):
-        raise UsageError(f"{output}: unknown format; give {' '.join(FORMATS)}, an image or a folder")
+        raise UsageError(
+            f"{output}: unknown format; give {' '.join(FORMATS)}, an image or a folder"
+        )
     elif source.total != 1:
         raise UsageError(f"{output}: is one image, the source has more; give a folder or a video")
     else:
-        with in_background(
-            lambda _, image: save_image(output, image, labels), write_ms
-        ) as write:
+        with in_background(lambda _, image: save_image(output, image, labels), write_ms) as write:
             yield write
 
 

@@ -40,9 +40,7 @@ def open_virtual_camera(fps: float) -> Iterator[Callable[[Frame, Array], None]]:
         height, width = image.shape[:2]
         if camera is None:
             try:
-                camera = pyvirtualcam.Camera(
-                    width, height, fps, fmt=pyvirtualcam.PixelFormat.BGR
-                )
+                camera = pyvirtualcam.Camera(width, height, fps, fmt=pyvirtualcam.PixelFormat.BGR)
             except RuntimeError as error:
                 raise UnavailableError(f"no virtual camera ({error}): {REMEDY}") from None
         if (camera.width, camera.height) != (width, height):

@@ -65,7 +65,9 @@ class Camera:
         self._backend = BACKENDS.get(start.lower(), cv2.CAP_ANY)
         self._index = where if where.isdecimal() else rest if start in BACKENDS else None
         stem = where.rpartition("@")[2].partition("://")[2] or where
-        self.name = "webcam-" + re.sub(r"\W+", "-", self._index or stem.rpartition("@")[2]).strip("-")
+        self.name = "webcam-" + re.sub(r"\W+", "-", self._index or stem.rpartition("@")[2]).strip(
+            "-"
+        )
         self._capture: Any = None
 
     def first(self) -> Array:
@@ -132,9 +134,7 @@ def _frames(camera: Camera, image: Array | None, condition: Condition) -> Frames
                 condition.failure = f"camera {camera.where} vanished and stayed away"
                 return
             now = time.perf_counter()
-            yield Frame(
-                f"{camera.name}-{number:06d}.png", image, now - start, 1e3 * (now - before)
-            )
+            yield Frame(f"{camera.name}-{number:06d}.png", image, now - start, 1e3 * (now - before))
             before = time.perf_counter()
             image = camera.read()
     finally:

@@ -14,7 +14,7 @@ from demo.sources.frames import DEFAULT_FPS, Array, Condition, Frame, Frames, So
 from demo.sources.pictures import PAPER
 from export.errors import DataError
 
-SEVERAL = 2  # a stream may end in so many frames less than it announced
+TOLERANCE = 0.05  # part of a length that is not said for the picture alone
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ def open_video(path: Path) -> Source:
         raise problem
     stream = container.streams.video[0]
     fps = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
-    announced = stream.frames or _frames_of_duration(container, stream, fps)
+    total, least = _announced(container, stream, fps)
     condition = Condition()
-    frames = _frames(container, stream, path, announced, condition)
+    frames = _frames(container, stream, path, condition, total, least)
     try:
         first = next(frames)
     except StopIteration:
@@ -50,7 +50,7 @@ def open_video(path: Path) -> Source:
         path.stem,
         _resumed(first, frames),
         fps=fps,
-        total=announced or None,
+        total=total or None,
         path=path,
         condition=condition,
     )
@@ -64,18 +64,23 @@ def _resumed(first: Frame, frames: Frames) -> Frames:
         frames.close()
 
 
-def _frames_of_duration(container: Any, stream: Any, fps: float) -> int:
+def _announced(container: Any, stream: Any, fps: float) -> tuple[int, float]:
+    """Return how many frames a file says that it has, and seconds before which they cannot end."""
     if stream.duration and stream.time_base:
-        return round(float(stream.duration * stream.time_base) * fps)
-    return round(container.duration / 1e6 * fps) if container.duration else 0
+        seconds = float(stream.duration * stream.time_base)
+        return stream.frames or round(seconds * fps), seconds - 1 / fps
+    if container.duration and not container.streams.audio:
+        seconds = container.duration / av.time_base
+        return stream.frames or round(seconds * fps), (1 - TOLERANCE) * seconds - 1 / fps
+    return stream.frames, 0.0
 
 
 def _frames(
-    container: Any, stream: Any, path: Path, announced: int, condition: Condition
+    container: Any, stream: Any, path: Path, condition: Condition, total: int, least: float
 ) -> Frames:
     stream.thread_type = "AUTO"
     first: float | None = None
-    given = 0
+    given, end = 0, 0.0
     with container:
         start = time.perf_counter()
         for decoded in _decoded(container, stream, condition):
@@ -83,17 +88,16 @@ def _frames(
             at = _seconds(decoded, given, stream)
             first = at if first is None else first
             duration = float(decoded.duration * decoded.time_base) if decoded.duration else None
+            end = at - first + (duration or 0)
             spent = 1e3 * (time.perf_counter() - start)
             yield Frame(f"{path.stem}-{given:06d}.png", image, at - first, spent, duration)
             given += 1
             start = time.perf_counter()
     if given and condition.damaged:
         log.info("%s: %d damaged frames were skipped", path, condition.damaged)
-    exact = bool(stream.frames)
-    missing = announced - given - condition.damaged
-    if announced and missing > (0 if exact else max(SEVERAL, announced // 20)):
-        about = "" if exact else "about "
-        condition.failure = f"{path}: {given} of {about}{announced} frames; the file is cut short"
+    # A film may have fewer frames than places for them, but not end before its time.
+    if end < least and given + condition.damaged < total:
+        condition.failure = f"{path}: {given} of {total} frames; the file is cut short"
 
 
 def _decoded(container: Any, stream: Any, condition: Condition) -> Iterator[Any]:

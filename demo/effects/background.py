@@ -16,9 +16,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SMALL_SIDE = 192  # longer side, in pixels, of pictures that are only blurred
 OUTWARDS = (0.0, 0.6)  # levels that keep a rim of the true background sharp: it hides the edge
 INWARDS = (0.25, 0.9)  # levels that keep none of the old background
-WRAP = 0.012  # standard deviation of the light wrap, in parts of the picture's longer side
-# Its share by nearness to the edge; nothing deep inside.
-WRAP_TABLE = np.round(0.35 * np.clip(np.arange(256) - 12.0, 0, None)).astype(np.uint8)
+REACH = 0.012  # of what colours are estimated from: standard deviation, in parts of the longer side
+WRAP = 0.4  # share of the new background's light at the outermost edge
 
 
 def person_mask(image: Array, look: Look) -> Array:
@@ -72,30 +71,25 @@ class ReplaceBackground:
         if self._scaled.shape != image.shape:
             self._scaled = self._cover(*image.shape[:2])
             size = _small(image.shape[1], image.shape[0])
-            light = cv2.GaussianBlur(resize(self._scaled, *size), (0, 0), 3 * WRAP * max(size))
-            self._light = resize(light, image.shape[1], image.shape[0])
+            self._light = cv2.GaussianBlur(resize(self._scaled, *size), (0, 0), 0.04 * max(size))
         person = person_mask(image, look)
         own = self._own_colours(image, person)
         return blend(own, self._scaled.copy(), cv2.bitwise_not(levels(person, *INWARDS)))
 
     def _own_colours(self, image: Array, person: Array) -> Array:
-        height, width = image.shape[:2]
-        size = _small(width, height)
+        size = _small(image.shape[1], image.shape[0])
         small, weight = resize(image, *size), resize(person, *size)[..., None] / np.float32(255)
-        reach = WRAP * max(size)
         result = image.copy()
         rows, columns = edge_of(person)
         share = person[rows, columns].astype(np.float32)[:, None] / np.float32(255)
-        front = resize(_weighted_blur(small, weight, reach), width, height)[rows, columns]
-        behind = resize(_weighted_blur(small, 1 - weight, reach), width, height)[rows, columns]
-        mixture = share * front + (1 - share) * behind
-        result[rows, columns] = np.clip(front + share * (image[rows, columns] - mixture), 0, 255)
-        # The wrap: near the edge, inside the person.
-        around = cv2.GaussianBlur(weight, (0, 0), reach)
-        nearness = resize(np.round(255 * (1 - around)).astype(np.uint8), width, height)
-        wrap = cv2.LUT(nearness, WRAP_TABLE)
-        wrap[person == 0] = 0
-        return blend(result, self._light.copy(), wrap)
+        # Blurred pictures have no details: the nearest pixel of a small one serves.
+        at = rows * size[1] // image.shape[0], columns * size[0] // image.shape[1]
+        front = _weighted_blur(small, weight, REACH * max(size))[at].astype(np.float32)
+        behind = _weighted_blur(small, 1 - weight, REACH * max(size))[at]
+        own = front + share * (image[rows, columns] - share * front - (1 - share) * behind)
+        wrap = WRAP * (1 - share)
+        result[rows, columns] = np.clip(own * (1 - wrap) + self._light[at] * wrap, 0, 255)
+        return result
 
     def _cover(self, height: int, width: int) -> Array:
         if isinstance(self.background, tuple):

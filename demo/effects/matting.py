@@ -15,8 +15,8 @@ from demo.geometry import Fit, resize
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-GUIDE_SIDE = 256  # longer side, in pixels, of the picture from which the filter is computed
-RADIUS = 5  # of its windows, in pixels of the guide: one place of a network's grid covers 3
+GUIDE_SIDE = 160  # longer side, in pixels, of the picture from which the filter is computed
+RADIUS = 3  # of its windows, in pixels of the guide: one place of a network's grid covers 2
 REGULARISATION = 1e-3  # variance of colours, of 0 to 1, below which they are one surface
 SURE = 0.12  # probabilities within this of 0 and 1 become 0 and 1
 LARGEST_HOLE = 0.06  # of the person's area; larger ones may be true, as between arm and body

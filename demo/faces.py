@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from demo.geometry import Area, Fit
+from demo.geometry import Area
 from demo.parser import Look
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -48,7 +48,7 @@ class View:
         return Area(_inside(top, side, height), _inside(left, side, width), side, side)
 
 
-PORTRAIT = View(1.9, 0.55)
+PORTRAIT = View(2.2, 0.55)
 HEAD = View(2.6, 0.53)
 """With all of the hair."""
 PERSON = View(6, 0.25)

@@ -71,7 +71,7 @@ class Labeller:
         if follower.face is None:
             return None
         look = self._around(image, follower.face, view)
-        follower.learn(self._best(look, KNOWN))
+        follower.learn(self._best(look))
         return look
 
     def _found(self, image: Array) -> Face | None:
@@ -82,22 +82,30 @@ class Labeller:
             searched = places  # the first frame is a picture like any other
         else:
             searched = list(islice(self._search, 1)) if self.stream else places
+        half_hidden: Face | None = None
         for place in searched:
             look = self._look(image, Fit.around(_shape(image), self.parser.size, place))
-            for face in self._finder.faces(look)[:CANDIDATES]:
-                for _ in range(REFINEMENTS):
-                    look = self._around(image, face, PORTRAIT)
-                    known, face = face, self._best(look, self._finder.certain)
-                    if face is None or not differs(face, known):
-                        break
-                if face is not None:
+            for candidate in self._finder.faces(look)[:CANDIDATES]:
+                face = self._centred(image, candidate)
+                if face and face.features >= self._finder.certain:
                     self._search = None
                     return face
-        return None
+                half_hidden = half_hidden or face
+        return half_hidden
 
-    def _best(self, look: Look, features: int) -> Face | None:
+    def _centred(self, image: Array, candidate: Face) -> Face | None:
+        """Look around what may be a face, until it is in the middle; None where it is none."""
+        face: Face | None = candidate
+        for _ in range(REFINEMENTS):
+            face = self._best(self._around(image, candidate, PORTRAIT))
+            if face is None or not differs(face, candidate):
+                return face
+            candidate = face
+        return face
+
+    def _best(self, look: Look) -> Face | None:
         faces = self._finder.faces(look)
-        return faces[0] if faces and faces[0].features >= features else None
+        return faces[0] if faces and faces[0].features >= KNOWN else None
 
     def _around(self, image: Array, face: Face, view: View) -> Look:
         region = view.region(face, _shape(image))

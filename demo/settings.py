@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from demo.colours import COLOUR_MAPS
 from demo.effects import VIEWS
 from demo.faces import View
 from demo.parser import MODELS, PRECISIONS
-from demo.colours import COLOUR_MAPS
 
 STEP = 0.1  # of smoothing and opacity, at one press of a key
 

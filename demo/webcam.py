@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
     default="0",
     show_default=True,
     metavar="CAMERA|VIDEO|IMAGE|FOLDER",
-    help="A camera's index (0), device (/dev/video0), backend and index (dshow:0, msmf:0, v4l2:0) or "
-    "address (rtsp:, http:), a video or animation, an image, or a folder of images.",
+    help="A camera's index (0), device (/dev/video0), backend and index (dshow:0, msmf:0, v4l2:0) "
+    "or address (rtsp:, http:); a video or animation, an image, or a folder of images.",
 )
 @click.option(
     "--effect",

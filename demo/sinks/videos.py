@@ -167,7 +167,7 @@ class VideoWriter:
         codec = self._codec
         rate = Fraction(self._fps).limit_denominator(TICKS)
         self._tick = 1 / rate if codec.steady else Fraction(1, TICKS)
-        stream = self._container.add_stream(codec.name, rate=rate, options=dict(codec.options))
+        stream: Any = self._container.add_stream(codec.name, rate=rate, options=dict(codec.options))
         stream.width, stream.height = (
             (side + side % 2 if codec.even else side) for side in (width, height)
         )

@@ -103,7 +103,7 @@ class Camera:
             return bool(self._capture.isOpened())
         device = self.where if self._index is None else int(self._index)
         self._capture = cv2.VideoCapture(device, self._backend)
-        # Compressed frames: uncompressed ones at this size pass USB 2 only about ten times a second.
+        # Uncompressed frames of this size pass USB 2 only about ten times a second.
         self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])

@@ -82,9 +82,7 @@ def test_a_camera_that_never_wakes_is_unavailable(fake_camera, monkeypatch):
 
 def test_a_camera_that_vanishes_is_waited_for(cli, model, fake_camera):
     fake_camera(frames=9999, seconds=0.002, vanishes=5, absent=6)
-    result = cli(
-        "demo", "--model", model, "--source", 0, "--no-display", "--json", "--limit", 20
-    )
+    result = cli("demo", "--model", model, "--source", 0, "--no-display", "--json", "--limit", 20)
     assert result.code == 0, result.err
     assert result.document["frames"] == 20
     assert "camera 0 gives no picture: waiting" in result.err
@@ -107,7 +105,7 @@ def test_a_camera_that_stays_away_ends_with_1(cli, model, fake_camera, tmp_path)
 class MotionJpeg(BaseHTTPRequestHandler):
     """What a camera in the network serves: JPEG files without end, frame k at column 2 k."""
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
@@ -148,6 +146,6 @@ def test_a_stream_over_http(network_camera):
 
 
 def test_a_stream_that_is_not_there(capfd):
-    with pytest.raises(UnavailableError, match="camera http://127.0.0.1:9/live gives no picture"):
+    with pytest.raises(UnavailableError, match=r"camera http://127.0.0.1:9/live gives no picture"):
         open_source("http://127.0.0.1:9/live")
     assert capfd.readouterr().err == ""

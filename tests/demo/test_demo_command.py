@@ -11,10 +11,12 @@ import av
 import cv2
 import numpy as np
 import pytest
-from demo_samples import GREEN, PALETTE, RED, write_video
+from demo_samples import GREEN, PALETTE, RED, square_at, write_video
+from PIL import Image
 
 import demo.parser
 from demo import window
+from demo.colours import COLOUR_BLIND
 from demo.smoothing import Smoother
 from demo.sources import open_source
 
@@ -221,19 +223,121 @@ def test_effect_that_the_model_cannot_give(cli, make_model, picture):
     assert "has no class that it changes; it can do overlay, blur, background, labels" in result.err
 
 
-def test_no_model_ships(cli, picture, tmp_path, monkeypatch):
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """The folder of the models that ship, empty."""
     monkeypatch.setattr(demo.parser, "__file__", str(tmp_path / "parser.py"))
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+def test_no_model_ships(cli, picture, shipped):
     result = cli("demo", "--source", picture, "--no-display")
     assert result.code == 3
     assert "no model ships with this installation: pass --model" in result.err
 
 
-def test_shipped_model_is_found(cli, model, picture, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo.parser, "__file__", str(tmp_path / "parser.py"))
-    (tmp_path / "models").mkdir()
-    shutil.move(model, tmp_path / "models" / "face-parser.onnx")
-    result = cli("demo", "--source", picture, "--no-display", "--json")
-    assert result.document["model"].endswith("face-parser.onnx")
+@pytest.mark.parametrize(
+    ("files", "arguments", "taken"),
+    [
+        (["face-parser"], [], "face-parser"),
+        (["face-parser"], ["--model", "fast"], "face-parser"),
+        (["fast", "balanced", "accurate"], [], "balanced"),
+        (["fast", "balanced", "accurate"], ["--model", "accurate"], "accurate"),
+        (["balanced", "balanced-int8"], ["--precision", "int8"], "balanced-int8"),
+        (["balanced"], ["--model", "fast"], None),
+        (["balanced"], ["--precision", "int8"], None),
+    ],
+)
+def test_shipped_models_have_names(cli, model, picture, shipped, files, arguments, taken):
+    for name in files:
+        shutil.copy(model, shipped / f"{name}.onnx")
+    result = cli("demo", "--source", picture, "--no-display", "--json", *arguments)
+    if taken:
+        assert result.document["model"] == str(shipped / f"{taken}.onnx")
+    else:
+        assert result.code == 3
+        assert "ships with this installation" in result.err
+
+
+def test_label_maps_are_for_other_programs(run, folder, tmp_path):
+    output = tmp_path / "labels"
+    result = run("--source", folder, "--effect", "labels", "--output", output)
+    assert result.code == 0, result.err
+    assert sorted(path.name for path in output.iterdir()) == ["a.png", "b.png"]
+    with Image.open(output / "a.png") as image:
+        labels, palette = np.asarray(image), image.getpalette()
+    assert labels.shape == (120, 100)
+    assert (labels[57, 90], labels[30, 80], labels[5, 5]) == (1, 2, 0)
+    assert palette[: 3 * len(PALETTE)] == [value for colour in PALETTE for value in colour]
+
+
+def test_label_maps_are_no_film(run, video, tmp_path):
+    result = run("--source", video, "--effect", "labels", "--output", tmp_path / "labels.mp4")
+    assert result.code == 2
+    assert "label maps are PNG files" in result.err
+    assert run("--source", video, "--effect", "labels", "--output", tmp_path / "maps").code == 0
+    assert len(list((tmp_path / "maps").iterdir())) == 12
+
+
+def test_side_by_side(run, picture, tmp_path):
+    run("--source", picture, "--effect", "side-by-side", "--output", tmp_path / "two.png")
+    drawn = cv2.imread(str(tmp_path / "two.png"))
+    assert drawn.shape == (90, 320, 3)
+    assert np.array_equal(drawn[:, :160], cv2.imread(str(picture)))
+    assert drawn[57, 240].tolist() != RED
+
+
+def test_mirror(run, tmp_path):
+    cv2.imwrite(str(tmp_path / "left.png"), square_at(0))
+    for flag, name in (((), "as-it-is"), (("--mirror",), "mirrored")):
+        run("--source", tmp_path / "left.png", "--output", tmp_path / f"{name}.png", *flag)
+    plain, mirrored = (cv2.imread(str(tmp_path / f"{n}.png")) for n in ("as-it-is", "mirrored"))
+    assert np.abs(plain[:, ::-1].astype(int) - mirrored).mean() < 1
+
+
+def test_colours_for_the_colour_blind(run, picture, tmp_path):
+    arguments = ("--no-outlines", "--opacity", 1, "--colours", "colour-blind")
+    run("--source", picture, "--output", tmp_path / "drawn.png", *arguments)
+    drawn = cv2.imread(str(tmp_path / "drawn.png"))
+    assert np.abs(drawn[57, 80, ::-1].astype(int) - COLOUR_BLIND[0]).max() <= 1
+
+
+class FakeVirtualCamera:
+    """Stands in for the package pyvirtualcam, whose camera needs a driver of the system."""
+
+    class PixelFormat:
+        BGR = "bgr"
+
+    def __init__(self):
+        self.sent = []
+
+    def Camera(self, width, height, fps, fmt):  # noqa: N802
+        self.width, self.height, self.fps, self.fmt = width, height, fps, fmt
+        return self
+
+    def send(self, image):
+        assert image.shape == (self.height, self.width, 3)
+        self.sent.append(image)
+
+    def close(self):
+        self.closed = True
+
+
+def test_virtual_camera(run, video, monkeypatch):
+    camera = FakeVirtualCamera()
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", camera)
+    result = run("--source", video, "--virtual-camera")
+    assert result.code == 0, result.err
+    assert (camera.fmt, camera.fps, camera.closed) == ("bgr", 20, True)
+    assert len(camera.sent) == 12
+
+
+def test_virtual_camera_without_its_package(run, video, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    result = run("--source", video, "--virtual-camera")
+    assert result.code == 3
+    assert "pip install 'nastool[virtual-camera]'" in result.err
 
 
 def test_images_of_two_sizes_cannot_share_a_video(run, folder, tmp_path):

@@ -112,7 +112,9 @@ def test_transparent_video_lies_on_white(tmp_path):
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_image_lies_on_white(tmp_path, mode):
     image = Image.fromarray(cv2.cvtColor(square_at(0), cv2.COLOR_BGR2RGB))
-    image.putalpha(Image.fromarray(np.repeat([[255, 0]], 80, axis=1).repeat(90, axis=0).astype("u1")))
+    image.putalpha(
+        Image.fromarray(np.repeat([[255, 0]], 80, axis=1).repeat(90, axis=0).astype("u1"))
+    )
     path = tmp_path / "cut-out.png"
     image.convert("RGBA" if mode == "P" else mode).save(path)
     if mode == "P":
@@ -125,16 +127,14 @@ def test_transparent_image_lies_on_white(tmp_path, mode):
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
 def test_animation_is_a_video(run, tmp_path, suffix):
     path = tmp_path / f"clip{suffix}"
-    images = [
-        Image.fromarray(cv2.cvtColor(square_at(20 * k), cv2.COLOR_BGR2RGB)) for k in range(3)
-    ]
-    images[0].save(
-        path, save_all=True, append_images=images[1:], duration=[100, 300, 200], loop=0
-    )
+    images = [Image.fromarray(cv2.cvtColor(square_at(20 * k), cv2.COLOR_BGR2RGB)) for k in range(3)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=[100, 300, 200], loop=0)
     source, frames = read(path)
     assert (source.kind, source.total) == ("video", 3)
     assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.1, 0.4])
-    assert [abs(red_columns(frame.image) - 20 * k) <= 2 for k, frame in enumerate(frames)] == [True] * 3
+    assert [abs(red_columns(frame.image) - 20 * k) <= 2 for k, frame in enumerate(frames)] == [
+        True
+    ] * 3
     output = tmp_path / "drawn.mp4"
     assert run("--source", path, "--output", output).code == 0
     assert facts(output)["seconds"] == pytest.approx(0.6, abs=0.01)

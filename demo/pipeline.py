@@ -1,4 +1,6 @@
-"""The demo's stages, each in a thread of its own::
+"""The demo's stages, each in a thread of its own.
+
+::
 
     source -> label -> draw -> whoever iterates: window, file, virtual camera
     (capture) (inference)

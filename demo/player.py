@@ -142,7 +142,7 @@ class Player:
                     return
 
     def _attend(self, window: Window, drawn: Drawn) -> tuple[Drawn, bool]:
-        """Show a frame for its time and obey the keys; return it as last drawn, and whether to go on."""
+        """Show a frame for its time and obey the keys; return it, and whether to go on."""
         still = self._source.still  # stays until a key is pressed
         self._due = max(self._due, time.perf_counter())
         self._show(window, drawn)

@@ -77,21 +77,20 @@ class Labeller:
     def _found(self, image: Array) -> Face | None:
         """Search for a face: in one place of a frame of a stream, in all of a picture."""
         places = search_places(_shape(image))
-        if self._search is None:
+        thorough = self._search is None or not self.stream
+        if self._search is None:  # the first frame is a picture like any other
             self._search = cycle(places)
-            searched = places  # the first frame is a picture like any other
-        else:
-            searched = list(islice(self._search, 1)) if self.stream else places
+        searched = places if thorough else list(islice(self._search, 1))
         half_hidden: Face | None = None
         for place in searched:
             look = self._look(image, Fit.around(_shape(image), self.parser.size, place))
             for candidate in self._finder.faces(look)[:CANDIDATES]:
                 face = self._centred(image, candidate)
                 if face and face.features >= self._finder.certain:
-                    self._search = None
+                    self._search = cycle(places)
                     return face
                 half_hidden = half_hidden or face
-        return half_hidden
+        return half_hidden if thorough else None
 
     def _centred(self, image: Array, candidate: Face) -> Face | None:
         """Look around what may be a face, until it is in the middle; None where it is none."""

@@ -28,6 +28,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 LOOK_SECONDS = 0.02  # between two looks at the keyboard while no new frame is shown
 STALLED_SECONDS = 1.0  # without a frame, after which it is said
 ESCAPE = "\x1b"
+WIDE = ("side-by-side",)  # effects whose pictures are wider than the frame
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Player:
         self._window: Window | None = None
         self._writes: list[Write] = []
         self._recorder: Recorder | None = None
-        self._help = False
+        self._label_maps = self._help = False
         self._due = 0.0
 
     def play(
@@ -90,8 +91,9 @@ class Player:
                 for drawn in track(self._frames(), "frames", total):
                     if output and not meter.frames:
                         palette = np.array(drawn.palette, np.uint8).tobytes()
-                        labels = palette if drawn.image.ndim == 2 else None
+                        self._label_maps = drawn.image.ndim == 2
                         times = meter.milliseconds["write"]
+                        labels = palette if self._label_maps else None
                         sink = open_sink(output, source, times, labels)
                         self._writes.append(stack.enter_context(sink))
                     model = drawn.labelled.model
@@ -99,7 +101,7 @@ class Player:
                     if self._window:
                         drawn, go_on = self._attend(self._window, drawn)
                     for write in self._writes:
-                        write(drawn.frame, drawn.image)
+                        write(drawn.frame, drawn.image if self._label_maps else drawn.picture)
                     if self._recorder:
                         self._recorder(drawn.frame, drawn.picture)
                     meter.count()
@@ -188,10 +190,10 @@ class Player:
         window, settings = self._window, self._settings
         assert window is not None
         if key in KEYS:
+            possible = self._possible_effects()
             KEYS[key].change(settings)
-            if settings.effect not in self._pipeline.drawer.names:
+            while settings.effect not in possible:
                 KEYS["e"].change(settings)
-            log.info("%s: %s", KEYS[key].meaning, settings)
         elif key == "h":
             self._help = not self._help
         elif key == "f":
@@ -203,6 +205,15 @@ class Player:
             save_image(path, drawn.picture)
             log.info("saved %s", path)
         return key not in ("q", ESCAPE) and not window.closed
+
+    def _possible_effects(self) -> list[str]:
+        """Return what the model can give, and what is being written can hold."""
+        names, now = self._pipeline.drawer.names, self._settings.effect
+        if self._label_maps:
+            return [now]
+        if self._writes or self._recorder:  # a film has one size
+            return [name for name in names if (name in WIDE) == (now in WIDE)]
+        return list(names)
 
     def _record(self, drawn: Drawn) -> None:
         """Start a recording in the current folder, or end it."""

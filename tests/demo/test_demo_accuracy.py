@@ -56,6 +56,6 @@ def test_f1_of_faces_in_a_frame(cli, real_data, tmp_path, scale, floor):
     assert result.code == 0, result.err
     counts = ConfusionMatrix(19)
     for name, labels in truth.items():
-        counts.update(labels, np.asarray(Image.open(tmp_path / "labels" / f"{name}.png")))
+        counts.update(labels, np.array(Image.open(tmp_path / "labels" / f"{name}.png")))
     print(f"mean F1 of {len(truth)} images at {scale:g} of the frame: {counts.mean_f1:.4f}")
     assert counts.mean_f1 >= floor

@@ -132,10 +132,7 @@ def test_lost_and_found_again():
     for _ in range(5):
         parser.looks.clear()
         assert not labeller(empty).labels.any()
-        assert len(parser.looks) <= len(search_places(SHAPE))
-    parser.looks.clear()
-    assert not labeller(empty).labels.any()
-    assert len(parser.looks) == 1, "the search takes one look a frame"
+        assert len(parser.looks) == 1, "the search takes one look a frame"
     for _ in range(len(search_places(SHAPE))):
         look = labeller(frame_with(1000, 400, 120))
         if look.labels.any():

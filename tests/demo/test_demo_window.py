@@ -140,6 +140,22 @@ def test_r_records_until_r(watch, film):
         assert len(list(made)) == 3
 
 
+@pytest.mark.parametrize(
+    ("effect", "output", "shown"),
+    [
+        ("overlay", "film.mp4", {"overlay", "blur", "background", "recolour", "labels"}),
+        ("side-by-side", "film.mp4", {"side-by-side"}),
+        ("labels", "maps", {"labels"}),
+    ],
+)
+def test_e_keeps_to_what_is_being_written(watch, film, tmp_path, effect, output, shown):
+    keys = [*"eeeeeeeee", "q"]
+    arguments = ("--source", film, "--effect", effect, "--output", tmp_path / output)
+    document, window = watch(keys, *arguments)
+    assert document["frames"] == 10
+    assert {caption.split(",")[0] for caption in window.captions} <= shown
+
+
 def test_a_model_that_does_not_ship_changes_nothing(watch, film, monkeypatch, tmp_path):
     monkeypatch.setattr(demo.parser, "__file__", str(tmp_path / "parser.py"))
     document, _ = watch(["m", "", "", "", "q"], "--source", film)

@@ -22,7 +22,7 @@ KNOWN = 2  # features that a face must show to be followed further
 SMALLEST = 0.012  # side of the smallest face, in parts of the square's; 6 pixels of 512
 STEADY = 0.08  # movements below this part of the square's side leave it where it is
 PURSUIT = 0.5  # share of a larger movement that is made up for in one frame
-PATIENCE = 3  # looks without a face before it is lost
+PATIENCE = 12  # looks without a face before it is lost: heads turn away and back
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,8 @@ def shipped_model(name: str = "balanced", precision: str = "fp32") -> Path:
     unnamed = [path for path in folder.glob("*.onnx") if path.stem.partition("-")[0] not in MODELS]
     if unnamed and precision == "fp32":
         return unnamed[0]
-    what = f"{name} in {precision}" if unnamed or any(folder.glob("*.onnx")) else ""
-    raise UnavailableError(
-        f"no model {what} ships with this installation: pass --model FILE".replace("  ", " ")
-    )
+    which = f" {name} in {precision}" if any(folder.glob("*.onnx")) else ""
+    raise UnavailableError(f"no model{which} ships with this installation: pass --model FILE")
 
 
 def model_file(model: str, precision: str = "fp32") -> Path:
@@ -89,14 +87,6 @@ class Look:
     def of_part(self) -> Self:
         """Return the same, placed in the part of the frame that was seen alone."""
         return replace(self, fit=self.fit.of_part())
-
-    def blank(self) -> Self:
-        """Return the look of a frame that shows nobody."""
-        nobody = None
-        if self.probabilities is not None:
-            nobody = np.zeros_like(self.probabilities)
-            nobody[0] = 1
-        return replace(self, labels=np.zeros_like(self.labels), probabilities=nobody)
 
 
 class FaceParser:

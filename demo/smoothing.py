@@ -91,15 +91,10 @@ class Smoother:
         moved = cv2.resize(moving, agrees.shape[::-1], interpolation=cv2.INTER_LINEAR)
         confidence = cv2.subtract(confidence, cv2.bitwise_and(moved, cv2.bitwise_not(agrees)))
         changes = cv2.compare(confidence, 0, cv2.CMP_EQ)
-        labels = memory.copy() if memory is self._labels else memory
-        cv2.copyTo(look.labels, changes, labels)
+        cv2.copyTo(look.labels, changes, memory)
         # Where it changed, 0 | 255; elsewhere the mask is 0.
         self._confidence = cv2.bitwise_or(confidence, changes)
-        return labels
-
-    @property
-    def _labels(self) -> Array | None:
-        return self._last.labels if self._last else None
+        return memory
 
     def _steady_probabilities(self, look: Look, last: Look, moving: Array) -> Array | None:
         new, old = look.probabilities, last.probabilities

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.faces import PERSON, PORTRAIT, Face, FaceFinder, FaceFollower, search_places
+from demo.faces import PATIENCE, PERSON, PORTRAIT, Face, FaceFinder, FaceFollower, search_places
 from demo.geometry import Fit
 from demo.labelling import Labeller
 from demo.meter import Meter
@@ -129,7 +129,7 @@ def test_lost_and_found_again():
     empty = np.zeros((*SHAPE, 3), np.uint8)
     labeller(empty)
     assert labeller(frame_with(300, 300, 200)).labels.any(), "a frame without it is no loss"
-    for _ in range(5):
+    for _ in range(PATIENCE + 5):
         parser.looks.clear()
         assert not labeller(empty).labels.any()
         assert len(parser.looks) == 1, "the search takes one look a frame"
@@ -168,7 +168,7 @@ def test_features_count_where_they_belong():
 def test_follower_forgets_after_some_misses():
     follower = FaceFollower()
     follower.learn(Face(10, 10, 5, 3))
-    for _ in range(2):
+    for _ in range(PATIENCE - 1):
         follower.learn(None)
     assert follower.face
     follower.learn(None)

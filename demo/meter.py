@@ -21,12 +21,13 @@ class Meter:
     Attributes:
         milliseconds: by stage.
         frames: how many are done.
+        dropped: how many of a camera came while the one before was at work.
         held: seconds in which the user paused or looked at a still image; not counted.
     """
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, deque[float]] = {stage: deque(maxlen=KEPT) for stage in STAGES}
-        self.frames = 0
+        self.frames = self.dropped = 0
         self.held = 0.0
         self._started = time.perf_counter()
         self._done: deque[float] = deque()
@@ -68,12 +69,12 @@ class Meter:
             for stage, values in self.milliseconds.items()
         }
 
-    def recent(self) -> list[str]:
-        """Return a line for each stage that runs, of its last times."""
+    def lines(self) -> list[str]:
+        """Return what is shown: the current rate, the last times of each stage, what was dropped."""
         # A stage's thread may add to it meanwhile.
         last = {stage: list(values.copy())[-RECENT:] for stage, values in self.milliseconds.items()}
         return [
-            f"{stage} {statistics.median(values):.1f} ms"
-            for stage, values in last.items()
-            if values
+            f"{self.rate:.0f} fps",
+            *(f"{stage} {statistics.median(each):.1f} ms" for stage, each in last.items() if each),
+            *([f"{self.dropped} dropped"] if self.dropped else []),
         ]

@@ -115,17 +115,13 @@ class Drawer:
                 picture, look = cv2.flip(picture, 1), look.mirrored()
             image = effect(picture, look)
             if settings.figures and image.ndim == 3:
-                draw_panel(image, self.figures(), bottom=True)
+                draw_panel(image, self._meter.lines(), bottom=True)
         return Drawn(labelled, image, self._palette)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The effects that the model can give."""
         return tuple(self._effects)
-
-    def figures(self) -> list[str]:
-        """Return the current rate and times as lines."""
-        return [f"{self._meter.rate:.0f} fps", *self._meter.recent()]
 
     def _effect(self, name: str, labelled: Labelled) -> Effect:
         metadata, settings = labelled.metadata, self._settings
@@ -210,6 +206,7 @@ class Pipeline:
                         log.info("%s", error)
                         settings.model, settings.precision = opened
                 self._meter.milliseconds["capture"].append(frame.capture_ms)
+                self._meter.dropped = self.source.dropped
                 labeller.smoother.strength = settings.smooth
                 views = set(VIEWS.values()) if self._every_view else {settings.view}
                 looks = {view: labeller(frame.image, view) for view in views}

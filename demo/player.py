@@ -122,7 +122,7 @@ class Player:
             "effect": self._settings.effect,
             "output": str(output) if output else None,
             "frames": meter.frames,
-            "dropped": source.dropped,
+            "dropped": meter.dropped,
             "damaged": source.condition.damaged,
             "seconds": round(seconds, 3),
             "fps": round(meter.frames / seconds, 2) if seconds else 0.0,

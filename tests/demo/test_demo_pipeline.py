@@ -111,6 +111,16 @@ def test_the_rate_is_the_current_one():
     assert meter.frames == 15
 
 
+def test_lines_that_are_shown():
+    meter = Meter()
+    with meter.measure("inference"):
+        time.sleep(0.01)
+    meter.dropped = 3
+    rate, inference, dropped = meter.lines()
+    assert (rate, dropped) == ("0 fps", "3 dropped")
+    assert inference.startswith("inference 1")
+
+
 def test_times_do_not_pile_up():
     meter = Meter()
     for _ in range(3 * KEPT):

@@ -70,7 +70,7 @@ class Meter:
         }
 
     def lines(self) -> list[str]:
-        """Return what is shown: the current rate, the last times of each stage, what was dropped."""
+        """Return what is shown: current rate, last times of each stage, what was dropped."""
         # A stage's thread may add to it meanwhile.
         last = {stage: list(values.copy())[-RECENT:] for stage, values in self.milliseconds.items()}
         return [

@@ -118,7 +118,7 @@ def test_lines_that_are_shown():
     meter.dropped = 3
     rate, inference, dropped = meter.lines()
     assert (rate, dropped) == ("0 fps", "3 dropped")
-    assert inference.startswith("inference 1")
+    assert float(inference.removeprefix("inference ").removesuffix(" ms")) >= 10
 
 
 def test_times_do_not_pile_up():

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from demo.colours import Colour
+
 Array = np.ndarray[Any, np.dtype[Any]]
-Colour = tuple[int, int, int]
 
 INK = (255, 255, 255, 255)
 PAPER = (18, 20, 24, 168)  # dark and see-through: white text reads on any picture

@@ -1,29 +1,92 @@
 """A face-parsing model file, opened to label one picture at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import cv2
 import numpy as np
 
+from demo.geometry import Fit
 from export.errors import DataError, UnavailableError
 from export.metadata import ModelMetadata
 from export.runtimes import TensorSpec, open_session
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+MODELS = ("fast", "balanced", "accurate")
+PRECISIONS = ("fp32", "int8")
+GRID = 128  # places along each side of a mask that is made of labels
 
-def shipped_model() -> Path:
-    """Return the model that comes with this installation.
+
+def shipped_model(name: str = "balanced", precision: str = "fp32") -> Path:
+    """Return a model that comes with this installation; the only one, where there is one only.
 
     Raises:
-        UnavailableError: none does.
+        UnavailableError: none does, or not in this precision.
     """
-    models = sorted((Path(__file__).parent / "models").glob("*.onnx"))
-    if not models:
-        raise UnavailableError("no model ships with this installation: pass --model FILE")
-    return models[0]
+    folder = Path(__file__).parent / "models"
+    suffix = "" if precision == "fp32" else f"-{precision}"
+    path = folder / f"{name}{suffix}.onnx"
+    if path.is_file():
+        return path
+    unnamed = [path for path in folder.glob("*.onnx") if path.stem.partition("-")[0] not in MODELS]
+    if unnamed and precision == "fp32":
+        return unnamed[0]
+    which = f" {name} in {precision}" if any(folder.glob("*.onnx")) else ""
+    raise UnavailableError(f"no model{which} ships with this installation: pass --model FILE")
+
+
+def model_file(model: str, precision: str = "fp32") -> Path:
+    """Return the file of a model: one that ships, by its name, or the file that is named."""
+    return shipped_model(model, precision) if model in MODELS else Path(model)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a model says of the part of a frame that it saw.
+
+    Attributes:
+        fit: which part that is.
+        labels: uint8 [size, size], on the model's square.
+        probabilities: float32 [classes, h, w] on the same square, where the file gives them.
+    """
+
+    fit: Fit
+    labels: Array
+    probabilities: Array | None = None
+
+    def share(self, targets: Iterable[int]) -> Array:
+        """Return how probably each place is of one of some classes: float32 [h, w] from 0 to 1."""
+        targets = list(targets)
+        if self.probabilities is not None:
+            others = sorted(set(range(len(self.probabilities))) - set(targets))
+            if len(others) < len(targets):
+                return 1 - self.probabilities[others].sum(axis=0)
+            return self.probabilities[targets].sum(axis=0)
+        table = np.zeros(256, np.uint8)
+        table[targets] = 255
+        side = min(GRID, len(self.labels))
+        mask = cv2.resize(
+            cv2.LUT(self.labels, table), (side, side), interpolation=cv2.INTER_AREA
+        ).astype(np.float32)
+        return cv2.GaussianBlur(mask, (0, 0), 1) / np.float32(255)
+
+    def mirrored(self) -> Self:
+        """Return what it says of the mirrored frame: left and right stay the person's own."""
+        flipped = None if self.probabilities is None else self.probabilities[:, :, ::-1]
+        return replace(
+            self,
+            fit=self.fit.mirrored(),
+            labels=cv2.flip(self.labels, 1),
+            probabilities=flipped,
+        )
+
+    def of_part(self) -> Self:
+        """Return the same, placed in the part of the frame that was seen alone."""
+        return replace(self, fit=self.fit.of_part())
 
 
 class FaceParser:
@@ -57,14 +120,16 @@ class FaceParser:
             outputs = {spec.name: spec for spec in self._session.outputs}
             self._check("input", "image", (1, self.size, self.size, 3), inputs)
             self._check("output", "labels", (1, self.size, self.size), outputs)
-            self(np.zeros((1, self.size, self.size, 3), np.uint8))
+            self._session.run({"image": np.zeros((1, self.size, self.size, 3), np.uint8)})
         except BaseException:
             self._session.close()
             raise
 
-    def __call__(self, square: Array) -> Array:
-        """Label a picture, uint8 [1, size, size, 3] RGB; return uint8 [size, size]."""
-        return self._session.run({"image": square})["labels"][0]
+    def __call__(self, square: Array, fit: Fit) -> Look:
+        """Label a picture, uint8 [1, size, size, 3] RGB, that a placement has filled."""
+        outputs = self._session.run({"image": square})
+        probabilities = outputs.get("probabilities")
+        return Look(fit, outputs["labels"][0], None if probabilities is None else probabilities[0])
 
     def __enter__(self) -> Self:
         return self

@@ -1,126 +1,70 @@
-"""The demo's loop: read, label, draw, show, write."""
+"""Shows and writes what the pipeline draws, and obeys the keys."""
 
 import logging
-import statistics
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from demo.effects import Effect
-from demo.geometry import Fit
+from demo.meter import Meter
 from demo.panels import draw_panel
-from demo.parser import FaceParser
-from demo.sinks import open_sink, save_image
-from demo.smoothing import LabelSmoother
+from demo.pipeline import Drawn, Pipeline
+from demo.settings import KEYS, Settings, help_lines
+from demo.sinks import Write, in_background, open_sink
+from demo.sinks.pictures import save_image
+from demo.sinks.videos import open_video_sink
+from demo.sinks.virtual_camera import open_virtual_camera
 from demo.sources import Frame, Source
-from demo.window import Window, display_works
+from demo.window import Window
 from export.console import track
-from export.errors import UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-STAGES = ("capture", "preprocess", "inference", "postprocess", "draw", "write")
-HELD_MS = 20.0  # between two looks at the keyboard while a frame is held
-KEYS = "q quit, e next effect, s save, space pause"
+LOOK_SECONDS = 0.02  # between two looks at the keyboard while no new frame is shown
+STALLED_SECONDS = 1.0  # without a frame, after which it is said
+ESCAPE = "\x1b"
+WIDE = ("side-by-side",)  # effects whose pictures are wider than the frame
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Stages:
-    """Milliseconds of every frame in every stage, and the rate over the whole run.
-
-    Reading and writing happen in threads beside the others, so the sum of the medians may be more
-    than the time per frame.
-
-    Attributes:
-        milliseconds: by stage.
-        frames: how many are done.
-        seconds: how long they took.
-        held: seconds in which the user paused or looked at a still image; not in ``seconds``.
-    """
-
-    milliseconds: dict[str, list[float]] = field(
-        default_factory=lambda: {stage: [] for stage in STAGES}
-    )
-    frames: int = 0
-    seconds: float = 0.0
-    held: float = 0.0
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Add the time that the block takes to a stage."""
-        start = time.perf_counter()
-        yield
-        self.milliseconds[stage].append(1e3 * (time.perf_counter() - start))
-
-    @property
-    def fps(self) -> float:
-        """Frames per second so far."""
-        return self.frames / self.seconds if self.seconds else 0.0
-
-    def medians(self) -> dict[str, float | None]:
-        """Return the median of each stage in ms; None where nothing was done."""
-        return {
-            stage: round(statistics.median(values), 3) if values else None
-            for stage, values in self.milliseconds.items()
-        }
-
-
 class Player:
-    """Draw an effect on every frame of a source.
+    """Plays one source.
 
     Args:
-        parser: the model.
-        effects: every effect that can be chosen, by name.
-        effect: the first to draw.
-        fit: ``letterbox`` or ``crop``, see `Fit.make`.
-        smooth: strength of `LabelSmoother`.
-        figures: write the frame rate and the time of inference on the picture.
+        pipeline: not yet entered.
+        settings: the pipeline's.
+        meter: the pipeline's.
     """
 
-    def __init__(
-        self,
-        parser: FaceParser,
-        effects: dict[str, Effect],
-        effect: str = "overlay",
-        *,
-        fit: str = "letterbox",
-        smooth: float = 0.0,
-        figures: bool = False,
-    ):
-        if effect not in effects:
-            raise UsageError(
-                f"effect {effect!r}: {parser.path} has no class that it changes; "
-                f"it can do {', '.join(effects)}"
-            )
-        self.parser, self.effects, self.effect = parser, effects, effect
-        self.fit_mode, self.figures = fit, figures
-        self.stages = Stages()
-        self._smoother = LabelSmoother(smooth)
-        self._square = np.empty(0, np.uint8)
-        self._square_fit: Fit | None = None
+    def __init__(self, pipeline: Pipeline, settings: Settings, meter: Meter):
+        self._pipeline, self._settings, self._meter = pipeline, settings, meter
+        self._source: Source = pipeline.source
+        self._window: Window | None = None
+        self._writes: list[Write] = []
+        self._recorder: Recorder | None = None
+        self._label_maps = self._help = False
+        self._due = 0.0
 
     def play(
         self,
-        source: Source,
         *,
         output: Path | None = None,
-        display: bool = True,
+        virtual_camera: bool = False,
+        window: Window | None = None,
         limit: int | None = None,
     ) -> dict[str, Any]:
-        """Go through a source; Ctrl-C ends it early and keeps what is written so far.
+        """Go through the source; Ctrl-C ends it early and keeps what is written so far.
 
         Args:
-            source: an opened source, not yet entered.
             output: a video, an image or a folder, see `open_sink`.
-            display: show a window. Without a display, the frames are written instead.
+            virtual_camera: be a camera for other programs.
+            window: where to show the frames, not yet entered.
             limit: stop after so many frames.
 
         Returns:
@@ -128,111 +72,187 @@ class Player:
 
         Raises:
             KeyboardInterrupt: a file was interrupted, after closing everything; the end of a
-                webcam, which has no other, is no interruption.
+                camera, which has no other, is no interruption.
         """
-        if display and not display_works():
-            display = False
-            output = output or _default_output(source, self.effect)
-            log.info("no display to open a window on: writing %s", output)
+        source, meter = self._source, self._meter
         interrupted = False
+        model: Path | None = None
         with ExitStack() as stack:
-            write = (
-                stack.enter_context(open_sink(output, source, self.stages.milliseconds["write"]))
-                if output
-                else None
-            )
-            window = stack.enter_context(Window("nastool demo")) if display else None
-            frames = stack.enter_context(source)
+            if virtual_camera:
+                show = stack.enter_context(open_virtual_camera(source.fps))
+                sink = in_background(show, meter.milliseconds["write"])
+                self._writes.append(stack.enter_context(sink))
+            self._window = stack.enter_context(window) if window else None
+            stack.callback(self._end_recording)
+            stack.enter_context(self._pipeline)
             total = min(filter(None, (source.total, limit)), default=None)
-            started = time.perf_counter()
+            meter.start()
             try:
-                for frame in track(islice(frames, limit), "frames", total):
-                    labels, fit = self._label(frame)
-                    drawn = self._draw(frame, labels, fit)
+                for drawn in track(self._frames(), "frames", total):
+                    if output and not meter.frames:
+                        palette = np.array(drawn.palette, np.uint8).tobytes()
+                        self._label_maps = drawn.image.ndim == 2
+                        times = meter.milliseconds["write"]
+                        labels = palette if self._label_maps else None
+                        sink = open_sink(output, source, times, labels)
+                        self._writes.append(stack.enter_context(sink))
+                    model = drawn.labelled.model
                     go_on = True
-                    if window:
-                        drawn, go_on = self._show(window, source, frame, labels, fit, drawn)
-                    if write:
-                        write(frame, drawn)
-                    self.stages.frames += 1
-                    self.stages.seconds = time.perf_counter() - started - self.stages.held
-                    if not go_on:
+                    if self._window:
+                        drawn, go_on = self._attend(self._window, drawn)
+                    for write in self._writes:
+                        write(drawn.frame, drawn.image if self._label_maps else drawn.picture)
+                    if self._recorder:
+                        self._recorder(drawn.frame, drawn.picture)
+                    meter.count()
+                    if not go_on or meter.frames == limit:
                         break
             except KeyboardInterrupt:
-                if not self.stages.frames:
+                if not meter.frames:
                     raise
                 interrupted = True
-        self.stages.seconds = time.perf_counter() - started - self.stages.held
+        seconds = meter.seconds
         if interrupted and not source.live:
-            done = f"{self.stages.frames} of {source.total or 'the'} frames"
+            done = f"{meter.frames} of {source.total or 'the'} frames"
             log.info("stopped after %s%s", done, f"; they are in {output}" if output else "")
             raise KeyboardInterrupt
         return {
             "source": str(source.path or source.name),
-            "model": str(self.parser.path),
-            "effect": self.effect,
+            "model": str(model),
+            "effect": self._settings.effect,
             "output": str(output) if output else None,
-            "frames": self.stages.frames,
-            "seconds": round(self.stages.seconds, 3),
-            "fps": round(self.stages.fps, 2),
-            "stages_ms": self.stages.medians(),
+            "frames": meter.frames,
+            "dropped": meter.dropped,
+            "damaged": source.condition.damaged,
+            "seconds": round(seconds, 3),
+            "fps": round(meter.frames / seconds, 2) if seconds else 0.0,
+            "stages_ms": meter.medians(),
         }
 
-    def _label(self, frame: Frame) -> tuple[Array, Fit]:
-        self.stages.milliseconds["capture"].append(frame.capture_ms)
-        height, width = frame.image.shape[:2]
-        with self.stages.measure("preprocess"):
-            fit = Fit.make((height, width), self.parser.size, self.fit_mode)
-            if fit != self._square_fit:
-                self._square, self._square_fit = fit.new_square(), fit
-            fit.to_square(frame.image, self._square)
-        with self.stages.measure("inference"):
-            labels = self.parser(self._square)
-        with self.stages.measure("postprocess"):
-            return self._smoother(labels), fit
+    def _frames(self) -> Iterator[Drawn]:
+        """Yield the frames; while none comes, keep the window alive."""
+        last: Drawn | None = None
+        since = time.perf_counter()
+        for drawn in self._pipeline.or_nothing(LOOK_SECONDS if self._window else None):
+            if drawn:
+                last, since = drawn, time.perf_counter()
+                yield drawn
+            elif self._window and last:
+                stalled = time.perf_counter() - since > STALLED_SECONDS
+                self._show(self._window, last, ["waiting for the camera"] if stalled else [])
+                if not self._obey(self._window.key(LOOK_SECONDS), last):
+                    return
 
-    def _draw(self, frame: Frame, labels: Array, fit: Fit) -> Array:
-        with self.stages.measure("draw"):
-            drawn = self.effects[self.effect](frame.image, labels, fit)
-            if self.figures:
-                inference = statistics.median(self.stages.milliseconds["inference"][-30:])
-                rows = [f"{self.stages.fps:.0f} fps", f"inference {inference:.1f} ms"]
-                draw_panel(drawn, rows, bottom=True)
-        return drawn
-
-    def _show(
-        self, window: Window, source: Source, frame: Frame, labels: Array, fit: Fit, drawn: Array
-    ) -> tuple[Array, bool]:
-        """Show a frame and obey the keys; return the frame as last drawn, and whether to go on."""
-        still = source.kind in ("image", "folder")  # stays until a key is pressed
-        at_least_ms = 1000 / source.fps if source.kind == "video" else 0
+    def _attend(self, window: Window, drawn: Drawn) -> tuple[Drawn, bool]:
+        """Show a frame for its time and obey the keys; return it, and whether to go on."""
+        still = self._source.still  # stays until a key is pressed
+        self._due = max(self._due, time.perf_counter())
+        self._show(window, drawn)
+        if self._source.kind == "video":
+            self._due += drawn.frame.duration or 1 / self._source.fps
         paused = False
+        started = time.perf_counter()
         while True:
-            caption = f"{self.effect}, {self.stages.fps:.0f} fps ({KEYS})"
-            shown = time.perf_counter()
-            key = window.show(drawn, caption, at_least_ms)
-            if paused or still:
-                self.stages.held += time.perf_counter() - shown
-            if key == "q" or window.closed:
+            held = paused or still
+            left = self._due - time.perf_counter()
+            key = window.key(LOOK_SECONDS if held else min(max(left, 0), LOOK_SECONDS))
+            before = replace(self._settings)
+            if not self._obey(key, drawn):
                 return drawn, False
-            if key == "e":
-                names = list(self.effects)
-                self.effect = names[(names.index(self.effect) + 1) % len(names)]
-                drawn = self._draw(frame, labels, fit)
-            elif key == "s":
-                path = Path(f"{Path(frame.name).stem}-{self.effect}.png")
-                save_image(path, drawn)
-                log.info("saved %s", path)
+            if self._settings != before or key == "h":
+                if held:
+                    drawn = self._pipeline.drawer(drawn.labelled)
+                self._show(window, drawn)
             elif key == " " and not still:
                 paused = not paused
-            elif key and still:
-                return drawn, True
-            if not (paused or still):
-                return drawn, True
-            at_least_ms = HELD_MS
+            elif key and still and key not in "srf":
+                break
+            if not (paused or still) and self._due <= time.perf_counter():
+                break
+        if still or held:
+            self._meter.held += time.perf_counter() - started
+        return drawn, True
+
+    def _show(self, window: Window, drawn: Drawn, message: list[str] | None = None) -> None:
+        picture = drawn.picture
+        lines = (message or []) + (help_lines() if self._help else [])
+        if lines:
+            picture = picture.copy()
+            draw_panel(picture, lines)
+        recording = ", recording" if self._recorder else ""
+        window.show(
+            picture,
+            f"{self._settings.effect}, {self._meter.rate:.0f} fps{recording} (h: help, q: quit)",
+        )
+
+    def _obey(self, key: str, drawn: Drawn) -> bool:
+        """Do what a key asks for; return whether to go on."""
+        window, settings = self._window, self._settings
+        assert window is not None
+        if key in KEYS:
+            possible = self._possible_effects()
+            KEYS[key].change(settings)
+            while settings.effect not in possible:
+                KEYS["e"].change(settings)
+        elif key == "h":
+            self._help = not self._help
+        elif key == "f":
+            window.full_screen = not window.full_screen
+        elif key == "r":
+            self._record(drawn)
+        elif key == "s":
+            path = Path(f"{Path(drawn.frame.name).stem}-{settings.effect}.png")
+            save_image(path, drawn.picture)
+            log.info("saved %s", path)
+        return key not in ("q", ESCAPE) and not window.closed
+
+    def _possible_effects(self) -> list[str]:
+        """Return what the model can give, and what is being written can hold."""
+        names, now = self._pipeline.drawer.names, self._settings.effect
+        if self._label_maps:
+            return [now]
+        if self._writes or self._recorder:  # a film has one size
+            return [name for name in names if (name in WIDE) == (now in WIDE)]
+        return list(names)
+
+    def _record(self, drawn: Drawn) -> None:
+        """Start a recording in the current folder, or end it."""
+        if self._recorder:
+            self._end_recording()
+            return
+        names = (Path(f"{self._source.name}-{number}.mp4") for number in count(1))
+        path = next(path for path in names if not path.exists())
+        self._recorder = Recorder(path, self._source.fps, drawn.frame.timestamp, self._meter)
+        log.info("recording %s", path)
+
+    def _end_recording(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder:
+            recorder.close()
 
 
-def _default_output(source: Source, effect: str) -> Path:
-    suffix = {"image": ".png", "folder": ""}.get(source.kind, ".mp4")
-    # A dot in a folder's name would look like a suffix.
-    return Path(f"{source.name.replace('.', '-')}-{effect}{suffix}")
+class Recorder:
+    """A video that begins and ends at a key.
+
+    Args:
+        path: where.
+        fps: of the source.
+        start: time of its first frame.
+        meter: receives the times of encoding.
+    """
+
+    def __init__(self, path: Path, fps: float, start: float, meter: Meter):
+        self._start = start
+        with ExitStack() as stack:
+            encode = stack.enter_context(open_video_sink(path, fps))
+            times = meter.milliseconds["write"]
+            self._write = stack.enter_context(in_background(encode, times))
+            self._open = stack.pop_all()
+
+    def __call__(self, frame: Frame, image: Array) -> None:
+        """Add a frame."""
+        self._write(replace(frame, timestamp=frame.timestamp - self._start), image)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._open.close()

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,15 +34,17 @@ class Window:
         closed: whether the user closed it.
     """
 
-    def __init__(self, title: str):
+    def __init__(self, title: str, full_screen: bool = False):
         self.closed = False
-        self._title = title
-        self._shown_at = 0.0
+        self._title, self._full_screen = title, full_screen
+        self._shown = False
 
     def __enter__(self) -> Self:
         cv2.namedWindow(
             self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
         )
+        if self._full_screen:
+            self.full_screen = True
         return self
 
     def __exit__(
@@ -54,21 +55,27 @@ class Window:
     ) -> None:
         cv2.destroyAllWindows()
 
-    def show(self, image: Array, caption: str, at_least_ms: float = 0) -> str:
-        """Show a picture and return the key pressed, or "".
-
-        Args:
-            image: uint8 [H, W, 3] BGR.
-            caption: the window's title.
-            at_least_ms: how long the picture before this one is to stay on the screen.
-        """
-        if not self._shown_at:
+    def show(self, image: Array, caption: str) -> None:
+        """Show a picture, uint8 [H, W, 3] BGR, under a title; it is painted by `key`."""
+        if not self._shown:
             cv2.resizeWindow(self._title, image.shape[1], image.shape[0])
+            self._shown = True
         cv2.imshow(self._title, image)
         cv2.setWindowTitle(self._title, caption)
-        spent = 1e3 * (time.perf_counter() - self._shown_at)
-        # 1 ms is what the window needs to draw itself; 0 would wait for a key.
-        code = cv2.waitKey(max(1, round(at_least_ms - spent)))
-        self._shown_at = time.perf_counter()
+
+    def key(self, seconds: float) -> str:
+        """Return the key that is pressed within a time, or ""; let the window paint itself."""
+        code = cv2.waitKey(max(1, round(1e3 * seconds)))  # 0 would wait for ever
         self.closed = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
         return chr(code & 0xFF) if code >= 0 else ""
+
+    @property
+    def full_screen(self) -> bool:
+        """Whether the window covers the screen."""
+        return self._full_screen
+
+    @full_screen.setter
+    def full_screen(self, value: bool) -> None:
+        self._full_screen = value
+        mode = cv2.WINDOW_FULLSCREEN if value else cv2.WINDOW_NORMAL
+        cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, mode)

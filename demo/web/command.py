@@ -14,7 +14,7 @@ from export.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-TAKEN = {"model", "web", "web_output", "port", "config", "as_json", "debug"}
+TAKEN = {"model", "precision", "web", "web_output", "port", "config", "as_json", "debug"}
 
 
 def run_web(model: Path | None, port: int | None, output: Path | None) -> console.Outcome:

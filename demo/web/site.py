@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, Self
 
-from demo.overlay import FULL_NAMES
+from demo.effects.overlay import FULL_NAMES
 from demo.parser import FaceParser
 from export.errors import UnavailableError
 from export.files import whole_folder

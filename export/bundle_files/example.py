@@ -18,13 +18,18 @@ import onnxruntime
 def parse(session: Any, image: Any, size: int) -> tuple[Any, float]:
     """Return labels, uint8 [H, W], for an RGB image, uint8 [H, W, 3], and the milliseconds."""
     height, width = image.shape[:2]
-    method = cv2.INTER_AREA if min(height, width) > size else cv2.INTER_LINEAR
-    feeds = {"image": cv2.resize(image, (size, size), interpolation=method)[None]}
+    side = max(height, width)  # of a square that has the whole picture, and grey beside it
+    down, right = (side - height) // 2, (side - width) // 2
+    square = np.full((side, side, 3), 127, np.uint8)
+    square[down:, right:][:height, :width] = image
+    method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    feeds = {"image": cv2.resize(square, (size, size), interpolation=method)[None]}
     session.run(["labels"], feeds)  # the first run also prepares memory
     start = time.perf_counter()
     labels = session.run(["labels"], feeds)[0][0]
     milliseconds = 1000 * (time.perf_counter() - start)
-    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), milliseconds
+    whole = cv2.resize(labels, (side, side), interpolation=cv2.INTER_NEAREST)
+    return whole[down:, right:][:height, :width], milliseconds
 
 
 folder = Path(__file__).resolve().parent

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import onnx
@@ -7,6 +8,7 @@ import pytest
 from demo_samples import CLASSES, PALETTE, SIZE, FakeCamera, square_at, tiny_model, write_video
 from onnx import helper
 
+from demo.sources import cameras
 from export.metadata import ModelMetadata
 
 ModelMaker = Callable[..., Path]
@@ -61,9 +63,11 @@ def video(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fake_camera(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCamera]:
-    def install(frames: int, seconds: float) -> FakeCamera:
-        camera = FakeCamera(frames, seconds)
-        monkeypatch.setattr(cv2, "VideoCapture", lambda *_: camera)
+    def install(frames: int, seconds: float, **behaviour: Any) -> FakeCamera:
+        camera = FakeCamera(frames, seconds, **behaviour)
+        monkeypatch.setattr(cv2, "VideoCapture", camera.opened)
+        monkeypatch.setattr(cameras, "ABSENT", 0.3)
+        monkeypatch.setattr(cameras, "RETRY", 0.02)
         return camera
 
     return install

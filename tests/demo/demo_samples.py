@@ -61,22 +61,56 @@ def write_video(path: Path, frames: int, codec: str = "MJPG", fps: float = 20) -
 
 
 class FakeCamera:
-    """Stands in for ``cv2.VideoCapture``: frame k is filled with the value k."""
+    """Stands in for ``cv2.VideoCapture``: frame k is filled with the value k.
 
-    def __init__(self, frames: int, seconds: float):
-        self.frames, self.seconds = frames, seconds
+    Args:
+        frames: how many it has.
+        seconds: that each takes.
+        asleep: reads that fail before the first frame.
+        absent: reads and openings that fail after the frame ``vanishes``; None: for good.
+        vanishes: after how many frames it is gone.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        seconds: float,
+        *,
+        asleep: int = 0,
+        vanishes: int | None = None,
+        absent: int | None = None,
+    ):
+        self.frames, self.seconds, self.asleep = frames, seconds, asleep
+        self.vanishes, self.absent = vanishes, absent
         self.given = 0
         self.released = False
 
+    def opened(self, *_: Any) -> "FakeCamera":
+        self.released = False
+        return self
+
     def isOpened(self) -> bool:  # noqa: N802
-        return True
+        return not self._gone()
 
     def read(self) -> tuple[bool, np.ndarray | None]:
         time.sleep(self.seconds)
-        if self.given == self.frames:
+        if self.asleep:
+            self.asleep -= 1
+            return False, None
+        if self.given == self.frames or self._gone():
             return False, None
         self.given += 1
         return True, np.full((90, 160, 3), self.given - 1, np.uint8)
+
+    def _gone(self) -> bool:
+        if self.given != self.vanishes:
+            return False
+        if self.absent is None:
+            return True
+        self.absent -= 1
+        if self.absent < 0:
+            self.vanishes = None
+        return self.absent >= 0
 
     def set(self, *_: Any) -> bool:
         return True

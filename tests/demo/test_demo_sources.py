@@ -43,6 +43,7 @@ def test_webcam_gives_the_newest_frame_to_a_slow_reader(fake_camera):
             seen.append(int(frame.image[0, 0, 0]))
             time.sleep(0.05)
     assert source.live
+    assert source.dropped == 40 - len(seen)
     assert seen == sorted(set(seen))
     assert seen[-1] == 39, "the last frame is the newest"
     assert len(seen) < 20, "frames in between are dropped"

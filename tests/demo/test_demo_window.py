@@ -1,5 +1,6 @@
 """The window's keys, with a stand-in everywhere and with a real window where there is a display."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,21 +11,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from demo_samples import write_video
+from demo_samples import square_at, write_video
 
+import demo.parser
+import demo.player
 import demo.window
-from demo import player
+from demo.effects import VIEWS
+from demo.sources import open_source
 
 WEBCAM = Path(demo.window.__file__).with_name("webcam.py")
 
 
 class FakeWindow:
-    """Presses prepared keys, one for each picture shown, and remembers the pictures."""
+    """Presses prepared keys, one at each look, and remembers the pictures."""
 
     def __init__(self, keys):
         self.keys, self.shown, self.captions, self.closed = list(keys), [], [], False
+        self.full_screen = False
 
-    def __call__(self, title):
+    def __call__(self, title, full_screen):
         return self
 
     def __enter__(self):
@@ -33,50 +38,72 @@ class FakeWindow:
     def __exit__(self, *_):
         pass
 
-    def show(self, image, caption, at_least_ms=0):
+    def show(self, image, caption):
         self.shown.append(image.copy())
         self.captions.append(caption)
+
+    def key(self, seconds):
+        time.sleep(min(seconds, 0.01))
         return self.keys.pop(0) if self.keys else "q"
 
 
 @pytest.fixture
 def watch(cli, model, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(player, "display_works", lambda: True)
+    monkeypatch.setattr(demo.window, "display_works", lambda: True)
+    # Else a slow machine looks at the keyboard before there is a frame.
+    monkeypatch.setattr(demo.player, "LOOK_SECONDS", 5)
 
     def play(keys, *arguments):
         window = FakeWindow(keys)
-        monkeypatch.setattr(player, "Window", window)
-        result = cli("demo", "--model", model, "--json", *arguments)
+        monkeypatch.setattr(demo.window, "Window", window)
+        result = cli("demo", "--model", model, "--fit", "letterbox", "--json", *arguments)
         assert result.code == 0, result.err
         return result.document, window
 
     return play
 
 
-def test_q_quits(watch, video):
-    document, window = watch(["", "", "q"], "--source", video)
+@pytest.fixture
+def film(tmp_path):
+    """A video of frames so short that each is looked at once."""
+    return write_video(tmp_path / "film.avi", 12, fps=10_000)
+
+
+@pytest.mark.parametrize("key", ["q", "\x1b"], ids=["q", "Esc"])
+def test_keys_that_quit(watch, film, key):
+    document, window = watch(["", "", key], "--source", film)
     assert document["frames"] == len(window.shown) == 3
 
 
-def test_a_video_plays_to_its_end(watch, video):
-    document, _ = watch([""] * 99, "--source", video)
+def test_a_video_plays_to_its_end_at_its_speed(watch, video):
+    started = time.perf_counter()
+    document, _ = watch([""] * 9999, "--source", video)
     assert document["frames"] == 12
+    assert time.perf_counter() - started >= 12 / 20
 
 
 def test_e_takes_the_next_effect(watch, picture):
-    document, window = watch(["e", "e", "e", "e", "n"], "--source", picture)
+    document, window = watch([*"eeeeee", "n"], "--source", picture)
     effects = [caption.split(",")[0] for caption in window.captions]
-    assert effects == ["overlay", "blur", "background", "recolour", "overlay"]
-    assert np.array_equal(window.shown[0], window.shown[4])
+    assert effects == [*VIEWS, "overlay"]
+    assert np.array_equal(window.shown[0], window.shown[6])
     assert not np.array_equal(window.shown[0], window.shown[2])
     assert document["frames"] == 1
 
 
-def test_space_holds_a_video_until_space(watch, video):
-    document, window = watch(["", " ", "", "", " ", "q"], "--source", video)
-    assert all(np.array_equal(window.shown[1], held) for held in window.shown[2:5])
-    assert document["frames"] == 3
+def test_e_leaves_out_what_the_model_cannot_do(cli, make_model, picture, monkeypatch, watch):
+    classes = json.dumps(["background", *"abcdefg"])
+    model = make_model(classes=classes)
+    _, window = watch([*"eee", "n"], "--source", picture, "--model", model)
+    effects = [caption.split(",")[0] for caption in window.captions]
+    assert effects == ["overlay", "blur", "background", "labels"]
+
+
+def test_space_holds_a_video_until_space(watch, film):
+    document, window = watch(["", " ", "", "", " ", "q"], "--source", film)
+    assert len(window.shown) == document["frames"] == 3
+    assert window.keys == []
 
 
 def test_s_saves_what_is_shown(watch, picture):
@@ -86,13 +113,77 @@ def test_s_saves_what_is_shown(watch, picture):
 
 def test_images_wait_for_a_key(watch, folder):
     document, window = watch(["", "", "n", "", "n"], "--source", folder)
-    assert document["frames"] == 2
-    assert len(window.shown) == 5
+    assert document["frames"] == len(window.shown) == 2
+    assert window.keys == []
 
 
 def test_what_is_written_is_what_was_shown_last(watch, picture, tmp_path):
     _, window = watch(["e", "n"], "--source", picture, "--output", tmp_path / "out.png")
     assert np.array_equal(cv2.imread(str(tmp_path / "out.png")), window.shown[-1])
+
+
+@pytest.mark.parametrize("key", ["c", "[", "]", "h"])
+def test_keys_that_change_what_is_shown(watch, picture, key):
+    _, window = watch([key, "n"], "--source", picture)
+    assert not np.array_equal(window.shown[0], window.shown[1])
+
+
+def test_x_mirrors(watch, tmp_path):
+    cv2.imwrite(str(tmp_path / "left.png"), square_at(0))
+    _, window = watch(["x", "q"], "--source", tmp_path / "left.png")
+    assert np.abs(window.shown[0][:, ::-1].astype(int) - window.shown[1]).mean() < 1
+
+
+def test_r_records_until_r(watch, film):
+    watch(["", "r", "", "", "r", "q"], "--source", film)
+    with open_source("film-1.mp4") as made:
+        assert len(list(made)) == 3
+
+
+@pytest.mark.parametrize(
+    ("effect", "output", "shown"),
+    [
+        ("overlay", "film.mp4", {"overlay", "blur", "background", "recolour", "labels"}),
+        ("side-by-side", "film.mp4", {"side-by-side"}),
+        ("labels", "maps", {"labels"}),
+    ],
+)
+def test_e_keeps_to_what_is_being_written(watch, film, tmp_path, effect, output, shown):
+    keys = [*"eeeeeeeee", "q"]
+    arguments = ("--source", film, "--effect", effect, "--output", tmp_path / output)
+    document, window = watch(keys, *arguments)
+    assert document["frames"] == 10
+    assert {caption.split(",")[0] for caption in window.captions} <= shown
+
+
+def test_a_model_that_does_not_ship_changes_nothing(watch, film, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo.parser, "__file__", str(tmp_path / "parser.py"))
+    document, _ = watch(["m", "", "", "", "q"], "--source", film)
+    assert document["frames"] == 5
+    assert document["model"].endswith("labels.onnx")
+
+
+def test_f_covers_the_screen(watch, picture):
+    _, window = watch(["f", "n"], "--source", picture)
+    assert window.full_screen
+
+
+def test_keys_work_while_the_camera_stalls(watch, fake_camera, monkeypatch):
+    """It gives three frames, then nothing for a minute."""
+    monkeypatch.setattr(demo.player, "LOOK_SECONDS", 0.02)
+    camera = fake_camera(frames=99, seconds=0.001)
+    read = camera.read
+
+    def stalling():
+        if camera.given == 3:
+            time.sleep(60)
+        return read()
+
+    camera.read = stalling
+    started = time.perf_counter()
+    _, window = watch([*[""] * 9, "h", "", "q"], "--source", 0)
+    assert not np.array_equal(window.shown[-1], window.shown[3]), "the help is on it"
+    assert time.perf_counter() - started < 15
 
 
 @pytest.fixture

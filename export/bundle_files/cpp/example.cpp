@@ -38,6 +38,17 @@ Picture read(const std::string& path, const std::string& kind) {
   return picture;
 }
 
+// Put RGB into the middle of a square of its longer side; grey fills the rest.
+Picture padded(const Picture& old) {
+  const int side = std::max(old.width, old.height);
+  Picture result{side, side, std::vector<uint8_t>(size_t(side) * side * 3, 127)};
+  const int left = (side - old.width) / 2, top = (side - old.height) / 2;
+  for (int row = 0; row < old.height; ++row)
+    std::copy_n(old.bytes.begin() + size_t(row) * old.width * 3, size_t(old.width) * 3,
+                result.bytes.begin() + (size_t(row + top) * side + left) * 3);
+  return result;
+}
+
 // Resize RGB to a square; each new pixel is the mean of the old ones that it covers.
 std::vector<uint8_t> square(const Picture& old, int size) {
   std::vector<uint8_t> result;
@@ -84,7 +95,7 @@ int main(int count, char** arguments) try {
   const auto palette = find(lookup("palette"), "([0-9]+)");
 
   const Picture picture = read(path.empty() ? "sample.ppm" : path, "P6");
-  auto image = square(picture, size);
+  auto image = square(padded(picture), size);
   const int64_t shape[] = {1, size, size, 3};
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
   const auto input = Ort::Value::CreateTensor(memory, image.data(), image.size(), shape, 4);
@@ -104,8 +115,9 @@ int main(int count, char** arguments) try {
     std::ofstream coloured(output, std::ios::binary);
     coloured << "P6\n" << picture.width << " " << picture.height << "\n255\n";
     for (int i = 0; i < picture.width * picture.height; ++i) {
-      const int x = i % picture.width * size / picture.width;
-      const int y = i / picture.width * size / picture.height;
+      const int side = std::max(picture.width, picture.height);
+      const int x = (i % picture.width + (side - picture.width) / 2) * size / side;
+      const int y = (i / picture.width + (side - picture.height) / 2) * size / side;
       for (int channel = 0; channel < 3; ++channel)
         coloured.put(char(std::stoi(palette.at(3 * labels[y * size + x] + channel))));
     }

@@ -1,6 +1,5 @@
-"""Soft masks of labels, and mixing two pictures by a mask."""
+"""Mixing two pictures by a mask."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -16,11 +15,13 @@ def soften(values: Array) -> Array:
     return cv2.GaussianBlur(values, (0, 0), SOFTNESS)
 
 
-def soft_mask(labels: Array, targets: Iterable[int]) -> Array:
-    """Return 255 inside the regions of some labels, 0 outside, and a soft edge: uint8 [H, W]."""
-    table = np.zeros(256, np.uint8)
-    table[list(targets)] = 255
-    return soften(cv2.LUT(labels, table))
+def edge_of(amount: Array) -> tuple[Array, Array]:
+    """Return rows and columns of the pixels where a mask, uint8 [H, W], is neither 0 nor 255."""
+    edges = cv2.findNonZero(cv2.inRange(amount, 1, 254))
+    if edges is None:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    columns, rows = edges.reshape(-1, 2).T  # OpenCV 4 gives [N, 1, 2], OpenCV 5 [N, 2]
+    return rows, columns
 
 
 def blend(image: Array, other: Array, amount: Array) -> Array:
@@ -39,12 +40,8 @@ def blend(image: Array, other: Array, amount: Array) -> Array:
         ``other``.
     """
     cv2.copyTo(image, cv2.compare(amount, 0, cv2.CMP_EQ), other)
-    edges = cv2.findNonZero(cv2.inRange(amount, 1, 254))
-    if edges is not None:
-        columns, rows = edges.reshape(-1, 2).T  # OpenCV 4 gives [N, 1, 2], OpenCV 5 [N, 2]
-        at = columns + rows * amount.shape[1]
-        pixels = other.reshape(-1, 3)
-        weight = amount[rows, columns].astype(np.int32)[:, None]
-        mixture = image[rows, columns] * (255 - weight) + pixels[at] * weight
-        pixels[at] = (mixture + 127) // 255
+    rows, columns = edge_of(amount)
+    weight = amount[rows, columns].astype(np.int32)[:, None]
+    mixture = image[rows, columns] * (255 - weight) + other[rows, columns] * weight
+    other[rows, columns] = (mixture + 127) // 255
     return other

@@ -6,9 +6,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from demo.blending import blend, soft_mask, soften
+from demo.colours import Colour
+from demo.effects.blending import blend, soften
 from demo.geometry import Fit
-from demo.panels import Colour, draw_panel
+from demo.panels import draw_panel
+from demo.parser import Look
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -54,30 +56,39 @@ class Overlay:
         self.palette = list(palette)
         self.outlines, self.legend = outlines, legend
         self.opacity = opacity
-        self._colours = np.zeros((256, 1, 3), np.uint8)
-        self._colours[: len(palette), 0] = np.array(palette, np.uint8)[:, ::-1]
+        self._colours = colour_table(palette)
 
-    def __call__(self, image: Array, labels: Array, fit: Fit) -> Array:
-        """Return a new picture, uint8 [H, W, 3] BGR; ``labels`` are uint8 [size, size]."""
-        covered = fit.to_frame(soft_mask(labels, range(1, 256)))
+    def __call__(self, image: Array, look: Look) -> Array:
+        """Return a new picture, uint8 [H, W, 3] BGR."""
+        drawn = image.copy()
+        present = [
+            label
+            for label in np.flatnonzero(np.bincount(look.labels.ravel())).tolist()
+            if 0 < label < len(self.names)
+        ]
+        if not present:
+            return drawn
+        # Only what was seen is drawn on: a small face costs little.
+        seen = look.fit.frame_area.of(drawn)
+        local = look.fit.of_part()
+        part = self._coloured(seen, look.labels, local)
+        if self.outlines:
+            for label in present:
+                self._outline(part, look.labels, label, local)
+        seen[:] = blend(seen, part, look.fit.vignette())
+        if self.legend:
+            swatches = [self.palette[label] for label in present]
+            draw_panel(drawn, [self.names[label] for label in present], swatches)
+        return drawn
+
+    def _coloured(self, image: Array, labels: Array, fit: Fit) -> Array:
+        covered = fit.to_frame(soften(cv2.threshold(labels, 0, 255, cv2.THRESH_BINARY)[1]))
         # Colours reach a little into the background, so that soft edges do not fade to black.
         spread = cv2.dilate(labels, np.ones((9, 9), np.uint8))
         cv2.copyTo(labels, labels, spread)
         colours = fit.to_frame(soften(cv2.applyColorMap(spread, self._colours)))
         cv2.addWeighted(image, 1 - self.opacity, colours, self.opacity, 0, dst=colours)
-        drawn = blend(image, colours, covered)
-        present = [
-            label
-            for label in np.flatnonzero(np.bincount(labels.ravel())).tolist()
-            if 0 < label < len(self.names)
-        ]
-        if self.outlines:
-            for label in present:
-                self._outline(drawn, labels, label, fit)
-        if self.legend and present:
-            swatches = [self.palette[label] for label in present]
-            draw_panel(drawn, [self.names[label] for label in present], swatches)
-        return drawn
+        return blend(image, colours, covered)
 
     def _outline(self, drawn: Array, labels: Array, label: int, fit: Fit) -> None:
         region = cv2.compare(labels, label, cv2.CMP_EQ)
@@ -90,6 +101,13 @@ class Overlay:
         colour = tuple(round(0.6 * value + 0.4 * 255) for value in reversed(self.palette[label]))
         width = max(1, round(max(fit.frame_shape) / 900))
         cv2.polylines(drawn, lines, True, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def colour_table(palette: Sequence[Colour]) -> Array:
+    """Return the colours of labels for `cv2.applyColorMap`: uint8 [256, 1, 3] BGR."""
+    table = np.zeros((256, 1, 3), np.uint8)
+    table[: len(palette), 0] = np.array(palette, np.uint8)[:, ::-1]
+    return table
 
 
 def _rounded(contour: Array) -> Array:

@@ -1,0 +1,53 @@
+"""Drawn frames as images."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from demo.sources import Frame
+from export.errors import DataError
+from export.files import whole_file
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def save_image(path: Path, image: Array, labels: bytes | None = None) -> None:
+    """Write an image in the format of its suffix; whole or not at all.
+
+    Args:
+        path: where.
+        image: uint8 [H, W, 3] BGR, or [H, W] of labels.
+        labels: their palette: the image is a PNG whose palette indices are the labels.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    with whole_file(path) as temporary:
+        try:
+            if labels:
+                picture = Image.fromarray(image, "L")
+                picture.putpalette(labels)
+                picture.save(temporary)
+                written = True
+            else:
+                written = cv2.imwrite(str(temporary), image)
+        except OSError as error:
+            raise DataError(path, f"cannot be written ({error.strerror})") from None
+        if not written:
+            raise DataError(path, "cannot be written; choose another path")
+
+
+def to_folder(folder: Path, labels: bytes | None = None) -> Callable[[Frame, Array], None]:
+    """Return a function that writes each frame under its own name."""
+
+    def write(frame: Frame, image: Array) -> None:
+        name = frame.name if cv2.haveImageWriter(frame.name) else f"{frame.name}.png"
+        if labels:
+            name = f"{Path(frame.name).stem}.png"
+        save_image(folder / name, image, labels)
+
+    return write

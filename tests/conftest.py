@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,6 +8,10 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Where a shell runs the tests in its background, it has them ignore Ctrl-C, and so would the
+# programs that they start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "celebamask-hq-mini"
 SHARED_LOGS = Path(__file__).parents[2] / "shared" / "logs"

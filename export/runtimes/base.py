@@ -167,6 +167,18 @@ class Session(ABC):
         return checked
 
 
+def parse_device(device: str) -> tuple[str, int]:
+    """Return the kind and the number of a device: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and (kind == "cpu" or not index.isdecimal())):
+        raise UsageError(f"device {device!r} is not known; give cpu, cuda or cuda:N")
+    return kind, int(index or 0)
+
+
 class Runtime(ABC):
     """A library that runs models; used as a class, never made into an object.
 
@@ -211,11 +223,11 @@ class Runtime(ABC):
             DataError: the file is missing, broken or not a model that this runtime knows.
             UnavailableError: the device or its libraries are not there.
         """
-        kind, _, index = device.partition(":")
-        if kind not in ("cpu", "cuda") or (index and (kind == "cpu" or not index.isdecimal())):
-            raise UsageError(f"device {device!r} is not known; give cpu, cuda or cuda:N")
+        kind, index = parse_device(device)
         if threads is not None and not 1 <= threads <= MOST_THREADS:
-            raise UsageError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
+            raise UsageError(
+                f"threads must be at least 1 and at most {MOST_THREADS}, not {threads}"
+            )
         if kind not in cls.devices():
             raise UnavailableError(cls.remedy(kind))
         if not isinstance(model, bytes):
@@ -225,7 +237,7 @@ class Runtime(ABC):
                 raise DataError(path, problem)
             if not path.stat().st_size:
                 raise DataError(path, "is empty; write it again")
-        return cls.open_impl(model, kind, int(index or 0), threads, cls.options_type(**options))
+        return cls.open_impl(model, kind, index, threads, cls.options_type(**options))
 
     @classmethod
     @abstractmethod

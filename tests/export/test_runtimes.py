@@ -97,7 +97,7 @@ def cuda_session(monkeypatch: pytest.MonkeyPatch, gpus: list[dict[str, str]]) ->
     monkeypatch.setattr(module.ort, "get_available_providers", lambda: [module.CUDA])
     monkeypatch.setattr(module.ort, "preload_dlls", lambda: None)
     monkeypatch.setattr(module.ort, "InferenceSession", make)
-    monkeypatch.setattr(module, "gpus", lambda: gpus)
+    monkeypatch.setattr(module.gpus, "describe", lambda: gpus)
     return noted
 
 

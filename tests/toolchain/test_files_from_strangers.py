@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import create_trial
 from PIL import Image
-from toolchain.profiling.journal import Journal
 
 from export.errors import DataError, NastoolError, UsageError
 from export.files import read_json
+from export.kit.journal import Journal, JournalError
 from export.metadata import ModelMetadata
 from toolchain.cli import run
 from toolchain.datasets.image_files import read_grey, read_image, read_mask
@@ -172,7 +172,9 @@ def test_a_table(path, table, data):
 
 @given(content=texts('{"classes": 19}\n["a", [1.0, 2.0]]\n'))
 def test_a_journal(path, content):
-    read(lambda path: Journal(path, {"classes": 19}, resume=True), path, content)
+    path.write_bytes(content)
+    with contextlib.suppress(JournalError):
+        Journal(path, {"classes": 19}, resume=True)
 
 
 RECORD = {

@@ -18,6 +18,7 @@ from export.kit.journal import Journal, JournalError, settings_of
 from export.metadata import Precision
 from export.processor import usable_cores
 from export.runtimes import get_runtime
+from export.runtimes.base import parse_device
 from export.tail_choice import fastest_tail
 from toolchain.blueprint import AGGREGATION
 from toolchain.profiling.certificate import Certificate
@@ -102,6 +103,7 @@ def planned(
     Raises:
         UsageError: a number or a name is wrong.
     """
+    parse_device(device)
     made = Provenance(
         environment={},
         runtime=runtime,
@@ -180,6 +182,9 @@ def profile_device(
             made.settings, level = stopwatch.settings, stopwatch.level_ms
     except JournalError as error:
         raise DataError(error.path, error.problem) from None
+    finally:
+        if not (partial / MEASURED).exists():  # nothing to go on with
+            shutil.rmtree(partial, ignore_errors=True)
     table = plan.table(journal.measured, level)
     made.seconds = round(time.monotonic() - started, 1)
     table.save(path)

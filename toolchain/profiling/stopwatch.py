@@ -74,9 +74,10 @@ class Stopwatch(Protocol):
         self.close()
         if self._kernels:
             self._kernels.cleanup()
-        log.info(
-            "%d turns of measurement were quiet; %.0f s went by in others", self.kept, self.lost
-        )
+        if self.kept or self.lost:
+            log.info(
+                "%d turns of measurement were quiet; %.0f s went by in others", self.kept, self.lost
+            )
 
     def each(self, items: Sequence[T], measure: Callable[[T], R]) -> Iterator[tuple[T, R]]:
         """Apply ``measure`` to every item; see `Protocol.each`.

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from export.errors import DataError, UsageError
 from export.files import read_json
-from toolchain.search.database import explained, storage_url
+from toolchain.search.database import shown, storage_url
 from toolchain.search.pareto import (
     cost_values,
     default_objectives,
@@ -70,8 +70,10 @@ class Run:
         settings, _ = read_record(path / FILE_NAME, SearchSettings)
         url = storage_url(path, settings.storage)
         stored, rescored = read_study(url)
-        with explained(url, "holds a trial that no search has written ({reason}); restore a copy"):
+        try:
             trials = [read_trial(trial) for trial in stored]
+        except UsageError as error:
+            raise DataError(shown(url), str(error)) from None
         ends = finalists(trials, rescored, worth_rescoring(trials, settings))
         document = settings.model_dump(mode="json")
         return cls(path, document, trials, ends, read_ranking(path), settings)

@@ -14,6 +14,7 @@ import pytest
 from demo_samples import PALETTE
 from web_samples import GREY, HEIGHT, WIDTH, frame_with_face, serving
 
+from demo.geometry import Fit
 from demo.parser import FaceParser
 from demo.web.site import Site
 from toolchain.datasets.synthetic import SyntheticFaces
@@ -254,7 +255,8 @@ def test_labels_are_those_of_python(page, shipped_url):
             cv2.resize(SyntheticFaces(1).read(0).image, size),
             np.zeros((*size, 3), np.uint8),
         ]
-        expected = [parser(picture[None]) for picture in pictures]
+        fit = Fit.make(size, parser.size, "letterbox")
+        expected = [parser(picture[None], fit).labels for picture in pictures]
     page.open(shipped_url + "model.json")
     colours = [cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA).tobytes() for picture in pictures]
     answer = page.evaluate(LABEL % json.dumps([base64.b64encode(one).decode() for one in colours]))

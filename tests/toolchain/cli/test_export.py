@@ -330,7 +330,7 @@ def test_tensorrt_needs_tensorrt(cli, tmp_path: Path) -> None:
         (["--onnx", "--genotype", GENOTYPE, "--precision", "int8"], "give --calibration DATA"),
         (["--onnx", "--genotype", GENOTYPE, "--precision", "int4"], "'int4' is not one of"),
         (["--onnx", "--genotype", GENOTYPE, "--input-size", "8"], "8 is not in the range"),
-        (["--onnx", "--genotype", GENOTYPE, "--working-size", "100"], "size is 100, but must be a"),
+        (["--onnx", "--genotype", GENOTYPE, "--working-size", "100"], "100 is no multiple of 32"),
         (["--onnx", "--genotype", GENOTYPE, "--working-size", "544"], "up to the input size 512"),
         (["--onnx", "--genotype", GENOTYPE, "--data", "nowhere"], "nowhere: is not a folder"),
         (["--onnx", "--genotype", GENOTYPE, "--min-f1", "0.5"], "give --data DATA"),

@@ -179,8 +179,8 @@ def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, mon
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--input-size", "100"], "multiple of 32, at least 64, not 100"),
-        (["--working-size", "100"], "a working size must be a multiple of 32, at least 64 and at"),
+        (["--input-size", "100"], "'--input-size': 100 is no multiple of 32"),
+        (["--working-size", "100"], "'--working-size': 100 is no multiple of 32"),
         (["--working-size", "32"], "at least 64 and at most the input size 512, not 32"),
         (["--working-size", "256", "--working-size", "544"], "the input size 512, not 544"),
         (["--encoder", "vgg"], "no encoder is named 'vgg'"),

@@ -171,8 +171,8 @@ def test_flags_come_from_a_file_and_flags_win(cli, tmp_path, run_folder):
         (("--input-size", 33), "--input-size: Input should be a multiple of 32"),
         (("--input-size", 0), "--input-size"),
         (("--branches", 100_000), "--branches"),
-        (("--timeout", "nan"), "--timeout: Input should be a finite number"),
-        (("--bonus-limit", "inf"), "--bonus-limit: Input should be a finite number"),
+        (("--timeout", "nan"), "'--timeout': nan is no finite number"),
+        (("--bonus-limit", "inf"), "'--bonus-limit': inf is no finite number"),
         (("--objective", "params:1M:nan"), "the exponent is below 0"),
     ],
 )

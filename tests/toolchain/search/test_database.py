@@ -176,7 +176,7 @@ def test_random_bytes_in_a_database_are_one_line_or_change_nothing(finished, pat
 
 @pytest.mark.parametrize(
     ("attribute", "problem"),
-    [("null", "holds a trial that no search has written"), ('{"id": 1}', "holds a trial that no")],
+    [("null", "is none of nastool search"), ('{"id": 1}', "is none of nastool search")],
 )
 def test_a_trial_that_no_search_has_written_is_one_line(path, attribute, problem):
     with sqlite3.connect(path / DATABASE) as connection:

@@ -326,7 +326,7 @@ def test_a_candidate_is_trained_at_its_working_size(sized):
 
 @pytest.mark.parametrize("size", [250, 544, 0, -32])
 def test_a_wrong_working_size_is_refused(size):
-    with pytest.raises(UsageError, match=r"--working-size is a multiple of 32, at most the --inp"):
+    with pytest.raises(UsageError, match="--working-size"):
         EvaluationSettings.of(working_sizes=(256, size))
 
 

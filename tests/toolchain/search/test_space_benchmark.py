@@ -69,7 +69,7 @@ def test_a_benchmark_is_read_back_as_it_was_written(tmp_path, benchmark):
         ("{}", "is no benchmark of a space"),
         ("[1, 2]", "is no benchmark of a space"),
         ("{", "is not JSON"),
-        (json.dumps({"fidelities": 3}), "branches: Field required|provenance: Field required"),
+        (json.dumps({"fidelities": 3}), "branches, .*: Field required"),
     ],
 )
 def test_a_file_that_is_none_is_one_line(tmp_path, text, words):
@@ -101,7 +101,7 @@ def test_a_newer_or_damaged_file_is_refused(tmp_path, benchmark):
     ("change", "words"),
     [
         ({"scores": []}, "rows.7: 0 scores for 2 fidelities"),
-        ({"scores": [0.1, float("nan")]}, "rows.7.scores.1: Input should be a finite number"),
+        ({"scores": [0.1, float("nan")]}, "NaN is no finite number"),
         ({"scores": [0.1, -500]}, "rows.7.scores.1: Input should be greater"),
         ({"scores": ["x", 0.5]}, "rows.7.scores.0: Input should be a valid number"),
         ({"seconds": [3]}, "rows.7: 1 seconds for 2 fidelities"),
@@ -182,7 +182,6 @@ def test_a_contest_on_a_benchmark_of_another_space_is_one_line(tmp_path, benchma
         with pytest.raises(DataError, match=f"is of another space: {words}"):
             hold(benchmark, tmp_path / "space.json", ContestSettings(**changes))
     for changes, words in (
-        ({"trials": (0,)}, "--trials is at least 1"),
         ({"working_sizes": (100,)}, "--working-size is a multiple of 32"),
         ({"budgets": ("params<=1",)}, "none of 2000 random networks keeps the --budget"),
     ):

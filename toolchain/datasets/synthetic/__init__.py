@@ -11,6 +11,7 @@ from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.datasets.synthetic import attire, features, hair
 from toolchain.datasets.synthetic.canvas import Canvas
 from toolchain.datasets.synthetic.person import Person
+from toolchain.genotype import shortened
 
 MOST = 1_000_000
 """Faces of a dataset."""
@@ -39,7 +40,8 @@ class SyntheticFaces(FaceDataset):
         found = re.fullmatch(r"synthetic:([0-9]{1,9})(?::([0-9]{1,9}))?", spec)
         if not found or not 1 <= int(found[1]) <= MOST:
             raise UsageError(
-                f"{spec!r} is not synthetic:COUNT[:SEED]; COUNT from 1 to {MOST}, SEED from 0"
+                f"{shortened(spec)!r} is not synthetic:COUNT[:SEED]; COUNT from 1 to {MOST}, SEED "
+                "from 0"
             )
         return cls(int(found[1]), int(found[2] or 0))
 

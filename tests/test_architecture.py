@@ -127,8 +127,9 @@ def test_documents_are_read_in_one_place():
     """What bounds their size and depth is there; the rest reads what this program has written."""
     own = {
         "export.files", "export.environment", "export.processor", "export.energy",
-        "export.footprint", "export.bundle", "export.bundle_files.example", "export.conformance.tensorrt",
-        "export.runtimes.tensorrt.binding", "toolchain.reporting.standalone",
+        "export.footprint", "export.bundle", "export.bundle_files.example",
+        "export.conformance.tensorrt", "export.runtimes.tensorrt.binding",
+        "toolchain.reporting.standalone",
     }  # fmt: skip
     wrong = [
         (name, node.lineno)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Where a shell runs the tests in its background, it has them ignore Ctrl-C, and so would the
-# programs that they start and interrupt.
+# Where a shell or nohup runs the tests in the background they ignore signals, and so would the
+# programs that they start and interrupt; what has a handler here is the default there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "celebamask-hq-mini"
 SHARED_LOGS = Path(__file__).parents[2] / "shared" / "logs"

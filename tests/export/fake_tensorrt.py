@@ -215,10 +215,6 @@ class OnnxParser:
         self.network.content = model
         return not (text or self.problem)
 
-    def parse_from_file(self, path: str) -> bool:
-        # Weights may be in another file.
-        return self.parse(onnx.load(path).SerializeToString())
-
     def get_error(self, index: int) -> Any:
         return SimpleNamespace(desc=lambda: self.problem or "no text", node_operator=lambda: "Op")
 

@@ -78,7 +78,7 @@ NAMES = {
     "LayerInformationFormat": ["JSON"],
     "MemoryPoolType": ["WORKSPACE"],
     "NetworkDefinitionCreationFlag": ["STRONGLY_TYPED"],
-    "OnnxParser": ["get_error", "num_errors", "parse", "parse_from_file"],
+    "OnnxParser": ["get_error", "num_errors", "parse"],
     "ParserError": ["desc", "node_operator"],
     "ProfilingVerbosity": ["DETAILED", "NONE"],
     "Runtime": ["deserialize_cuda_engine", "engine_host_code_allowed"],

@@ -331,9 +331,11 @@ WEIGHTS = {
 @pytest.mark.parametrize("kind", WEIGHTS)
 def test_weights_of_a_checkpoint(path, checkpoint, kind):
     document = torch.load(checkpoint, weights_only=True)
-    torch.save(document | {"model": WEIGHTS[kind](document["model"])}, path)
-    with pytest.raises(DataError, match="does not hold its network's weights"):
-        load_segmenter(path)
+    changed = document | {"model": WEIGHTS[kind](document["model"])}
+    for checksum, words in ("", "does not hold its network's weights"), ("x", "checksum"):
+        torch.save(changed | {"checksum": checksum}, path)
+        with pytest.raises(DataError, match=words):
+            load_segmenter(path)
 
 
 def test_a_file_of_a_hundred_levels_is_read(path):

@@ -228,7 +228,10 @@ def _parts(state: Any) -> Iterator[bytes | memoryview]:
     """Yield the bytes of nested tensors and plain values."""
     if isinstance(state, torch.Tensor):
         yield f"{state.dtype} {list(state.shape)} ".encode()
-        yield state.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+        # A stranger's may be sparse, or of a trillion elements that are one number.
+        whole = state.numel() * state.element_size()
+        if state.layout == torch.strided and whole <= state.untyped_storage().nbytes():
+            yield state.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
     elif isinstance(state, Mapping):
         for key, value in state.items():
             yield from _parts(key)

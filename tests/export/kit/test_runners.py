@@ -7,6 +7,7 @@ from typing import Any
 
 import fake_tensorrt
 import numpy as np
+import onnx
 import pytest
 
 from export.conformance.models import convolution_input, convolution_model, convolve, tiny_model
@@ -96,10 +97,17 @@ class FakeCudaRuntime:
         return 0
 
 
+class FakeParser(fake_tensorrt.OnnxParser):
+    def parse_from_file(self, path: str) -> bool:
+        # Weights may be in another file.
+        return self.parse(onnx.load(path).SerializeToString())
+
+
 def test_tensorrt_as_a_fake_computes_and_frees(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     library = FakeCudaRuntime()
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt)
     monkeypatch.setattr(fake_tensorrt, "__version__", "10.3", raising=False)
+    monkeypatch.setattr(fake_tensorrt, "OnnxParser", FakeParser)
     monkeypatch.setattr(runners.ctypes, "CDLL", lambda name: library)
     runner = TensorRtRunner("cuda:0", None, "fp32", feed)
     assert runner.version == "10.3"

@@ -95,16 +95,18 @@ def usable_cores() -> int:
     Those of the physical cores that this process is allowed on, and no more than its control group
     has time for.
     """
-    allowed = _allowed()
+    allowed = allowed_cores()
     cores = {_read(DEVICES / f"cpu{n}/topology/thread_siblings_list") or str(n) for n in allowed}
-    return max(1, min(len(cores), *(int(quota) for quota in _quotas()), len(allowed)))
+    # Elsewhere than on Linux nothing tells which are siblings.
+    physical = len(cores) if sys.platform == "linux" else _physical_cores() or len(cores)
+    return max(1, min(len(cores), physical, *(int(quota) for quota in _quotas())))
 
 
-def _allowed() -> set[int]:
-    try:
-        return os.sched_getaffinity(0)
-    except (AttributeError, OSError):  # not everywhere
-        return set(range(_physical_cores() or os.cpu_count() or 1))
+def allowed_cores() -> set[int]:
+    """Return the numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not everywhere
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
 
 
 def _quotas(root: Path = CGROUPS, groups: str | None = None) -> Iterator[float]:

@@ -129,7 +129,7 @@ def test_documents_are_read_in_one_place():
         "export.files", "export.environment", "export.processor", "export.energy",
         "export.footprint", "export.bundle", "export.bundle_files.example",
         "export.conformance.tensorrt", "export.runtimes.tensorrt.binding",
-        "toolchain.reporting.standalone", "toolchain.profiling.kit",
+        "toolchain.reporting.standalone",
     }  # fmt: skip
     wrong = [
         (name, node.lineno)

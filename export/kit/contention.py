@@ -7,6 +7,8 @@ import sys
 import time
 from collections import deque
 
+from export.processor import allowed_cores
+
 # The system counts in hundredths of a second: shorter spans say nothing.
 SPAN_SECONDS = 0.5
 
@@ -42,13 +44,6 @@ class Contention:
         if end - start < SPAN_SECONDS:
             return 0.0
         return max((after - before) / (end - start) - self._free, 0.0)
-
-
-def allowed_cores() -> set[int]:
-    """Return the numbers of the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return set(os.sched_getaffinity(0))
-    return set(range(os.cpu_count() or 1))
 
 
 def busy_seconds(cores: set[int]) -> float | None:

@@ -73,6 +73,16 @@ class Opened(NamedTuple):
     close: Callable[[], None]
 
 
+def timed(run: Callable[[], object], count: int) -> list[float]:
+    """Run so often and return the milliseconds of each."""
+    times = []
+    for _ in range(count):
+        start = time.perf_counter_ns()
+        run()
+        times.append((time.perf_counter_ns() - start) / 1e6)
+    return times
+
+
 def warm_up(timer: Timer, seconds: float = 5.0) -> float:
     """Run until the running median moves by less than 1 %, or for ``seconds``.
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import time
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from export.kit.protocol import Opened
+from export.kit.protocol import Opened, timed
 
 Feeds = Callable[[str, Sequence[int], Any], np.ndarray]
 ELEMENTS = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
@@ -251,16 +250,6 @@ def cuda_runtime() -> CudaRuntime:
         except OSError:
             continue
     raise MissingError("CUDA's runtime library (libcudart) cannot be loaded")
-
-
-def timed(run: Callable[[], None], count: int) -> list[float]:
-    """Run so often and return the milliseconds of each."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter_ns()
-        run()
-        times.append((time.perf_counter_ns() - start) / 1e6)
-    return times
 
 
 RUNNERS: dict[str, Any] = {"onnxruntime": OnnxRuntimeRunner, "tensorrt": TensorRtRunner}

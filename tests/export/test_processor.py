@@ -114,7 +114,7 @@ class TestWhatAProcessMayUse:
         assert usable_cores() == 1
 
     def test_siblings_are_one_core(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(processor, "_allowed", lambda: {0, 1, 2, 3})
+        monkeypatch.setattr(processor, "allowed_cores", lambda: {0, 1, 2, 3})
         monkeypatch.setattr(processor, "_quotas", lambda: iter([]))
         siblings = {"cpu0": "0-1", "cpu1": "0-1", "cpu2": "2-3", "cpu3": "2-3"}
         monkeypatch.setattr(processor, "_read", lambda path: siblings[path.parts[5]])

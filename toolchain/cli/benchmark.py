@@ -19,7 +19,7 @@ PARTS, NODES = 16, 8
     "--threads",
     type=THREADS,
     help="CPU threads, of all streams together. Left out: as many as --latency-table was made "
-    "with, or every core.",
+    "with, or the physical cores that may be used.",
 )
 @click.option(
     "--mode",

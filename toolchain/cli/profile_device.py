@@ -14,7 +14,9 @@ from toolchain.cli.certify import certificate_table
 @command("profile-device")
 @click.option("--runtime", default="onnxruntime", show_default=True, help="Name of the runtime.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
-@click.option("--threads", type=THREADS, help="CPU threads; every core if left out.")
+@click.option(
+    "--threads", type=THREADS, help="CPU threads; the physical cores that may be used if left out."
+)
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),

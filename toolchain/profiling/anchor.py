@@ -9,21 +9,19 @@ import math
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
 from toolchain.profiling.correction import COVERAGE
-from toolchain.profiling.jobs import export_parts, measure_all
+from toolchain.profiling.device import measure_again
 from toolchain.profiling.networks import draw_networks
-from toolchain.profiling.plan import latencies, shape_of
 from toolchain.profiling.provenance import MAX_DRIFT, Anchor
-from toolchain.profiling.stopwatch import Stopwatch
 from toolchain.profiling.table import LatencyTable
 
 NETWORKS = 12
 # The quantile of a normal distribution between whose negative and itself a share `COVERAGE` lies.
-BETWEEN = 1.645
-assert math.isclose(math.erf(BETWEEN / math.sqrt(2)), COVERAGE, abs_tol=1e-3)
+BETWEEN = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 
 def anchor_table(
@@ -53,25 +51,18 @@ def anchor_table(
     """
     started = time.monotonic()
     table = LatencyTable.load(path)
-    table.check_matches(force=force)
     made = table.provenance
-    shape = shape_of(made)
     drawn = draw_networks(networks, made.backbones, f"anchor {seed}")
-    with Stopwatch(
-        made.runtime, made.device, made.threads, seconds, max_drift, seed=seed
-    ) as stopwatch:
-        table.check_matches(settings=stopwatch.settings, force=force)
-        export_parts(shape, made.backbones)
-        measured = measure_all(stopwatch, drawn, shape)
-        level = stopwatch.level_ms
+    found, level = measure_again(table, drawn, seed, seconds, max_drift, force=force)
     predicted = [table.predict(table.plan(network)).median for network in drawn]
-    ratios = np.log(latencies(drawn, measured, level)) - np.log(predicted)
-    # The factor is as sure as the mean of so many networks.
+    ratios = np.log(found) - np.log(predicted)
+    factor = math.exp(float(np.mean(ratios)))
+    # It is as sure as the mean of so many networks.
     error = float(np.std(ratios, ddof=1)) / math.sqrt(networks)
     made.sentinel_ms = round(level, 5)
-    anchored = table.at_pace(math.exp(float(np.mean(ratios))), BETWEEN * error)
+    anchored = table.at_pace(factor, BETWEEN * error)
     made.anchor = Anchor(
-        factor=round(math.exp(float(np.mean(ratios))), 4),
+        factor=round(factor, 4),
         error=round(error, 4),
         networks=networks,
         seconds=round(time.monotonic() - started, 1),

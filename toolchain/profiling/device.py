@@ -20,6 +20,7 @@ from export.processor import usable_cores
 from export.runtimes import get_runtime
 from export.runtimes.base import parse_device
 from export.tail_choice import fastest_tail
+from toolchain.architecture import Architecture
 from toolchain.blueprint import AGGREGATION
 from toolchain.profiling.certificate import Certificate
 from toolchain.profiling.face import face_maps
@@ -216,21 +217,41 @@ def certify_table(
         GateError: the machine is too busy to measure on.
     """
     table = LatencyTable.load(path)
+    made = table.provenance
+    fitted = fitted_networks(made, table.correction.networks)
+    fresh = fresh_networks(made, architectures, seed, fitted)
+    found, level = measure_again(table, fresh, seed, seconds, max_drift, force=force)
+    certificate = certificate_of(table, fresh, found, seed)
+    slowdown = round(level / (made.sentinel_ms or level), 3)
+    return certificate.model_copy(update={"slowdown": slowdown})
+
+
+def measure_again(
+    table: LatencyTable,
+    networks: Sequence[Architecture],
+    seed: int,
+    seconds: float,
+    max_drift: float,
+    *,
+    force: bool,
+) -> tuple[list[float], float]:
+    """Measure networks as a table's were; return milliseconds of each, and of the sentinel.
+
+    Raises:
+        DataError: the table does not match this machine.
+        GateError: the machine is too busy to measure on.
+    """
     table.check_matches(force=force)
     made = table.provenance
     shape = shape_of(made)
-    fitted = fitted_networks(made, table.correction.networks)
-    fresh = fresh_networks(made, architectures, seed, fitted)
     with Stopwatch(
         made.runtime, made.device, made.threads, seconds, max_drift, seed=seed
     ) as stopwatch:
         table.check_matches(settings=stopwatch.settings, force=force)
         export_parts(shape, made.backbones)
-        measured = measure_all(stopwatch, fresh, shape)
+        measured = measure_all(stopwatch, networks, shape)
         level = stopwatch.level_ms
-    then = made.sentinel_ms or level
-    certificate = certificate_of(table, fresh, latencies(fresh, measured, level), seed)
-    return certificate.model_copy(update={"slowdown": round(level / then, 3)})
+    return latencies(networks, measured, level), level
 
 
 def _fastest_tail(made: Provenance) -> str:

@@ -19,6 +19,7 @@ from onnx.external_data_helper import set_external_data
 import export
 from export.console import track
 from export.errors import DataError, UsageError
+from export.files import whole_folder
 from export.gpus import UNKNOWN
 from export.kit import measure
 from export.kit.journal import JournalError, Recorded, read_journal
@@ -31,8 +32,8 @@ from toolchain.profiling.jobs import export_parts, key_of, models_of
 from toolchain.profiling.plan import Plan
 from toolchain.profiling.stopwatch import sentinel
 
-# What of nastool a kit holds, as it is.
-MODULES = ("__init__.py", "environment.py", "processor.py", "gpus.py", "kit")
+# What of nastool a kit holds, as it is, beside `export.kit`.
+MODULES = ("__init__.py", "environment.py", "processor.py", "gpus.py")
 GRAPHS, WEIGHTS = "graphs", "weights.bin"
 # Smaller tensors stay in the graph; runtimes want to see shapes and scalars there.
 OUTSIDE_BYTES = 1024
@@ -53,7 +54,7 @@ def write_kit(folder: Path, *, seconds: float = 0.1, **settings: Any) -> dict[st
     """Write everything that a device needs to be measured without nastool.
 
     Args:
-        folder: a new or empty one.
+        folder: a new or empty one, or an earlier kit, which is replaced.
         seconds: to measure each graph, at least.
         settings: see `toolchain.profiling.device.planned`; ``threads`` are chosen on the device.
 
@@ -62,30 +63,18 @@ def write_kit(folder: Path, *, seconds: float = 0.1, **settings: Any) -> dict[st
 
     Raises:
         UsageError: a number or a name is wrong, or the runtime measures on this machine alone.
-        DataError: the folder is not empty.
+        DataError: the folder holds something else, or cannot be written.
     """
     plan = planned(**settings)
     made = plan.made
     if made.runtime not in RUNNERS:
         raise UsageError(f"--kit takes --runtime {' or '.join(RUNNERS)}, not {made.runtime}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(folder, "is not an empty folder; name a new one for the kit")
     # The simplest where nothing can be timed; see `Place.choose_tail`.
     made.tail = DEFAULT_TAIL if made.device == "cpu" else "resize"
-    export_parts(plan.shape, made.backbones)
-    # Whole, or not at all.
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        (partial / GRAPHS).mkdir(parents=True)
-        _write(partial, plan, seconds)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    except OSError as error:
-        raise DataError(folder, f"cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(folder, "a kit", marks=(measure.KIT,)) as new:
+        export_parts(plan.shape, made.backbones)
+        (new / GRAPHS).mkdir()
+        _write(new, plan, seconds)
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {
         "kit": str(folder),
@@ -131,16 +120,11 @@ def _write(folder: Path, plan: Plan, seconds: float) -> None:
     (folder / measure.KIT).write_text(json.dumps(document, indent=1), encoding="utf-8")
     (folder / "measure.py").write_text(PROGRAM, encoding="utf-8")
     source = Path(export.__file__).parent
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source / "kit", folder / "export" / "kit", ignore=unwanted)
     for name in MODULES:
-        copy = shutil.copytree if (source / name).is_dir() else shutil.copyfile
-        (folder / "export").mkdir(exist_ok=True)
-        copy(source / name, folder / "export" / name, **_without_caches(copy))
-    text = (source / "kit" / "README.md").read_text(encoding="utf-8")
-    (folder / "README.md").write_text(text, encoding="utf-8")
-
-
-def _without_caches(copy: Any) -> dict[str, Any]:
-    return {"ignore": shutil.ignore_patterns("__pycache__")} if copy is shutil.copytree else {}
+        shutil.copyfile(source / name, folder / "export" / name)
+    shutil.copyfile(source / "kit" / "README.md", folder / "README.md")
 
 
 class _Weights:
@@ -210,14 +194,13 @@ def table_from_kit(path: Path, output: Path | None = None) -> Profile:
         raise DataError(error.path, error.problem) from None
     plan = _plan_of(path, recorded)
     made, head, facts = plan.made, recorded.settings, recorded.facts
-    if facts is None or (missing := {key_of(job) for job in plan.jobs} - recorded.measured.keys()):
+    if facts is None or {key_of(job) for job in plan.jobs} - recorded.measured.keys():
         done = len(recorded.measured)
         raise DataError(
             path,
             f"was cut short: {done} of {len(plan.jobs)} measurements; run measure.py again where "
             "it was written, it goes on",
         )
-    del missing
     try:
         made.environment, made.date = facts["environment"], facts["date"]
         made.seconds, level = float(facts["seconds"]), float(facts["level_ms"])

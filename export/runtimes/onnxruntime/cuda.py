@@ -7,9 +7,10 @@ import numpy as np
 import onnxruntime as ort
 
 from export.errors import DataError
+from export.kit.protocol import timed
 from export.measurement import Timer
 from export.runtimes.base import Array, TensorSpec
-from export.runtimes.onnxruntime.session import OnnxRuntimeSession, first_line, timed
+from export.runtimes.onnxruntime.session import OnnxRuntimeSession, first_line
 
 CUDA = "cuda"
 

@@ -1,6 +1,5 @@
 """A model that ONNX Runtime has opened on the CPU."""
 
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import DataError
+from export.kit.protocol import timed
 from export.measurement import Timer
 from export.runtimes.base import Array, Session, TensorSpec
 from export.runtimes.onnxruntime.node_times import node_times
@@ -78,16 +78,6 @@ class OnnxRuntimeSession(Session):
         if self.native is not None and self.native.get_session_options().enable_profiling:
             self.native.end_profiling()
         self.native = None
-
-
-def timed(call: Callable[[], object], count: int) -> list[float]:
-    """Call ``count`` times and return the milliseconds of each."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter_ns()
-        call()
-        times.append((time.perf_counter_ns() - start) / 1e6)
-    return times
 
 
 def first_line(error: Exception) -> str:

@@ -197,5 +197,5 @@ def test_a_folder_with_something_in_it_is_left_alone(cli, tmp_path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     result = cli("profile-device", *SMALL, *NETWORKS, "--kit", tmp_path)
     assert result.code == 2
-    assert "is not an empty folder" in result.err
+    assert "exists and is not a kit" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

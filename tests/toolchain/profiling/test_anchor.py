@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.toolchain.profiling.made_tables import made_table
-from toolchain.profiling import anchor as module
+from toolchain.profiling import device as module
 from toolchain.profiling.anchor import anchor_table
 from toolchain.profiling.networks import draw_networks
 from toolchain.profiling.table import LatencyTable

@@ -272,6 +272,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("gpu-report"))
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--wheels", type=Path, help="folder of what is missing, to be installed")
+    parser.add_argument("--step", action="append", help="run this one alone; several may be given")
     chosen = parser.parse_args()
     output = chosen.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
@@ -289,8 +290,13 @@ def main() -> int:
     works = {e["runtime"] for e in found["runtimes"] if e["works"] and e["device"] == chosen.device}
     data = chosen.data or ("synthetic:1200" if chosen.device != "cpu" else "synthetic:200")
     left = chosen.minutes * 60 - (time.monotonic() - started)
+    todo = steps(chosen.device, data, output)
+    if chosen.step:
+        if unknown := set(chosen.step) - {step.name for step in todo}:
+            parser.error(f"no step is called {min(unknown)}; {', '.join(s.name for s in todo)} are")
+        todo = [step for step in todo if step.name in chosen.step]
     results = run_all(
-        steps(chosen.device, data, output), output, left, works,
+        todo, output, left, works,
         cpu=found["cpu"], gpus=found["gpus"], packages=found["packages"], device=chosen.device,
     )  # fmt: skip
     print(f"{output / 'report.md'}: {time.monotonic() - started:.0f} s in all")

@@ -42,7 +42,7 @@ def augment(
         scale = rng.uniform(settings.smallest_crop, settings.largest_crop)
         centre = 0.5 + rng.uniform(-settings.shift, settings.shift, 2)
         sample = _placed(sample, scale, centre, rng, settings, other)
-    image = cv2.transform(sample.image, _colours(rng, settings))
+    image = cv2.transform(sample.image, colour_change(rng, settings))
     return Sample(sample.name, _degrade(image, rng, settings), sample.labels)
 
 
@@ -144,8 +144,8 @@ def _over(image: Pixels, shown: Pixels, covered: Pixels, around: Pixels) -> Pixe
     return np.asarray(around + share * (image.astype(np.float32) - around)).astype(np.uint8)
 
 
-def _colours(rng: np.random.Generator, settings: AugmentationSettings) -> NDArray[np.float64]:
-    """Return the 3 x 4 matrix that maps old colours to new ones."""
+def colour_change(rng: np.random.Generator, settings: AugmentationSettings) -> NDArray[np.float64]:
+    """Draw the 3 x 4 matrix that maps old colours, of 0 to 255, to new ones."""
     contrast, saturation, *tint = 1 + rng.uniform(-1, 1, 5) * (
         [settings.contrast, settings.saturation] + [settings.tint] * 3
     )

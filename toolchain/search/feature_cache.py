@@ -251,7 +251,7 @@ def fill_cache(
         for name, shape, kind in images.shapes(settings, encoders, teacher=teacher is not None)
     }
     distinct = list(dict.fromkeys(settings.sides.values()))
-    imitated = load_teacher(teacher, label_set.classes, size, computer) if teacher else None
+    imitated = load_teacher(teacher, label_set.classes, computer) if teacher else None
     for role, dataset in zip(ROLES, (images.train, images.score), strict=True):
         _fill_images(arrays, role, dataset, size, distinct)
     pixels = np.zeros(classes, np.int64)

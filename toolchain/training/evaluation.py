@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 MOST_IMAGES = 1024
 """At once."""
 Predict = Callable[[Tensor], Tensor]
-"""Images, uint8 [N, H, W, 3] RGB -> labels, uint8 [N, H, W]."""
+"""Images, uint8 [N, H, W, 3] RGB -> labels, uint8 [N, H, W], on the device that found them."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def score_at_own_size(model: Model, dataset: FaceDataset) -> ConfusionMatrix:
         indices = range(start, min(start + model.batch_size, len(dataset)))
         samples = [dataset.read(index) for index in indices]
         images = np.stack([resize_sample(s, model.input_size).image for s in samples])
-        predictions = model.predict(torch.from_numpy(images)).numpy()
+        predictions = model.predict(torch.from_numpy(images)).cpu().numpy()
         for sample, found in zip(samples, predictions, strict=True):
             size = sample.labels.shape[::-1]
             matrix.update(
@@ -206,7 +206,7 @@ def network_predictor(
 
     @torch.inference_mode()
     def predict(images: Tensor) -> Tensor:
-        return whole(images.to(device)).cpu()
+        return whole(images.to(device))
 
     return predict
 

@@ -114,7 +114,7 @@ def inspect(model: Model, images: FaceDataset) -> Inspection:
     scores, present = [], np.zeros(classes)
     loader = batches(samples, EpochOrder(len(samples), shuffle=False), model.batch_size)
     for batch, true in track(loader, "inspecting", len(loader)):
-        for labels, predictions in zip(true, model.predict(batch), strict=True):
+        for labels, predictions in zip(true, model.predict(batch).cpu(), strict=True):
             own = ConfusionMatrix(classes)
             own.update(labels, predictions)
             matrix.counts += own.counts
@@ -140,7 +140,7 @@ def sheet(model: Model, images: FaceDataset, side: int) -> list[tuple[Pixels, ..
     rows = []
     for place in range(len(samples)):
         image, labels = samples[0, place]
-        guessed = model.predict(torch.stack([image]))[0]
+        guessed = model.predict(torch.stack([image]))[0].cpu()
         picture = image.numpy()
         maps = (palette[labels.numpy()], palette[guessed.numpy()])
         shown = (picture, *(cv2.addWeighted(picture, 0.35, colours, 0.65, 0) for colours in maps))

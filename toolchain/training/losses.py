@@ -125,9 +125,10 @@ def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     over_pixels = (0, 2, 3)
     shared = torch.minimum(probabilities, shares).sum(over_pixels)
     total = probabilities.sum(over_pixels) + shares.sum(over_pixels)
-    present = shares.sum(over_pixels) > 0
-    present[0] = False
-    return (1 - 2 * shared / total)[present].mean() if present.any() else logits.sum() * 0
+    present = (shares.sum(over_pixels) > 0).float()
+    present[0] = 0
+    missed = 1 - 2 * shared / total.clamp(min=torch.finfo(total.dtype).tiny)
+    return (missed * present).sum() / present.sum().clamp(min=1)
 
 
 def lovasz_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -176,17 +177,10 @@ class AuxiliaryHeads(nn.ModuleList):
     def __init__(self, cells: int, channels: int, classes: int):
         super().__init__(nn.Conv2d(channels, classes, 3, padding=1) for _ in range(cells))
 
-    def loss(
-        self, merges: Sequence[Tensor], labels: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, merges: Sequence[Tensor], labels: Tensor, weights: Tensor) -> Tensor:
         """Mean cross-entropy of the heads, each at the resolution of its cell's output."""
         losses = [
-            F.cross_entropy(
-                head(merge),
-                shrink_labels(labels, merge.shape[2:]),
-                weight=weights,
-                ignore_index=IGNORED,
-            )
+            PixelLosses(head(merge), shrink_labels(labels, merge.shape[2:]), weights).mean()
             for head, merge in zip(self, merges, strict=True)
         ]
         return torch.stack(losses).mean()

@@ -44,7 +44,9 @@ class ConfusionMatrix:
         Pixels whose label is `IGNORED` do not count.
         """
         classes = len(self.counts)
-        labels, predictions = torch.as_tensor(labels), torch.as_tensor(predictions)
+        predictions = torch.as_tensor(predictions)
+        # Counting is done where the predictions are.
+        labels = torch.as_tensor(labels).to(predictions.device)
         pairs = labels.flatten().long() * classes + predictions.flatten()
         pairs = pairs[labels.flatten() != IGNORED]
         counts = torch.bincount(pairs, minlength=classes**2)

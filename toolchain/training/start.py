@@ -81,7 +81,7 @@ class Start:
             origin = load_initial_weights(network, settings.weights, some_images(images, size))
         teacher = None
         if settings.teacher:
-            teacher = load_teacher(settings.teacher, classes, size, device)
+            teacher = load_teacher(settings.teacher, classes, device)
         ancestors = [path for path in (settings.weights, settings.teacher) if path]
         inherited = _seen_by(ancestors)
         return cls(device, parts, images, choosing, network, origin, teacher, inherited)

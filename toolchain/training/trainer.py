@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from export.console import track
 from export.errors import DataError, UsageError
@@ -21,11 +22,13 @@ from export.onnx import normalise
 from toolchain.datasets.augmentation import augment
 from toolchain.settings.base import Record, read_record
 from toolchain.settings.training_settings import TrainingSettings
+from toolchain.training.batch_augmentation import BatchAugmentation
 from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save_checkpoint
 from toolchain.training.device import on_device
 from toolchain.training.evaluation import network_predictor, score
 from toolchain.training.losses import class_weights
 from toolchain.training.optimisation import Optimisation
+from toolchain.training.resident import Change, ResidentBatches, Unchanged, fits, upload
 from toolchain.training.samples import Batch, EpochOrder, Samples, batches, repeat_factors
 from toolchain.training.start import CHOSEN_BY, Start
 from toolchain.training.training_loss import TrainingLoss
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 LAST = "last.pt"
 BEST = "best.pt"
 METRICS = "metrics.jsonl"
+_LOOK = 20
+"""Batches between looks at the loss: each look waits for a GPU, which then has nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +155,7 @@ class Trainer:
         if settings.rare_share:
             factors = repeat_factors(self.samples.holds(), settings.rare_share)
         self.order = EpochOrder(len(self.samples), True, settings.seed, factors)
-        self.loader = batches(
-            self.samples, self.order, settings.batch_size, settings.workers, self.device
-        )
+        self.loader = self._batches()
         weights = class_weights(self.samples.pixels(), settings.class_power, settings.class_limit)
         self.network = on_device(start.network, self.device)
         loss = TrainingLoss(start.network, weights, settings, start.teacher)
@@ -188,10 +191,13 @@ class Trainer:
         self.network.train()
         waits: list[float] = []
         loader = track(self.loader, f"epoch {epoch}", len(self.loader))
-        total = 0.0
+        total = torch.zeros((), device=self.device)
         for number, (images, labels) in enumerate(_timed(loader, waits), 1):
+            last = number == len(self.loader)
             total += self._backward(images, labels)
-            if number % self.settings.accumulate == 0 or number == len(self.loader):
+            if number % _LOOK == 0 or last:
+                self._check(total.item())
+            if number % self.settings.accumulate == 0 or last:
                 rate = self.optimisation.rate
                 self.optimisation.step()
         seconds = time.perf_counter() - start
@@ -205,7 +211,7 @@ class Trainer:
             "seconds": round(time.perf_counter() - start, 3),
             "images_per_second": round(len(self.samples) / seconds, 1),
             "waiting": round(sum(waits) / seconds, 3),
-            "loss": total / len(self.loader),
+            "loss": total.item() / len(self.loader),
             "learning_rate": rate,
             "metrics": matrix.summary(self.label_set),
         }
@@ -268,20 +274,33 @@ class Trainer:
             f"them), {left:.1f} min left"
         )
 
-    def _backward(self, images: Tensor, labels: Tensor) -> float:
+    def _batches(self) -> DataLoader[Batch] | ResidentBatches:
+        """Return the batches of epochs: of a GPU that can hold all images, made there."""
+        settings, device = self.settings, self.device
+        if device.type != "cuda" or settings.workers is not None or not fits(self.samples, device):
+            return batches(self.samples, self.order, settings.batch_size, settings.workers, device)
+        images, labels = upload(self.samples, device)
+        change: Change = Unchanged(images, labels)
+        if settings.augment:
+            change = BatchAugmentation(images, labels, self.label_set, settings)
+        return ResidentBatches(self.order, settings.batch_size, settings.seed, change)
+
+    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Add the gradients of a batch to those of its step; return its loss."""
         images, labels = (t.to(self.device, non_blocking=True) for t in (images, labels))
         with self.optimisation.precision.forward():
             loss = self.loss(self.network, normalise(images), labels.long())
-        value = loss.item()
-        if not math.isfinite(value):
+        self.optimisation.backward(loss)
+        return loss.detach()
+
+    def _check(self, loss: float) -> None:
+        """Stop a training whose loss is none any more."""
+        if not math.isfinite(loss):
             kept = "; last.pt and best.pt are as they were before it" if self.history else ""
             raise UsageError(
                 f"the loss of epoch {len(self.history) + 1} is not a number; lower "
                 f"--learning-rate, now {self.settings.learning_rate:g}{kept}"
             )
-        self.optimisation.backward(loss)
-        return value
 
     def _last(self) -> tuple[CheckpointInfo, dict[str, Tensor]]:
         """Return what a checkpoint of the last epoch says and holds."""

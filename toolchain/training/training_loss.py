@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from export.errors import DataError
-from toolchain.datasets.labels import IGNORED
 from toolchain.networks.segmenter import Segmenter
 from toolchain.settings.training_settings import LossSettings
 from toolchain.training.checkpoints import load_segmenter
@@ -57,19 +57,17 @@ class TrainingLoss(nn.Module):
         settings = self._settings
         logits, merges = network.decoder.forward_with_merges(network.features(images))
         (teacher,) = self._teacher
-        loss = logits.sum() * 0
-        if (labels != IGNORED).any():
-            pixels = PixelLosses(logits, labels, self.class_weights)
-            hardest = settings.hardest_pixels
-            loss = pixels.mean() if hardest == 1 else pixels.hardest(hardest)
-            if weight := settings.edge_weight:
-                loss = loss + weight * pixels.among(near_edges(labels))
-            if weight := settings.auxiliary_weight:
-                loss = loss + weight * self.auxiliary.loss(merges, labels, self.class_weights)
-            if weight := settings.dice_weight:
-                loss = loss + weight * dice_loss(logits, labels)
-            if weight := settings.lovasz_weight:
-                loss = loss + weight * lovasz_loss(logits, labels)
+        pixels = PixelLosses(logits, labels, self.class_weights)
+        hardest = settings.hardest_pixels
+        loss = pixels.mean() if hardest == 1 else pixels.hardest(hardest)
+        if weight := settings.edge_weight:
+            loss = loss + weight * pixels.among(near_edges(labels))
+        if weight := settings.auxiliary_weight:
+            loss = loss + weight * self.auxiliary.loss(merges, labels, self.class_weights)
+        if weight := settings.dice_weight:
+            loss = loss + weight * dice_loss(logits, labels)
+        if weight := settings.lovasz_weight:
+            loss = loss + weight * lovasz_loss(logits, labels)
         if teacher is not None and settings.distillation_weight:
             with torch.no_grad():
                 target = teacher(images)
@@ -77,29 +75,41 @@ class TrainingLoss(nn.Module):
         return loss
 
 
-def load_teacher(
-    path: str | Path, classes: tuple[str, ...], size: int, device: torch.device
-) -> nn.Module:
-    """Load a checkpoint whose outputs another network is to imitate; it stays as it is.
+class Teacher(nn.Module):
+    """A trained network whose outputs another one is to imitate; it stays as it is.
+
+    Args:
+        network: gives logits.
+        size: width and height in pixels of the images that it was trained on.
+    """
+
+    def __init__(self, network: nn.Module, size: int):
+        super().__init__()
+        self.network, self.size = network, size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of images of any size, brought to its own first."""
+        if images.shape[-1] != self.size:
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        logits: Tensor = self.network(images)
+        return logits
+
+
+def load_teacher(path: str | Path, classes: tuple[str, ...], device: torch.device) -> Teacher:
+    """Load a checkpoint as a teacher.
 
     Args:
         path: the checkpoint.
         classes: names of the classes that it must have.
-        size: width and height in pixels of the images that it will see, which its pupil sees too.
         device: where it is to compute.
 
     Raises:
-        DataError: the checkpoint cannot be read, has other classes or was trained at another size.
+        DataError: the checkpoint cannot be read or has other classes.
     """
     teacher, info = load_segmenter(path)
     if info.label_set.classes != classes:
         raise DataError(
             path, f"has {len(info.label_set.classes)} classes that are not those of the data"
         )
-    if info.network_size != size:
-        raise DataError(
-            path,
-            f"was trained at {info.network_size} pixels, its pupil sees {size}: their outputs do "
-            f"not compare; train a teacher with --working-size {size} or --input-size {size}",
-        )
-    return on_device(teacher.deployable(size).requires_grad_(False), device)
+    network = teacher.deployable(info.network_size).requires_grad_(False)
+    return Teacher(on_device(network, device), info.network_size)

@@ -196,7 +196,6 @@ def test_a_picked_trial_takes_the_weights_of_its_search(cli, tmp_path, searched,
             ["--encoder", "ghostnet-0.1"],
             "ghostnet-0.25.pt: fits no encoder that is trained",
         ),
-        ([0, 1], ["--teacher", "SMALLER"], "was trained at 32 pixels, its pupil sees 64"),
         ([0, 1], ["--data", "synthetic:3:3"], "in its part search-score; 1 are needed"),
         ([], ["--encoder", "mobilenetv2"], "had no weights for mobilenetv2; give --weights FILE"),
         ([], ["--device", "tpu"], "--device tpu is not known"),
@@ -206,9 +205,6 @@ def test_a_picked_trial_takes_the_weights_of_its_search(cli, tmp_path, searched,
 def test_what_is_wrong_shows_before_the_first_training(
     cli, tmp_path, front, weights, files, flags, problem
 ):
-    small = CheckpointInfo("[[2], [[0, 1]]]", ENCODERS[0], 8, CELEBAMASK_HQ, 32, "none")
-    save_checkpoint(tmp_path / "small.pt", small, small.build().state_dict())
-    flags = [tmp_path / "small.pt" if flag == "SMALLER" else flag for flag in flags]
     given = [argument for place in files for argument in ("--weights", weights[ENCODERS[place]])]
     folder, _ = front
     output = tmp_path / "out"

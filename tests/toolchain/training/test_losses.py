@@ -83,7 +83,7 @@ def test_class_weights_rise_with_rarity_within_limits():
 def test_auxiliary_heads_learn_from_maps_of_several_sizes(labels):
     heads = losses.AuxiliaryHeads(cells=2, channels=8, classes=4)
     merges = [torch.randn(2, 8, size, size, requires_grad=True) for size in (2, 8)]
-    heads.loss(merges, labels).backward()
+    heads.loss(merges, labels, torch.ones(4)).backward()
     assert all(merge.grad is not None and merge.grad.abs().sum() > 0 for merge in merges)
 
 

@@ -1,0 +1,335 @@
+"""The changes of `toolchain.datasets.augmentation`, for whole batches on the device that trains.
+
+Chance decides on the CPU what is done to which image, so that the device never has to be waited
+for; the device changes the pixels. Both modules follow the same settings, with the same chances of
+the same things; the pixels are not the same ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from toolchain.datasets.augmentation import colour_change
+from toolchain.datasets.labels import IGNORED, LabelSet
+from toolchain.settings.training_settings import AugmentationSettings
+from toolchain.training.jpeg import jpeg
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+_LEVELS = 3
+_SCENES_AT_ONCE = 32
+_MOST_CELLS = 12
+_COARSE = 16
+_SOFT = 64
+"""Pixels a side at which what is out of focus is computed."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where pictures come to lie in a frame of as many pixels.
+
+    Attributes:
+        scale: factors of their size, ``[N]``.
+        centre: of the pictures, in parts of the frame, x and y, ``[N, 2]``.
+        angle: degrees against the clock, ``[N]``.
+        mirrored: left and right are exchanged before, ``[N]``.
+    """
+
+    scale: Floats
+    centre: Floats
+    angle: Floats
+    mirrored: Flags
+
+    def chosen(self, which: Flags) -> Self:
+        """Return some of them."""
+        return type(self)(*(value[which] for value in vars(self).values()))
+
+    def inward(self, size: int) -> Floats:
+        """Return the ways from a frame's pixels to a picture's, ``[N, 2, 3]``; corners are at 0."""
+        turn = np.deg2rad(self.angle)
+        rotation = np.stack([np.cos(turn), -np.sin(turn), np.sin(turn), np.cos(turn)], 1)
+        linear = rotation.reshape(-1, 2, 2) / self.scale[:, None, None]
+        offset = size / 2 - (linear @ self.centre[:, :, None] * size)[..., 0]
+        ways = np.concatenate([linear, offset[..., None]], 2)
+        ways[self.mirrored, 0] = [0, 0, size] - ways[self.mirrored, 0]
+        return ways
+
+    def whole(self, size: int) -> Flags:
+        """Tell which fill the frame."""
+        ends = [0.5, size - 0.5]
+        corners = np.asarray([[x, y, 1.0] for x in ends for y in ends]).T
+        seen = self.inward(size) @ corners
+        return np.asarray(((seen >= 0) & (seen <= size)).all((1, 2)))
+
+
+class BatchAugmentation:
+    """Varies images by chance, many at once.
+
+    Args:
+        images: uint8 ``[N, S, S, 3]``, on the device.
+        labels: uint8 ``[N, S, S]``, likewise.
+        label_set: tells which labels a mirror exchanges.
+        settings: how much is changed.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, label_set: LabelSet, settings: AugmentationSettings
+    ):
+        self._images, self._labels, self._settings = images, labels, settings
+        self._size, self._device = images.shape[1], images.device
+        exchange = torch.arange(IGNORED + 1, dtype=torch.uint8).repeat(2)
+        mirrored = torch.tensor(label_set.mirrored, dtype=torch.uint8)
+        exchange[IGNORED + 1 :][: len(mirrored)] = mirrored
+        self._exchange = exchange.to(self._device)
+        # Whoever is in the picture is painted over once, not each time that it is a background.
+        self._scenes = torch.cat(
+            [
+                _without_people(some, seen)
+                for some, seen in zip(
+                    images.split(_SCENES_AT_ONCE), labels.split(_SCENES_AT_ONCE), strict=True
+                )
+            ]
+        )
+
+    def __call__(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return changed images uint8 ``[N, S, S, 3]`` and labels uint8 ``[N, S, S]``.
+
+        Args:
+            indices: of the images, ``[N]``.
+            rng: the source of chance.
+        """
+        settings, count = self._settings, len(indices)
+        grain = torch.Generator(self._device).manual_seed(int(rng.integers(2**62)))
+        framed = rng.random(count) < settings.framed
+        places = self._draw(framed, rng)
+        images, labels, covered = self._placed(self._put(indices), places)
+
+        whole = places.whole(self._size)
+        if not whole.all():
+            around = self._surroundings(images, rng, grain)
+            cut_out = self._put(rng.random(count) < 0.5)[:, None, None]
+            shown = (covered & (~cut_out | (labels > 0))).float()[:, None]
+            share = _blurred(shown, max(self._size / 256, 0.5)).minimum(covered.float()[:, None])
+            share = share.maximum(self._put(whole)[:, None, None, None].float())
+            images = around + share * (images - around)
+
+        beside = framed & (rng.random(count) < settings.neighbours)
+        if beside.any():
+            self._add_neighbours(images, labels, beside, rng)
+        change = self._put(np.stack([colour_change(rng, settings) for _ in range(count)]))
+        images = torch.einsum("nij,njhw->nihw", change[..., :3], images) + change[..., 3:, None]
+        images = self._degraded(images.clamp(0, 255), rng, grain)
+        return images.round().byte().permute(0, 2, 3, 1), labels
+
+    def _draw(self, framed: Flags, rng: np.random.Generator) -> _Places:
+        """Draw where pictures lie: those that are framed anywhere in a wider frame."""
+        settings, count = self._settings, len(framed)
+        small = np.exp(rng.uniform(np.log(settings.smallest), 0, count))
+        large = rng.uniform(settings.smallest_crop, settings.largest_crop, count)
+        somewhere = rng.uniform(small[:, None] / 4, 1 - small[:, None] / 4, (count, 2))
+        middle = 0.5 + rng.uniform(-settings.shift, settings.shift, (count, 2))
+        return _Places(
+            np.where(framed, small, large),
+            np.where(framed[:, None], somewhere, middle),
+            rng.uniform(-settings.rotation, settings.rotation, count),
+            (rng.random(count) < 0.5) & settings.mirror,
+        )
+
+    def _placed(self, indices: Tensor, places: _Places) -> tuple[Tensor, Tensor, Tensor]:
+        """Place pictures in frames.
+
+        Returns:
+            Images, float ``[N, 3, S, S]``, with their edges drawn out; labels, uint8 ``[N, S, S]``;
+            and where the pictures are, bool ``[N, S, S]``.
+        """
+        size = self._size
+        pictures = self._images[indices].permute(0, 3, 1, 2).float()
+        labels = self._labels[indices].flatten(1)
+        way = self._put(places.inward(size))
+        middles = torch.arange(size, device=self._device) + 0.5
+        x, y = middles[None, None, :], middles[None, :, None]
+        u, v = (
+            way[:, axis, 0, None, None] * x
+            + way[:, axis, 1, None, None] * y
+            + way[:, axis, 2, None, None]
+            for axis in (0, 1)
+        )
+        covered = (u >= 0) & (u < size) & (v >= 0) & (v < size)
+        column, row = (t.clamp(0, size - 1).long() for t in (u, v))
+        found = labels.gather(1, (row * size + column).flatten(1)).view_as(covered).long()
+        found += (IGNORED + 1) * self._put(places.mirrored)[:, None, None]
+        return (
+            _looked_up(pictures, u, v, places.scale, self._put),
+            self._exchange[found] * covered,
+            covered,
+        )
+
+    def _surroundings(
+        self, drawn: Tensor, rng: np.random.Generator, grain: torch.Generator
+    ) -> Tensor:
+        """Draw what lies around pictures, as `toolchain.datasets.surroundings` does.
+
+        Args:
+            drawn: the pictures with their edges drawn out, ``[N, 3, S, S]``.
+            rng: the source of chance.
+            grain: of the device.
+        """
+        count, size = len(drawn), self._size
+        kind = self._put(rng.integers(3, size=count))[:, None, None, None]
+        soft = _blurred(F.adaptive_avg_pool2d(drawn, _SOFT), _SOFT / 32)
+        continued = F.interpolate(soft, (size, size), mode="bilinear")
+
+        others = self._put(rng.integers(len(self._images), size=count))
+        part = rng.uniform(0.4, 1, count)
+        corner = rng.uniform(0, 1 - part, (2, count))
+        line = (torch.arange(size, device=self._device) + 0.5) / size * 2 - 1
+        x, y = (
+            self._put(c * 2 + part - 1)[:, None] + self._put(part)[:, None] * line for c in corner
+        )
+        grid = torch.stack(
+            [x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], -1
+        )
+        scenes = self._scenes[others].permute(0, 3, 1, 2).float()
+        scene = F.grid_sample(scenes, grid, padding_mode="border", align_corners=False)
+        return torch.where(
+            kind == 0, continued, torch.where(kind == 1, self._textured(count, rng, grain), scene)
+        )
+
+    def _textured(self, count: int, rng: np.random.Generator, grain: torch.Generator) -> Tensor:
+        """Return random colours in blots of random size, with grain."""
+        size = self._size
+        cells = self._put(rng.integers(2, _MOST_CELLS + 1, (2, count)))[..., None]
+        spread, noise = self._put(rng.uniform([5, 0], [60, 12], (count, 2))).T
+        middle = self._put(rng.uniform(20, 235, (count, 3)))
+        sharp = self._put(rng.random(count) < 0.3)[:, None]
+        random = torch.randn(
+            count, 3, _MOST_CELLS, _MOST_CELLS, generator=grain, device=self._device
+        )
+        blots = random * spread[:, None, None, None] + middle[..., None, None]
+        line = (torch.arange(size, device=self._device) + 0.5) / size
+        x, y = (
+            torch.where(sharp, (line * n).floor() + 0.5, line * n) / _MOST_CELLS * 2 - 1
+            for n in cells
+        )
+        grid = torch.stack(
+            [x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], -1
+        )
+        canvas = F.grid_sample(blots, grid, "bicubic", "border", align_corners=False)
+        speckle = torch.randn(count, 1, size, size, generator=grain, device=self._device)
+        return (canvas + speckle * noise[:, None, None, None]).clamp(0, 255)
+
+    def _add_neighbours(
+        self, images: Tensor, labels: Tensor, beside: Flags, rng: np.random.Generator
+    ) -> None:
+        """Put another picture's people behind those of some, across the left or the right edge."""
+        count = int(beside.sum())
+        places = self._draw(np.ones(count, bool), rng)
+        side = rng.integers(2, size=count) + rng.uniform(-0.35, 0.35, count) * places.scale
+        places.centre[:, 0] = side
+        others = self._put(rng.integers(len(self._images), size=count))
+        behind, behind_labels, _ = self._placed(others, places)
+        which = self._put(np.flatnonzero(beside))
+        seen = (behind_labels > 0) & (labels[which] == 0)
+        images[which] = torch.where(seen[:, None], behind, images[which])
+        labels[which] = torch.where(seen, behind_labels, labels[which])
+
+    def _degraded(self, images: Tensor, rng: np.random.Generator, grain: torch.Generator) -> Tensor:
+        settings = self._settings
+
+        def some(chance: float) -> tuple[Tensor, int]:
+            which = np.flatnonzero(rng.random(len(images)) < chance)
+            return self._put(which), len(which)
+
+        blurred, count = some(settings.degraded)
+        if count:
+            sigma = self._put(rng.uniform(0, settings.blur, count)).clamp(min=0.1)
+            images[blurred] = _blurred(images[blurred], sigma, settings.blur)
+        noisy, count = some(settings.degraded)
+        if count:
+            most = self._put(rng.uniform(0, settings.noise, count))[:, None, None, None]
+            flat = torch.rand(images[noisy].shape, generator=grain, device=self._device)
+            images[noisy] = (images[noisy] + most * (2 * flat - 1)).clamp(0, 255)
+        compressed, count = some(settings.degraded)
+        if count:
+            quality = self._put(rng.integers(settings.jpeg, 96, count))
+            images[compressed] = jpeg(images[compressed], quality)
+        return images
+
+    def _put(self, values: npt.NDArray[np.generic]) -> Tensor:
+        """Bring drawn values to the device, where floats have 32 bits, without waiting for it."""
+        tensor = torch.from_numpy(values)
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
+
+
+def _looked_up(
+    pictures: Tensor, u: Tensor, v: Tensor, scale: Floats, put: Callable[..., Tensor]
+) -> Tensor:
+    """Return the colours at pixels ``u``, ``v`` of pictures; outside, those of the nearest edge.
+
+    Where pictures shrink, those of a half or a quarter of the size are looked at, so that pixels
+    are averaged and not picked. All three lie in one canvas::
+
+        0 0 1
+        0 0 2
+    """
+    size = pictures.shape[-1]
+    level = np.clip(np.rint(-np.log2(scale)), 0, _LEVELS - 1)
+    of_level = np.stack([size / 2**level, size * (level > 0), size / 2 * (level > 1)])
+    side, left, top = put(of_level)[:, :, None, None]
+    half = F.avg_pool2d(pictures, 2)
+    quarter = F.pad(F.avg_pool2d(half, 2), (0, size // 4, 0, size // 4))
+    canvas = torch.cat([pictures, torch.cat([half, quarter], 2)], 3)
+    x, y = (
+        (t * (side / size)).clamp(min=0.5).minimum(side - 0.5) + start
+        for t, start in ((u, left), (v, top))
+    )
+    grid = torch.stack([x / (0.75 * size) - 1, y / (0.5 * size) - 1], -1)
+    return F.grid_sample(canvas, grid, align_corners=False)
+
+
+def _blurred(images: Tensor, sigma: float | Tensor, most: float | None = None) -> Tensor:
+    """Blur ``[N, C, H, W]`` by a Gaussian, edges drawn out.
+
+    Args:
+        images: any.
+        sigma: its standard deviation in pixels, or one for each image.
+        most: the largest; left out for a single one.
+    """
+    count, channels, height, width = images.shape
+    largest = float(sigma) if most is None else most
+    reach = min(int(3 * largest) + 1, height - 1, width - 1)
+    places = torch.arange(-reach, reach + 1, device=images.device)
+    deviations = torch.as_tensor(sigma, device=images.device).expand(count)[:, None]
+    kernel = torch.exp(-((places / deviations) ** 2) / 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
+    planes = F.pad(images, (reach,) * 4, "replicate").flatten(0, 1)[None]
+    planes = F.conv2d(planes, kernel[..., None], groups=count * channels)
+    return F.conv2d(planes, kernel[..., None, :], groups=count * channels)[0].view_as(images)
+
+
+def _without_people(images: Tensor, labels: Tensor) -> Tensor:
+    """Paint people over with the colours around them, uint8 ``[N, S, S, 3]`` of the same."""
+    size = images.shape[1]
+    # What is next to people has their outline; it goes too.
+    reach = size // 64
+    people = (labels > 0).float()[:, None]
+    people = F.max_pool2d(people, (2 * reach + 1, 1), 1, (reach, 0))
+    free = 1 - F.max_pool2d(people, (1, 2 * reach + 1), 1, (0, reach))
+    pixels = images.permute(0, 3, 1, 2).float()
+    weights = F.adaptive_avg_pool2d(free, _COARSE) + 1e-3
+    colours = F.adaptive_avg_pool2d(pixels * free, _COARSE)
+    filled = _blurred(colours, 2.0) / _blurred(weights, 2.0)
+    filled = F.interpolate(filled, (size, size), mode="bicubic")
+    soft = _blurred(free, max(size / 64, 0.5)) * free
+    canvas = pixels * soft + filled * (1 - soft)
+    return canvas.clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PIL import ImageColor
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 Colour = tuple[int, int, int]
 """Red, green, blue, 0 to 255."""

@@ -6,7 +6,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

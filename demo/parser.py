@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from demo.geometry import Fit
-from export.errors import DataError, UnavailableError
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
 from export.runtimes import TensorSpec, open_session
+from export.system.errors import DataError, UnavailableError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

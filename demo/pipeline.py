@@ -32,8 +32,8 @@ from demo.panels import draw_panel
 from demo.parser import FaceParser, Look
 from demo.settings import Settings
 from demo.sources import Frame, Source
-from export.errors import NastoolError, UsageError
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
+from export.system.errors import NastoolError, UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 OpenParser = Callable[[str, str], FaceParser]

@@ -21,7 +21,7 @@ from demo.sinks.videos import open_video_sink
 from demo.sinks.virtual_camera import open_virtual_camera
 from demo.sources import Frame, Source
 from demo.window import Window
-from export.console import track
+from export.system.console import track
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from demo.geometry import Fit
 from demo.parser import Look
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from export import console
+from export.system import console
 
 if TYPE_CHECKING:
     from demo.sources import Source

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.genotype import Genotype
 
 STRIDE = 32

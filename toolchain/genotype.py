@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from export.errors import DataError, UsageError
-from export.files import parse_json, read_json
+from export.system.errors import DataError, UsageError
+from export.system.files import parse_json, read_json
 
 OPERATIONS = (
     "conv1x1",

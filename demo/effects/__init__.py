@@ -14,7 +14,7 @@ from demo.effects.recolour import Recolour
 from demo.faces import HEAD, PERSON, PORTRAIT
 from demo.parser import Look
 from demo.sources.pictures import read_image
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

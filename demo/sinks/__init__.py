@@ -14,7 +14,7 @@ import numpy as np
 from demo.sinks.pictures import save_image, to_folder
 from demo.sinks.videos import FORMATS, open_video_sink
 from demo.sources import Frame, Source
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Write = Callable[[Frame, Array], None]

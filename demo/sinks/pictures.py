@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from demo.sources import Frame
-from export.errors import DataError
-from export.files import whole_file
+from export.system.errors import DataError
+from export.system.files import whole_file
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

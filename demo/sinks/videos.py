@@ -13,8 +13,8 @@ import numpy as np
 
 from demo.sinks.sound import Sound
 from demo.sources import Frame
-from export.errors import DataError
-from export.files import whole_file
+from export.system.errors import DataError
+from export.system.files import whole_file
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from demo.sources import Frame
-from export.errors import UnavailableError
+from export.system.errors import UnavailableError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -6,7 +6,7 @@ from demo.sources.cameras import is_camera, open_camera
 from demo.sources.frames import Frame, Source
 from demo.sources.pictures import is_animated, is_image, open_animation, open_folder, open_image
 from demo.sources.videos import open_video
-from export.errors import DataError
+from export.system.errors import DataError
 
 __all__ = ["Frame", "Source", "open_source"]
 

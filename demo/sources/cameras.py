@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 
 from demo.sources.frames import DEFAULT_FPS, Array, Condition, Frame, Frames, Source
-from export.errors import UnavailableError
+from export.system.errors import UnavailableError
 
 BACKENDS = {
     "dshow": cv2.CAP_DSHOW,

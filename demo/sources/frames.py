@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from demo.overlapped import Overlapped
-from export.console import silence_opencv
+from export.system.console import silence_opencv
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Kind = Literal["webcam", "video", "image", "folder"]

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from demo.sources.frames import DEFAULT_FPS, Array, Frame, Frames, Source
-from export.errors import DataError
+from export.system.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 PAPER = 255  # what shows through transparent pixels

@@ -12,7 +12,7 @@ import numpy as np
 
 from demo.sources.frames import DEFAULT_FPS, Array, Condition, Frame, Frames, Source
 from demo.sources.pictures import PAPER
-from export.errors import DataError
+from export.system.errors import DataError
 
 TOLERANCE = 0.05  # part of a length that is not said for the picture alone
 

@@ -9,8 +9,8 @@ from click.core import ParameterSource
 
 from demo.web.server import SiteServer
 from demo.web.site import Site
-from export import console
-from export.errors import UsageError
+from export.system import console
+from export.system.errors import UsageError
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from demo.web.site import HEADERS, INDEX, Site
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 log = logging.getLogger(__name__)
 

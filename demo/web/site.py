@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from demo.effects.overlay import FULL_NAMES
 from demo.parser import FaceParser
-from export.errors import UnavailableError
-from export.files import whole_folder
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
+from export.system.errors import UnavailableError
+from export.system.files import whole_folder
 
 HERE = Path(__file__).parent
 INDEX = "index.html"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 
-from export.processor import allowed_cores
+from export.machine.processor import allowed_cores
 
 # The system counts in hundredths of a second: shorter spans say nothing.
 SPAN_SECONDS = 0.5

@@ -12,11 +12,11 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from export import environment
 from export.kit.journal import Journal, JournalError
 from export.kit.protocol import BusyError, Protocol
 from export.kit.runners import RUNNERS, MissingError
-from export.processor import usable_cores
+from export.machine import environment
+from export.machine.processor import usable_cores
 
 KIT_VERSION = 1
 KIT, INPUTS, EXPECTED = "kit.json", "inputs.npz", "expected.npz"

@@ -4,8 +4,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from export.errors import UnavailableError, UsageError
 from export.runtimes.base import Runtime, Session, TensorSpec
+from export.system.errors import UnavailableError, UsageError
 
 __all__ = ["RUNTIMES", "Runtime", "Session", "TensorSpec", "get_runtime", "open_session"]
 

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from export.errors import DataError, UnavailableError, UsageError
-from export.measurement import Timer
-from export.numbers import MOST_THREADS
+from export.runtimes.measurement import Timer
+from export.system.errors import DataError, UnavailableError, UsageError
+from export.system.numbers import MOST_THREADS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 IN_MEMORY = "model in memory"
@@ -215,7 +215,7 @@ class Runtime(ABC):
         Args:
             model: path of a file, or the file's contents.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-            threads: threads of one operator on the CPU; None: see `export.processor.usable_cores`.
+            threads: threads of one operator on the CPU; None: `processor.usable_cores`.
             options: the fields of the runtime's ``options_type``.
 
         Raises:

@@ -9,7 +9,7 @@ from demo_samples import CLASSES, PALETTE, SIZE, FakeCamera, square_at, tiny_mod
 from onnx import helper
 
 from demo.sources import cameras
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
 
 ModelMaker = Callable[..., Path]
 

@@ -11,7 +11,7 @@ from demo_samples import square_at
 
 from demo.sources import open_source
 from demo.sources.cameras import Camera, is_camera
-from export.errors import UnavailableError
+from export.system.errors import UnavailableError
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from demo.effects.recolour import tint_table
 from demo.geometry import Fit
 from demo.panels import draw_panel
 from demo.parser import Look
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 
 SHAPE = (180, 320)
 MARGIN = 16  # frame pixels that a soft edge and an outline may reach over

@@ -9,7 +9,7 @@ from demo.geometry import Fit
 from demo.labelling import Labeller
 from demo.meter import Meter
 from demo.parser import Look
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
 
 CLASSES = ["background", "skin", "l_eye", "r_eye", "nose", "mouth", "hair", "cloth"]
 SIZE = 256

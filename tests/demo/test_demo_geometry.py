@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from demo.geometry import PADDING, Fit
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 SHAPES = [(90, 160), (160, 90), (64, 64), (37, 211), (720, 1280)]
 

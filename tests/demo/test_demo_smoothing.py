@@ -4,7 +4,7 @@ import pytest
 from demo.geometry import Area, Fit
 from demo.parser import Look
 from demo.smoothing import Smoother
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 SIZE = 64
 FIT = Fit.make((SIZE, SIZE), SIZE, "letterbox")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from demo.sources import open_source
-from export.errors import DataError, UnavailableError
+from export.system.errors import DataError, UnavailableError
 
 
 def test_image(picture):

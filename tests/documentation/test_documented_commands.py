@@ -7,7 +7,7 @@ import click
 import pytest
 from documented import PAGES, ROOT, blocks, commands, is_placeholder
 
-from export.errors import NastoolError
+from export.system.errors import NastoolError
 from toolchain.cli import COMMANDS, nastool
 from toolchain.datasets.labels import read_label_set
 from toolchain.genotype import Genotype

@@ -7,7 +7,7 @@ import torch
 from small_network import SIZE, SmallNetwork, make_metadata
 from torch import nn
 
-from export.onnx import export_onnx
+from export.onnx_file.writing import export_onnx
 from export.runtimes.base import Array
 
 

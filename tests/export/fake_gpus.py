@@ -1,4 +1,4 @@
-"""NVIDIA's management library and CUDA's driver, as `export.gpus` asks them, without a GPU."""
+"""NVIDIA's management library and CUDA's driver, as `gpus` asks them, without a GPU."""
 
 import ctypes
 import sys
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from export import gpus
+from export.machine import gpus
 
 
 class NVMLError(Exception):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
 
 CLASSES = 5
 SIZE = 64

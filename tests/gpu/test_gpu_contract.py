@@ -2,7 +2,7 @@
 
 import pytest
 
-from export.conformance import CHECKS, Check, Target, run_check
+from export.checks.conformance import CHECKS, Check, Target, run_check
 from export.runtimes import RUNTIMES
 
 pytestmark = pytest.mark.gpu

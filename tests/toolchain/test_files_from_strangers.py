@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from optuna.trial import create_trial
 from PIL import Image
 
-from export.errors import DataError, NastoolError, UsageError
-from export.files import read_json
 from export.kit.journal import Journal, JournalError
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
+from export.system.errors import DataError, NastoolError, UsageError
+from export.system.files import read_json
 from toolchain.cli import run
 from toolchain.datasets.image_files import read_grey, read_image, read_mask
 from toolchain.datasets.labels import read_label_set
-from toolchain.deployment import load_network
+from toolchain.deploy.deployment import load_network
 from toolchain.genotype import Genotype
 from toolchain.profiling.costing import read_genotypes
 from toolchain.profiling.reading import read_table

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.genotype import Genotype, choices
 
 TEXT = "[[8, [1, 1, 1, 10], [4, 3, 1, 3]], [[0, 1], [2, 0]]]"

@@ -8,9 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export.errors import DataError, NastoolError
-from export.parity import _with_logits
-from export.precision import to_fp16
+from export.checks.parity import _with_logits
+from export.precision.half import to_fp16
+from export.system.errors import DataError, NastoolError
 from toolchain.cli import run
 from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.training.evaluation import open_model

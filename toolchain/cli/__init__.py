@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from export import console
+from export.system import console
 
 # name -> (module:attribute, one line for `nastool --help`). Kept here so that --help imports none.
 COMMANDS = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command, lines, table
+from export.system.console import Outcome, command, lines, table
 from toolchain.cli.flags import flags
 from toolchain.cli.training import folder_options, framing_option
 from toolchain.settings.training_settings import TrainingSettings

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command, lines, table
-from export.numbers import LARGEST_SIDE, LONGEST, MOST_THREADS, THREADS
+from export.system.console import Outcome, command, lines, table
+from export.system.numbers import LARGEST_SIDE, LONGEST, MOST_THREADS, THREADS
 
 PARTS, NODES = 16, 8
 
@@ -110,11 +110,11 @@ def benchmark(
     energy_note; with --profile profile: {sum_ms, session_ms, groups,
     parts, operators, nodes}.
     """
-    from toolchain.timing import time_models
+    from toolchain.deploy.timed_files import time_models
 
     if peer:
         if not peer.exists():
-            from toolchain.peer import write_peer
+            from toolchain.deploy.peer import write_peer
 
             write_peer(peer, settings["input_size"])
         models = (peer, *models)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from export.console import Outcome, command, lines, table
-from export.numbers import LONGEST, MOST_NETWORKS, SEED
+from export.system.console import Outcome, command, lines, table
+from export.system.numbers import LONGEST, MOST_NETWORKS, SEED
 
 if TYPE_CHECKING:
     from toolchain.profiling.certificate import Certificate

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from export.console import Outcome, command, lines, table
-from export.errors import UsageError
+from export.system.console import Outcome, command, lines, table
+from export.system.errors import UsageError
 
 RUN = click.Path(path_type=Path)
 

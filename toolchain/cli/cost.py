@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command, lines, table
-from export.errors import UsageError
-from export.numbers import CLASSES, Side
+from export.system.console import Outcome, command, lines, table
+from export.system.errors import UsageError
+from export.system.numbers import CLASSES, Side
 
 
 @command("cost")

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command, lines, table
-from export.errors import UsageError
+from export.system.console import Outcome, command, lines, table
+from export.system.errors import UsageError
 
 REPORT = Path("nastool-selftest.json")
 OUTCOMES = ("passed", "failed", "skipped")
@@ -50,7 +50,7 @@ def doctor(selftest: bool, output: Path | None) -> Outcome:
 
 
 def _selftest(output: Path) -> Outcome:
-    from export.conformance import selftest
+    from export.checks.conformance import selftest
 
     report = selftest(output)
     rows = []
@@ -88,7 +88,7 @@ def _left(made: Any) -> Any:
 
 
 def _diagnosis() -> Outcome:
-    from export.diagnosis import diagnose
+    from export.checks.diagnosis import diagnose
     from toolchain.profiling import prospect
 
     found = diagnose()

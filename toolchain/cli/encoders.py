@@ -2,8 +2,8 @@
 
 import click
 
-from export.console import Outcome, command, table
-from export.numbers import Side
+from export.system.console import Outcome, command, table
+from export.system.numbers import Side
 
 
 @command("encoders")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command, lines
+from export.system.console import Outcome, command, lines
 from toolchain.cli.training import framing_option, images_named, scores_table, split_options
 
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from export.console import Outcome, command, lines, table
-from export.numbers import Side
+from export.system.console import Outcome, command, lines, table
+from export.system.numbers import Side
 from toolchain.cli.training import images_named, split_options
 
 if TYPE_CHECKING:
-    from export.tail_choice import TailChoice
-    from toolchain.exported import Deployment, ExportedFile
+    from export.benchmarking.tail_choice import TailChoice
+    from toolchain.deploy.exported import Deployment, ExportedFile
 
 
 @command("export")
@@ -173,7 +173,7 @@ def export(
       nastool export best.pt --precision fp16 --runtime tensorrt-rtx --gpu sm86 --gpu sm89
       nastool export --genotype '[[0, [0, 1, 1, 9]], [[0, 1]]]' --encoder ghostnet-0.25 --onnx
     """
-    from toolchain.deployment import deploy, load_network
+    from toolchain.deploy.deployment import deploy, load_network
 
     network, info = load_network(checkpoint, genotype, encoder)
     result = deploy(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from export.console import Outcome, command
+from export.system.console import Outcome, command
 
 
 @command("faces")

@@ -9,7 +9,7 @@ import click
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from export.numbers import LARGEST
+from export.system.numbers import LARGEST
 from toolchain.settings.base import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from export.console import Outcome, command, table
+from export.system.console import Outcome, command, table
 
 if TYPE_CHECKING:
     from toolchain.search.trial import Trial

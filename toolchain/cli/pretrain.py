@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from export.console import Outcome, command
+from export.system.console import Outcome, command
 from toolchain.cli.flags import flags
 from toolchain.cli.training import folder_options, trained
 from toolchain.settings.training_settings import TrainingSettings

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command, lines
-from export.errors import UsageError
-from export.numbers import CLASSES, LONGEST, MOST_NETWORKS, SEED, THREADS, Side
+from export.system.console import Outcome, command, lines
+from export.system.errors import UsageError
+from export.system.numbers import CLASSES, LONGEST, MOST_NETWORKS, SEED, THREADS, Side
 from toolchain.cli.certify import certificate_table
 
 

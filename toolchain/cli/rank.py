@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from export.console import Outcome, command, lines, table
+from export.system.console import Outcome, command, lines, table
 from toolchain.cli.flags import flags
 from toolchain.settings.search_settings import RankSettings
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command, lines, table
+from export.system.console import Outcome, command, lines, table
 from toolchain.cli.flags import flags
 from toolchain.settings.search_settings import ContestSettings
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from export.console import Outcome, command, lines
-from export.console import table as text_table
+from export.system.console import Outcome, command, lines
+from export.system.console import table as text_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

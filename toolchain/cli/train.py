@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from export.console import Outcome, command, lines
-from export.numbers import Side
+from export.system.console import Outcome, command, lines
+from export.system.numbers import Side
 from toolchain.cli.flags import flags
 from toolchain.cli.pareto import front_table
 from toolchain.cli.training import folder_options, trained

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from export.console import lines, table
-from export.errors import UsageError
+from export.system.console import lines, table
+from export.system.errors import UsageError
 
 if TYPE_CHECKING:
     from toolchain.training.trainer import TrainingResult

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.datasets.labels import LabelSet
 
 Pixels = NDArray[np.uint8]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.datasets.base import Pixels
 from toolchain.datasets.image_files import open_picture, orientation, read_mask
 from toolchain.datasets.labels import CELEBAMASK_HQ, IGNORED, LabelSet

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.datasets.base import FaceDataset, Sample, Split
 from toolchain.datasets.doubts import doubts
 from toolchain.datasets.image_files import (

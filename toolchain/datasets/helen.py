@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.datasets.base import FaceDataset, Sample, Split
 from toolchain.datasets.image_files import (
     check_size,

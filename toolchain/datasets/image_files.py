@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from export.errors import DataError
-from export.files import read_bytes, read_text
+from export.system.errors import DataError
+from export.system.files import read_bytes, read_text
 from toolchain.datasets.base import Pixels, Split
 from toolchain.datasets.labels import IGNORED, LabelSet
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from export.errors import DataError
-from export.files import read_json, validated
+from export.system.errors import DataError
+from export.system.files import read_json, validated
 
 Colour = tuple[int, int, int]
 IGNORED = 255

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.datasets.base import FaceDataset, Split
 from toolchain.datasets.synthetic import SyntheticFaces
 

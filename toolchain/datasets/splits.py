@@ -24,7 +24,7 @@ from math import ceil
 from pathlib import Path
 from typing import Literal, get_args
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.datasets.base import FaceDataset, join
 from toolchain.datasets.photographs import Photographs
 from toolchain.datasets.registry import open_dataset

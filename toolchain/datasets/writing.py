@@ -8,9 +8,9 @@ from typing import get_args
 import numpy as np
 from PIL import Image
 
-from export.console import track
-from export.errors import UsageError
-from export.files import only_one, unfinished_folder, write_json
+from export.system.console import track
+from export.system.errors import UsageError
+from export.system.files import only_one, unfinished_folder, write_json
 from toolchain.datasets.base import FaceDataset, Split
 
 

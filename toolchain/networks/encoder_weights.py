@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.networks.encoders.modules import Encoder
 from toolchain.networks.torch_file import read_torch
 from toolchain.networks.units import ConvolutionUnit

@@ -5,9 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from export.errors import UsageError
-from toolchain.blueprint import AGGREGATION
+from export.system.errors import UsageError
 from toolchain.genotype import Genotype
+from toolchain.networks.blueprint import AGGREGATION
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.encoders import build_encoder
 from toolchain.networks.units import fold_batch_norms

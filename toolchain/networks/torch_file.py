@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from export.errors import DataError
+from export.system.errors import DataError
 
 
 def read_torch(path: str | Path) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from toolchain.blueprint import Unit
+from toolchain.networks.blueprint import Unit
 
 
 class Backbone(NamedTuple):

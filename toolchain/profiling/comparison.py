@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.profiling.advice import is_sound

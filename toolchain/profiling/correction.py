@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import nnls
 
-from toolchain.blueprint import Blueprint, Unit
+from toolchain.networks.blueprint import Blueprint, Unit
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

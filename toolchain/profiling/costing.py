@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.errors import DataError, UsageError
-from export.files import read_text
+from export.system.errors import DataError, UsageError
+from export.system.files import read_text
 from toolchain.architecture import Architecture
-from toolchain.blueprint import blueprint
-from toolchain.costs import Costs, count
 from toolchain.genotype import Genotype
 from toolchain.graph import canonical
+from toolchain.networks.blueprint import blueprint
+from toolchain.networks.costs import Costs, count
 from toolchain.profiling.provenance import device_name
 from toolchain.profiling.table import LatencyTable
 

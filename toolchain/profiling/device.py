@@ -10,18 +10,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from export import environment
-from export.environment import device_facts
-from export.errors import DataError
-from export.gpus import UNKNOWN
+from export.benchmarking.tail_choice import fastest_tail
 from export.kit.journal import Journal, JournalError, settings_of
-from export.metadata import Precision
-from export.processor import usable_cores
+from export.machine import environment
+from export.machine.environment import device_facts
+from export.machine.gpus import UNKNOWN
+from export.machine.processor import usable_cores
+from export.onnx_file.metadata import Precision
 from export.runtimes import get_runtime
 from export.runtimes.base import parse_device
-from export.tail_choice import fastest_tail
+from export.system.errors import DataError
 from toolchain.architecture import Architecture
-from toolchain.blueprint import AGGREGATION
+from toolchain.networks.blueprint import AGGREGATION
 from toolchain.profiling.certificate import Certificate
 from toolchain.profiling.face import face_maps
 from toolchain.profiling.jobs import export_parts, measure_all

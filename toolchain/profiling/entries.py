@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from onnx import TensorProto
 
-from toolchain.blueprint import Unit
 from toolchain.genotype import OPERATIONS
+from toolchain.networks.blueprint import Unit
 from toolchain.networks.encoders import describe_encoder
 from toolchain.profiling.backbone import Backbone
-from toolchain.profiling.graphs import Array, GraphBuilder, Map
+from toolchain.profiling.entry_graphs import Array, GraphBuilder, Map
 from toolchain.profiling.networks import Shape
 from toolchain.profiling.parts import encoder_part
 

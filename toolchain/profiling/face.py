@@ -13,7 +13,7 @@ import numpy as np
 
 from export.runtimes import TensorSpec
 from toolchain.datasets import open_dataset
-from toolchain.profiling.graphs import Array
+from toolchain.profiling.entry_graphs import Array
 
 
 @lru_cache

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.console import track
 from export.kit.journal import Journal
+from export.system.console import track
 from toolchain.architecture import Architecture
 from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.entries import Recipe
-from toolchain.profiling.graphs import Array
+from toolchain.profiling.entry_graphs import Array
 from toolchain.profiling.networks import Shape, network_model
 from toolchain.profiling.parts import encoder_part, tail_part
 from toolchain.profiling.stopwatch import Stopwatch

@@ -17,23 +17,23 @@ from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 
 import export
-from export.console import track
-from export.errors import DataError, UsageError
-from export.files import whole_folder
-from export.gpus import UNKNOWN
 from export.kit import measure
 from export.kit.journal import JournalError, Recorded, read_journal
 from export.kit.runners import RUNNERS
+from export.machine.gpus import UNKNOWN
+from export.onnx_file.tail import DEFAULT_TAIL
 from export.runtimes import open_session
-from export.tail import DEFAULT_TAIL
+from export.system.console import track
+from export.system.errors import DataError, UsageError
+from export.system.files import whole_folder
 from toolchain.profiling.device import Profile, default_path, planned
 from toolchain.profiling.face import face_image, feeds, soft_masks
 from toolchain.profiling.jobs import export_parts, key_of, models_of
 from toolchain.profiling.plan import Plan
 from toolchain.profiling.stopwatch import sentinel
 
-# What of nastool a kit holds, as it is, beside `export.kit`.
-MODULES = ("__init__.py", "environment.py", "processor.py", "gpus.py")
+# What of nastool a kit holds, as it is.
+FOLDERS = ("kit", "machine")
 GRAPHS, WEIGHTS = "graphs", "weights.bin"
 # Smaller tensors stay in the graph; runtimes want to see shapes and scalars there.
 OUTSIDE_BYTES = 1024
@@ -121,9 +121,9 @@ def _write(folder: Path, plan: Plan, seconds: float) -> None:
     (folder / "measure.py").write_text(PROGRAM, encoding="utf-8")
     source = Path(export.__file__).parent
     unwanted = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(source / "kit", folder / "export" / "kit", ignore=unwanted)
-    for name in MODULES:
-        shutil.copyfile(source / name, folder / "export" / name)
+    for name in FOLDERS:
+        shutil.copytree(source / name, folder / "export" / name, ignore=unwanted)
+    shutil.copyfile(source / "__init__.py", folder / "export" / "__init__.py")
     shutil.copyfile(source / "kit" / "README.md", folder / "README.md")
 
 

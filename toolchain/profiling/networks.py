@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from export.metadata import Precision
-from export.onnx import Target
+from export.onnx_file.metadata import Precision
+from export.onnx_file.tail import DEFAULT_TAIL
+from export.onnx_file.writing import Target
 from export.runtimes import open_session
-from export.tail import DEFAULT_TAIL
 from toolchain.architecture import Architecture, working_image
 from toolchain.genotype import TAPS, Genotype
 from toolchain.graph import canonical, cell_graph, graphs
 from toolchain.profiling.backbone import Backbone
+from toolchain.profiling.entry_graphs import Array, GraphBuilder, Map
 from toolchain.profiling.face import face_labels, feeds
-from toolchain.profiling.graphs import Array, GraphBuilder, Map
 from toolchain.profiling.parts import encoder_part, tail_part
 
 BRANCHES = (2, 3, 4)
@@ -35,7 +35,7 @@ class Shape:
         aggregation: channels of the decoder's maps.
         precision: of the networks.
         target: what exported files are for.
-        tail: in `export.tail.TAILS`, what turns logits into labels.
+        tail: in `export.onnx_file.tail.TAILS`, what turns logits into labels.
     """
 
     classes: int = 19

@@ -12,10 +12,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.files import whole_file
-from export.onnx import InputConversion, Target, shrinking, to_onnx
-from export.tail import DEFAULT_TAIL
-from export.tail_choice import tail_model
+from export.benchmarking.tail_choice import tail_model
+from export.onnx_file.tail import DEFAULT_TAIL
+from export.onnx_file.writing import InputConversion, Target, shrinking, to_onnx
+from export.system.files import whole_file
 from toolchain.networks.encoders import build_encoder
 from toolchain.networks.units import fold_batch_norms
 

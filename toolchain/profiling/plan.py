@@ -6,15 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from export.errors import UsageError
-from export.onnx import Target
+from export.onnx_file.writing import Target
+from export.system.errors import UsageError
 from toolchain.architecture import STRIDE, Architecture
 from toolchain.graph import canonical
 from toolchain.networks.encoders import describe_encoder
 from toolchain.profiling.certificate import Case, Certificate, certify
 from toolchain.profiling.correction import Measured, fit_correction
 from toolchain.profiling.entries import Recipe, difference, recipes, solve
-from toolchain.profiling.graphs import Array
+from toolchain.profiling.entry_graphs import Array
 from toolchain.profiling.jobs import Job, key_of
 from toolchain.profiling.networks import Shape, draw_networks
 from toolchain.profiling.provenance import Provenance

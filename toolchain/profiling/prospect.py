@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from export.errors import NastoolError
+from export.system.errors import NastoolError
 from toolchain.profiling.stopwatch import Stopwatch
 from toolchain.profiling.table import LatencyTable, in_words
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from export.environment import device_facts
-from export.metadata import Precision
+from export.machine.environment import device_facts
+from export.onnx_file.metadata import Precision
 from export.runtimes import get_runtime
 from toolchain.profiling.backbone import Backbone
 
@@ -35,7 +35,7 @@ class Provenance(BaseModel):
     """What the figures of a table hold for.
 
     Attributes:
-        environment: of `export.environment.describe`.
+        environment: of `export.machine.environment.describe`.
         runtime: its name.
         runtime_version: as installed when the table was made.
         device: ``"cpu"`` or ``"cuda:N"``.

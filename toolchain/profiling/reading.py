@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.architecture import Architecture
-from toolchain.blueprint import Blueprint, Unit
 from toolchain.genotype import OPERATIONS, Genotype
+from toolchain.networks.blueprint import Blueprint, Unit
 from toolchain.networks.encoders import describe_encoder
 from toolchain.profiling.backbone import Backbone, working_size_of
 from toolchain.profiling.networks import Shape, random_genotypes

@@ -1,8 +1,8 @@
 """Timing graphs in half precision and int8, in the node forms that the exported files have.
 
 Latency does not depend on numbers, so nothing is calibrated here: activations get assumed ranges,
-and a whole network is converted in less than a tenth of a second. `export.precision.to_fp16` and
-`export.quantisation.Quantiser` convert what is to be used.
+and a whole network is converted in less than a tenth of a second. `half.to_fp16` and
+`quantisation.Quantiser` of `export.precision` convert what is to be used.
 """
 
 from collections import Counter
@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.integer_paths import shorten
-from export.metadata import Precision
-from export.onnx import Target
-from export.quantisation import RECIPES, Int8Recipe
+from export.onnx_file.metadata import Precision
+from export.onnx_file.writing import Target
+from export.precision.integer_paths import shorten
+from export.precision.quantisation import RECIPES, Int8Recipe
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,7 +42,7 @@ def reduce(
         model: in fp32; may be changed.
         precision: to convert to.
         in_float: names of nodes that stay in fp32.
-        target: whose `export.quantisation.RECIPES` int8 follows.
+        target: whose `export.precision.quantisation.RECIPES` int8 follows.
     """
     if precision == "fp16":
         _halve(model.graph, in_float)

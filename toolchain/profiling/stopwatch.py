@@ -7,13 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 
-from export.errors import GateError
 from export.kit.protocol import BusyError, DisturbedError, Opened, Protocol
-from export.processor import usable_cores
+from export.machine.processor import usable_cores
 from export.runtimes import Session, open_session
 from export.runtimes.tensorrt.binding import BINDINGS
+from export.system.errors import GateError
+from toolchain.profiling.entry_graphs import GraphBuilder
 from toolchain.profiling.face import feeds
-from toolchain.profiling.graphs import GraphBuilder
 
 __all__ = ["DisturbedError", "Stopwatch", "sentinel"]
 

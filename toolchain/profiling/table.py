@@ -10,10 +10,10 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from export.errors import DataError
-from export.files import read_json, validated, write_text
+from export.system.errors import DataError
+from export.system.files import read_json, validated, write_text
 from toolchain.architecture import Architecture
-from toolchain.blueprint import Blueprint, Unit, blueprint
+from toolchain.networks.blueprint import Blueprint, Unit, blueprint
 from toolchain.profiling.backbone import working_size_of
 from toolchain.profiling.certificate import Certificate
 from toolchain.profiling.correction import Correction, kind_of

@@ -6,9 +6,9 @@ The format is that of the logs of Lyu et al., IEEE Trans. Cybernetics 53(2), 202
 import re
 from pathlib import Path
 
-from export.errors import DataError, UsageError
-from export.files import read_text
-from export.numbers import LARGEST
+from export.system.errors import DataError, UsageError
+from export.system.files import read_text
+from export.system.numbers import LARGEST
 from toolchain.genotype import Genotype, shortened
 from toolchain.graph import canonical
 from toolchain.search.run import Run

@@ -5,8 +5,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from export.errors import DataError
-from export.files import write_text
+from export.system.errors import DataError
+from export.system.files import write_text
 from toolchain.reporting.logs import read_log
 from toolchain.reporting.page import Page
 from toolchain.reporting.series import Series, chosen_costs, ranges_of

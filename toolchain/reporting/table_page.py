@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from export.files import write_text
+from export.system.files import write_text
 from toolchain.genotype import OPERATIONS
 from toolchain.profiling.advice import advise
 from toolchain.profiling.certificate import Case

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import plotly.graph_objects as go
 
-from export.errors import DataError
-from export.files import parse_json, read_text, write_text
+from export.system.errors import DataError
+from export.system.files import parse_json, read_text, write_text
 from toolchain.datasets.base import Pixels
 from toolchain.datasets.splits import first, open_part
 from toolchain.reporting.figures import SCORE, styled

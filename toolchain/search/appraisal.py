@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.architecture import Architecture
-from toolchain.blueprint import Blueprint, blueprint
-from toolchain.costs import count
 from toolchain.graph import canonical
+from toolchain.networks.blueprint import Blueprint, blueprint
+from toolchain.networks.costs import count
 from toolchain.profiling.costing import load_tables
 from toolchain.profiling.table import LatencyTable
 from toolchain.search.features import Array, features

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.search.run import Run
 from toolchain.search.shown_costs import (
     SLOWEST,

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import ttest_ind
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.search.algorithms.coverage import best_within, limits_between
 from toolchain.search.comparable import comparable_costs
 from toolchain.search.features import Array

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from export.console import track
-from export.errors import UsageError
+from export.system.console import track
+from export.system.errors import UsageError
 from toolchain.architecture import Architecture
 from toolchain.search.database import MEMORY
 from toolchain.search.executors import InlineExecutor

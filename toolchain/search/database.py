@@ -17,7 +17,7 @@ from typing import Any
 
 import optuna
 
-from export.errors import DataError, NastoolError
+from export.system.errors import DataError, NastoolError
 from toolchain.settings.search_settings import SQLITE, without_password
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.optim import SGD, Adam, Optimizer
 
-from export.errors import UsageError
-from export.onnx import normalise
+from export.onnx_file.writing import normalise
+from export.system.errors import UsageError
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.segmenter import build_segmenter
 from toolchain.networks.units import shrink_dilations

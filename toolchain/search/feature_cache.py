@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.console import track
-from export.onnx import normalise
+from export.onnx_file.writing import normalise
+from export.system.console import track
 from toolchain.datasets.base import FaceDataset
 from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.splits import Part, first, open_part

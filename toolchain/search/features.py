@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from toolchain.architecture import Architecture
-from toolchain.blueprint import Blueprint
 from toolchain.genotype import OPERATIONS, TAPS
 from toolchain.graph import CellGraph, DecoderGraph, graphs
+from toolchain.networks.blueprint import Blueprint
 
 Array = npt.NDArray[np.float64]
 

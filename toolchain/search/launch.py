@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from export.errors import DataError, UsageError
-from export.files import only_one
+from export.system.errors import DataError, UsageError
+from export.system.files import only_one
 from toolchain.datasets.splits import Part
 from toolchain.search.database import file_of, shown, storage_url
 from toolchain.search.evaluator import CandidateEvaluator, part_numbers

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 QUANTITIES = {
     "params": "parameters",

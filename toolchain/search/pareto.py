@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.search.objectives import QUANTITIES, Costs, Objective, cost_of
 from toolchain.search.trial import Trial
 

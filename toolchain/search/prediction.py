@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from export.errors import NastoolError
-from toolchain.blueprint import blueprint
-from toolchain.costs import count
+from export.system.errors import NastoolError
+from toolchain.networks.blueprint import blueprint
+from toolchain.networks.costs import count
 from toolchain.search.algorithms.predictor import ScorePredictor, held_out
 from toolchain.search.appraisal import Appraisal, Appraiser, named_tables
 from toolchain.search.features import Array

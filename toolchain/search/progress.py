@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from export.console import duration
-from export.errors import UnavailableError
+from export.system.console import duration
+from export.system.errors import UnavailableError
 from toolchain.search.pareto import default_objectives, pareto_front
 from toolchain.search.trial import Trial, TrialState
 

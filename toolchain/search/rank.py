@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from export.console import duration
-from export.errors import UsageError
-from export.files import only_one, validated, write_json
+from export.system.console import duration
+from export.system.errors import UsageError
+from export.system.files import only_one, validated, write_json
 from toolchain.search.correlation import FEWEST, Correlation
 from toolchain.search.feature_cache import SearchImages
 from toolchain.search.launch import open_executor

@@ -8,8 +8,8 @@ from typing import Any, Self
 from optuna.trial import FrozenTrial
 from pydantic import TypeAdapter, ValidationError
 
-from export.errors import DataError, UsageError
-from export.files import read_json
+from export.system.errors import DataError, UsageError
+from export.system.files import read_json
 from toolchain.search.database import shown, storage_url
 from toolchain.search.pareto import (
     cost_values,

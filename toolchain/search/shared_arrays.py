@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from export.errors import DataError, UsageError
-from export.files import only_one
+from export.system.errors import DataError, UsageError
+from export.system.files import only_one
 
 Array = npt.NDArray[Any]
 MEMORY_DISK = Path("/dev/shm")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.search.trial import Trial
 
 

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtri
 from scipy.stats import spearmanr
 
-from export import processor
-from export.errors import DataError, UsageError
-from export.files import read_json, validated, write_text
+from export.machine import processor
+from export.system.errors import DataError, UsageError
+from export.system.files import read_json, validated, write_text
 from toolchain.architecture import STRIDE, Architecture
 from toolchain.genotype import Genotype
 from toolchain.search.algorithms.predictor import ScorePredictor, held_out

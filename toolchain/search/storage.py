@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.search.database import close, explained, identity, open_database, opened, shown
 from toolchain.search.space import SearchSpace
 

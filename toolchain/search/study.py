@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 
-from export.errors import GateError, UsageError
+from export.system.errors import GateError, UsageError
 from toolchain.search.algorithms import SearchTask, make_sampler
 from toolchain.search.appraisal import Appraiser, named_tables
 from toolchain.search.database import storage_url

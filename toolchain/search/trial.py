@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from export.errors import NastoolError
+from export.system.errors import NastoolError
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.search.objectives import costs_in

@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from export.errors import DataError, UsageError
-from export.files import read_json, validated, write_json
-from export.numbers import LARGEST
+from export.system.errors import DataError, UsageError
+from export.system.files import read_json, validated, write_json
+from export.system.numbers import LARGEST
 
 FILE_NAME = "config.json"
 FORMAT_VERSION = 2

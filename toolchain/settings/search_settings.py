@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from annotated_types import Ge, Le
 from pydantic import field_validator, model_validator
 
-from export.numbers import LARGEST, LARGEST_SEED, LARGEST_SIDE, MOST_THREADS
+from export.system.numbers import LARGEST, LARGEST_SEED, LARGEST_SIDE, MOST_THREADS
 from toolchain.architecture import STRIDE
 from toolchain.settings.base import Data, Settings, setting
 from toolchain.settings.training_settings import AUXILIARY_WEIGHT, DISTILLATION_WEIGHT

@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from pydantic import model_validator
 
-from export.numbers import LARGEST_SEED, LARGEST_SIDE, MOST_THREADS
+from export.system.numbers import LARGEST_SEED, LARGEST_SIDE, MOST_THREADS
 from toolchain.settings.base import Data, Settings, setting
 
 AUXILIARY_WEIGHT = 0.15

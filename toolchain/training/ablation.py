@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from scipy.stats import t as student
 
-from export.errors import UsageError
-from export.files import only_one, write_json
+from export.system.errors import UsageError
+from export.system.files import only_one, write_json
 from toolchain.settings.training_settings import TrainingSettings
 from toolchain.training.start import CHOSEN_BY, Start
 

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 
-from export.errors import DataError, UsageError
-from export.files import whole_file
-from export.metadata import ModelMetadata
-from export.numbers import LARGEST_SIDE
-from export.onnx import shrinking
+from export.onnx_file.metadata import ModelMetadata
+from export.onnx_file.writing import shrinking
+from export.system.errors import DataError, UsageError
+from export.system.files import whole_file
+from export.system.numbers import LARGEST_SIDE
 from toolchain.architecture import Architecture
 from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.seen import SeenImages
@@ -82,7 +82,7 @@ class CheckpointInfo:
 
     @property
     def shrink(self) -> Fraction:
-        """The network's size over that of its input; see `export.onnx.InputConversion`."""
+        """The network's size over that of its input; see `InputConversion`."""
         return shrinking(self.input_size, self.working_size)
 
     def at(self, input_size: int | None = None, working_size: int | None = None) -> Self:

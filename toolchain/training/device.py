@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from export.errors import UnavailableError, UsageError
+from export.system.errors import UnavailableError, UsageError
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.console import track
-from export.errors import DataError, UsageError
-from export.metadata import ModelMetadata
-from export.onnx import Deployable
+from export.onnx_file.metadata import ModelMetadata
+from export.onnx_file.writing import Deployable
 from export.runtimes import Session, open_session
+from export.system.console import track
+from export.system.errors import DataError, UsageError
 from toolchain.datasets.base import FaceDataset, Sample, resize_sample
 from toolchain.datasets.framing import framed
 from toolchain.datasets.seen import SeenImages
@@ -200,7 +200,7 @@ def network_predictor(
     Args:
         network: on ``device``.
         device: that computes.
-        shrink: see `export.onnx.Deployable`.
+        shrink: see `export.onnx_file.writing.Deployable`.
     """
     whole = Deployable(network, shrink=shrink).eval().to(device)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.networks.encoder_weights import load_encoder_weights
 from toolchain.networks.encoders import build_encoder, describe_encoder, encoder_names
 from toolchain.networks.narrowing import can_narrow, narrow_encoder

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.console import track
+from export.system.console import track
 from toolchain.datasets.base import FaceDataset, Pixels
 from toolchain.datasets.labels import IGNORED
 from toolchain.training.evaluation import Model

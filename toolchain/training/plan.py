@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.genotype import Genotype
 from toolchain.settings.base import FILE_NAME, check_files
 from toolchain.settings.search_settings import SearchSettings

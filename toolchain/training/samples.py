@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from export.console import track
-from export.interrupts import ignore_signals
-from export.onnx import normalise
-from export.processor import usable_cores
+from export.machine.processor import usable_cores
+from export.onnx_file.writing import normalise
+from export.system.console import track
+from export.system.interrupts import ignore_signals
 from toolchain.datasets.base import FaceDataset, Sample, resize_sample
 
 

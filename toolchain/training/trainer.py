@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from export.console import track
-from export.errors import DataError, UsageError
-from export.files import only_one, write_text
-from export.onnx import normalise
+from export.onnx_file.writing import normalise
+from export.system.console import track
+from export.system.errors import DataError, UsageError
+from export.system.files import only_one, write_text
 from toolchain.datasets.augmentation import augment
 from toolchain.settings.base import Record, read_record
 from toolchain.settings.training_settings import TrainingSettings

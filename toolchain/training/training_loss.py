@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.networks.segmenter import Segmenter
 from toolchain.settings.training_settings import LossSettings
 from toolchain.training.checkpoints import load_segmenter

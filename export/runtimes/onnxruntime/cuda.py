@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from export.errors import DataError
 from export.kit.protocol import timed
-from export.measurement import Timer
 from export.runtimes.base import Array, TensorSpec
+from export.runtimes.measurement import Timer
 from export.runtimes.onnxruntime.session import OnnxRuntimeSession, first_line
+from export.system.errors import DataError
 
 CUDA = "cuda"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from export.files import read_json
+from export.system.files import read_json
 
 NODE = "_kernel_time"
 RUN = "model_run"

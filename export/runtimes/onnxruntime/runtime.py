@@ -7,12 +7,12 @@ from typing import Any
 
 import onnxruntime as ort
 
-from export import gpus
-from export.errors import BrokenError, DataError, NastoolError, UnavailableError
-from export.processor import usable_cores
+from export.machine import gpus
+from export.machine.processor import usable_cores
 from export.runtimes.base import IN_MEMORY, Runtime, Session
 from export.runtimes.onnxruntime.cuda import CudaSession
 from export.runtimes.onnxruntime.session import OnnxRuntimeSession, first_line
+from export.system.errors import BrokenError, DataError, NastoolError, UnavailableError
 
 CUDA = "CUDAExecutionProvider"
 CUDA_REMEDY = (

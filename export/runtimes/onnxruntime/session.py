@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from export.errors import DataError
 from export.kit.protocol import timed
-from export.measurement import Timer
 from export.runtimes.base import Array, Session, TensorSpec
+from export.runtimes.measurement import Timer
 from export.runtimes.onnxruntime.node_times import node_times
+from export.system.errors import DataError
 
 DTYPES = {
     "float": "float32",

@@ -3,9 +3,9 @@
 TensorRT for RTX has the interface of TensorRT 11, installs from PyPI alone, and builds engines for
 named GPUs on any machine; TensorRT builds on the GPU that will run the engine. Written to the
 Python bindings of TensorRT 10.0.1, 10.16.1, 11.0.0 and 11.4.0, and of TensorRT for RTX 1.7.1: every
-name that is used exists in all of them, or is of one of the two
-(`tests/export/test_tensorrt_names.py` has the list). Parsing and building by TensorRT for RTX run
-in the tests. No engine has been run on hardware; ``nastool doctor --selftest`` is how to find out
+name that is used exists in all of them, or is of one of the two (the list is in
+`tests/export/runtimes/test_tensorrt_names.py`). Parsing and building by TensorRT for RTX run in the
+tests. No engine has been run on hardware; ``nastool doctor --selftest`` is how to find out
 on yours.
 
 Nothing here imports a binding or needs a GPU before a function is called.
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.errors import DataError, UnavailableError
 from export.runtimes.tensorrt.record import EngineRecord, Machine, check_before_loading, system
+from export.system.errors import DataError, UnavailableError
 
 # Of the inspector's layer types, those that do the multiplying.
 MULTIPLIES = re.compile("conv|gemm|matrix|matmul", re.IGNORECASE)

@@ -19,8 +19,6 @@ from typing import Any
 
 import onnx
 
-from export.errors import DataError, GateError, NastoolError, UnavailableError, UsageError
-from export.files import whole_file
 from export.runtimes.tensorrt.binding import Binding, deserialise, make_log, read_back, start
 from export.runtimes.tensorrt.graph import for_engines
 from export.runtimes.tensorrt.record import (
@@ -33,6 +31,8 @@ from export.runtimes.tensorrt.record import (
     sha256,
     system,
 )
+from export.system.errors import DataError, GateError, NastoolError, UnavailableError, UsageError
+from export.system.files import whole_file
 
 OPTIMISATION_LEVELS = range(6)
 CURRENT = "current"
@@ -122,7 +122,7 @@ def build_engine(
         DataError: the file is broken, too new, or the binding cannot build it.
         GateError: the file is in fp16 or int8, but no layer of the engine computes in it.
     """
-    from export.precision import precision_of
+    from export.precision.half import precision_of
 
     options.check(binding)
     trt = binding.load()

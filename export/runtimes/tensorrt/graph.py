@@ -12,9 +12,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from export.errors import DataError
-from export.onnx import LOGITS, part
-from export.simplify import drop_unused
+from export.onnx_file.simplify import drop_unused
+from export.onnx_file.writing import LOGITS, part
+from export.system.errors import DataError
 
 SUFFIX = "__float"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from export.errors import DataError
-from export.files import read_json, validated, write_json
+from export.system.errors import DataError
+from export.system.files import read_json, validated, write_json
 
 FORMAT_VERSION = 2
 ENGINE_SUFFIXES = (".engine", ".plan")

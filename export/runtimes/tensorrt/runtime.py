@@ -15,10 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from export.errors import DataError, UsageError
-from export.files import whole_file
-from export.measurement import Timer
 from export.runtimes.base import IN_MEMORY, Array, Runtime, Session, TensorSpec
+from export.runtimes.measurement import Timer
 from export.runtimes.tensorrt.binding import (
     TENSORRT,
     TENSORRT_RTX,
@@ -28,6 +26,8 @@ from export.runtimes.tensorrt.binding import (
 )
 from export.runtimes.tensorrt.engine import BuildOptions, build_engine
 from export.runtimes.tensorrt.record import ENGINE_SUFFIXES
+from export.system.errors import DataError, UsageError
+from export.system.files import whole_file
 
 TIMING_CACHE = "tensorrt-timing.cache"
 # Beside an engine of TensorRT for RTX: what has been compiled of it for this card.

@@ -11,7 +11,7 @@ from web_samples import frame_with_face, serving
 
 import demo.web.site
 from demo.web.site import Site
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
 
 BUILT = Path(demo.web.site.__file__).parent / "page" / "onnxruntime"
 NAMES = ("chromium", "chromium-browser", "google-chrome")

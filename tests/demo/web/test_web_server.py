@@ -9,7 +9,7 @@ from web_samples import serving
 
 from demo.web.server import SiteServer
 from demo.web.site import HEADERS, Site
-from export.errors import UsageError
+from export.system.errors import UsageError
 
 FILES = {
     "index.html": b"<!doctype html>",

@@ -8,8 +8,8 @@ import pytest
 
 import demo.web.site
 from demo.web.site import HEADERS, POLICY, Site, describe
-from export.errors import DataError, UnavailableError
-from export.metadata import ModelMetadata
+from export.onnx_file.metadata import ModelMetadata
+from export.system.errors import DataError, UnavailableError
 
 # fmt: off
 CELEBA = [

@@ -10,7 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
-from export.conformance.models import convolution_input, convolution_model, convolve, tiny_model
+from export.checks.conformance.models import (
+    convolution_input,
+    convolution_model,
+    convolve,
+    tiny_model,
+)
 from export.kit import runners
 from export.kit.runners import MissingError, OnnxRuntimeRunner, TensorRtRunner
 from export.runtimes import open_session

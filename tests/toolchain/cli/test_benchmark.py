@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from export import energy
-from export.diagnosis import tiny_model
+from export.benchmarking import energy
+from export.checks.diagnosis import tiny_model
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
@@ -169,8 +169,8 @@ def test_cold(cli, tiny: Path) -> None:
 
 
 def test_energy(cli, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.benchmark.ENERGY_SECONDS", 0.05)
-    monkeypatch.setattr("export.benchmark.energy_per_frame", lambda work, device: (
+    monkeypatch.setattr("export.benchmarking.benchmark.ENERGY_SECONDS", 0.05)
+    monkeypatch.setattr("export.benchmarking.benchmark.energy_per_frame", lambda work, device: (
         energy.energy_per_frame(work, device, tmp_path)
     ))  # fmt: skip
     arguments = ("benchmark", tiny, "--seconds", 0.1, "--energy")

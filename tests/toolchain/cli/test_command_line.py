@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from export import console
+from export.system import console
 from toolchain.cli import COMMANDS
 from toolchain.datasets import open_dataset
 from toolchain.datasets.writing import write_folder
@@ -100,7 +100,7 @@ def test_faces_keeps_another_label_set(tmp_path):
 
 
 def test_debug_shows_the_traceback():
-    from export.errors import UsageError
+    from export.system.errors import UsageError
     from toolchain.cli import run
 
     with pytest.raises(UsageError):
@@ -108,12 +108,12 @@ def test_debug_shows_the_traceback():
 
 
 def test_interrupts_end_with_130(cli, monkeypatch):
-    import toolchain.costs
+    import toolchain.networks.costs
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(toolchain.costs, "count", stop)
+    monkeypatch.setattr(toolchain.networks.costs, "count", stop)
     import toolchain.profiling.costing as costing
 
     monkeypatch.setattr(costing, "cost_documents", stop)
@@ -125,7 +125,7 @@ def test_interrupts_end_with_130(cli, monkeypatch):
 def test_what_libraries_print_does_not_reach_a_json_document() -> None:
     program = """
 import os, sys
-from export.console import Outcome, command, run
+from export.system.console import Outcome, command, run
 @command("x")
 def x():
     print("from Python")

@@ -3,10 +3,10 @@ import platform
 
 import pytest
 
-from export.conformance import Target, contract
-from export.errors import BrokenError, GateError
+from export.checks.conformance import Target, contract
 from export.runtimes import Session
 from export.runtimes.onnxruntime.runtime import OnnxRuntime
+from export.system.errors import BrokenError, GateError
 
 
 def test_json_is_as_promised(cli) -> None:
@@ -22,7 +22,7 @@ def test_json_is_as_promised(cli) -> None:
 
 
 def test_text_lists_what_is_missing_with_cost_and_remedy(cli, monkeypatch) -> None:
-    from export import diagnosis
+    from export.checks import diagnosis
 
     monkeypatch.setattr(diagnosis, "_camera_works", lambda: False)
     monkeypatch.setattr(diagnosis, "_display_works", lambda: True)
@@ -57,7 +57,7 @@ def one_check(monkeypatch: pytest.MonkeyPatch):
 
     def put(function) -> None:
         checks = [contract.Check("a promise", function)]
-        monkeypatch.setattr("export.conformance.report.CHECKS", checks)
+        monkeypatch.setattr("export.checks.conformance.report.CHECKS", checks)
 
     return put
 

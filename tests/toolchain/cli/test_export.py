@@ -12,17 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from export.files import only_one
-from export.metadata import ModelMetadata
-from export.parity import FLOORS
+from export.checks.parity import FLOORS
+from export.onnx_file.metadata import ModelMetadata
+from export.onnx_file.tail import TAILS
 from export.runtimes import RUNTIMES, open_session
-from export.tail import TAILS
+from export.system.files import only_one
 from toolchain import deployment
 from toolchain.cli import run
 from toolchain.cli.export import export
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import open_part
-from toolchain.deployment import FASTEST, load_network
+from toolchain.deploy.deployment import FASTEST, load_network
 from toolchain.training.checkpoints import save_checkpoint
 
 GENOTYPE = "[[0, [0, 1, 1, 9]], [[0, 1]]]"

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from export.benchmarking.tail_choice import TailChoice
 from export.kit import protocol
 from export.kit.contention import Contention
 from export.kit.journal import settings_of
-from export.tail_choice import TailChoice
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype

@@ -7,7 +7,7 @@ import pytest
 from dataset_layouts import LAYOUTS
 from PIL import Image
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.datasets import kinds, open_dataset
 
 

@@ -8,7 +8,7 @@ import pytest
 from dataset_layouts import save_mask
 from PIL import Image
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.datasets import Sample, open_dataset, resize_sample
 from toolchain.datasets.augmentation import mirror
 from toolchain.datasets.labels import CELEBAMASK_HQ, EG1800, HELEN, IGNORED, LabelSet

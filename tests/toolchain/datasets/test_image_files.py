@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.datasets.image_files import MOST_PIXELS, open_picture, read_image, read_mask
 
 GREY = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21

@@ -9,7 +9,7 @@ import pytest
 from dataset_layouts import LAYOUTS
 from many_samples import make_many
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.cli.training import SPLITS
 from toolchain.datasets import open_dataset
 from toolchain.datasets.base import join

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.datasets import open_dataset
 from toolchain.datasets.labels import CELEBAMASK_HQ
 

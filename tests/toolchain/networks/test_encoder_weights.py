@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.networks.encoder_weights import PUBLISHED, load_encoder_weights
 from toolchain.networks.encoders import build_encoder, encoder_names
 from toolchain.networks.units import ConvolutionUnit

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from export.errors import DataError, UsageError
-from toolchain.deployment import load_network
+from export.system.errors import DataError, UsageError
+from toolchain.deploy.deployment import load_network
 from toolchain.genotype import Genotype
 from toolchain.networks.encoders import build_encoder, describe_encoder
 from toolchain.networks.narrowing import can_narrow, narrow_encoder

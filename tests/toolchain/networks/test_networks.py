@@ -15,9 +15,9 @@ import literal
 
 from tests.toolchain.settled_norms import settle_norms
 from toolchain.architecture import Architecture
-from toolchain.costs import network_costs
 from toolchain.genotype import TAPS, Connection, Entry, Genotype
 from toolchain.graph import canonical, cell_graph
+from toolchain.networks.costs import network_costs
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.encoders import build_encoder, describe_encoder, encoder_names, register
 from toolchain.networks.segmenter import build_segmenter, initialise

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import DataError
+from export.system.errors import DataError
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.genotype import Genotype
 from toolchain.profiling.comparison import compare_tables, rank

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from toolchain.architecture import Architecture
-from toolchain.blueprint import blueprint
 from toolchain.genotype import Genotype
+from toolchain.networks.blueprint import blueprint
 from toolchain.profiling.correction import Measured, fit_correction, kind_of
 
 WEIGHTS = {"mobilenetv2": 0.9, "conv3x3": 1.2, "labels": 1.5}

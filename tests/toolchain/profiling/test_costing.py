@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
-from toolchain.costs import network_costs
 from toolchain.genotype import Genotype
+from toolchain.networks.costs import network_costs
 from toolchain.profiling.costing import cost_documents, load_tables
 
 GENOTYPE = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")

@@ -8,8 +8,8 @@ import pytest
 
 from export.runtimes import open_session
 from toolchain.architecture import Architecture
-from toolchain.blueprint import Unit, blueprint
 from toolchain.genotype import Genotype
+from toolchain.networks.blueprint import Unit, blueprint
 from toolchain.networks.encoders import encoder_names
 from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.entries import HEADS, Difference, Recipe, difference, recipes, solve

@@ -5,14 +5,14 @@ import numpy as np
 import onnx
 import pytest
 
-from export.metadata import ModelMetadata
-from export.onnx import export_onnx, part
+from export.onnx_file.metadata import ModelMetadata
+from export.onnx_file.writing import export_onnx, part
 from export.runtimes import open_session
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import build_segmenter
+from toolchain.profiling.entry_graphs import GraphBuilder
 from toolchain.profiling.face import face_labels, feeds
-from toolchain.profiling.graphs import GraphBuilder
 from toolchain.profiling.networks import Shape, network_model, random_genotypes
 
 ENCODER = "ghostnet-0.1"

@@ -1,10 +1,10 @@
 import pytest
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
-from toolchain.blueprint import Unit
 from toolchain.genotype import Genotype
+from toolchain.networks.blueprint import Unit
 from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.entries import recipes
 from toolchain.profiling.networks import Shape

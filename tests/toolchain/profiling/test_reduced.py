@@ -9,13 +9,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from export.metadata import ModelMetadata
-from export.onnx import export_onnx, part
-from export.precision import to_fp16
-from export.quantisation import Quantiser
+from export.onnx_file.metadata import ModelMetadata
+from export.onnx_file.writing import export_onnx, part
+from export.precision.half import to_fp16
+from export.precision.quantisation import Quantiser
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import build_segmenter
-from toolchain.profiling.graphs import GraphBuilder, Map
+from toolchain.profiling.entry_graphs import GraphBuilder, Map
 from toolchain.profiling.reduced import reduce
 
 NETWORKS = {

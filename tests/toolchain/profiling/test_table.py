@@ -5,13 +5,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from export import processor
-from export.errors import DataError
+from export.machine import processor
+from export.system.errors import DataError
 from tests.export.fake_gpus import fake_gpus
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
-from toolchain.blueprint import Unit, blueprint
 from toolchain.genotype import Genotype
+from toolchain.networks.blueprint import Unit, blueprint
 from toolchain.profiling.table import LatencyTable, table_schema
 
 GENOTYPE = Genotype.parse("8 [1,1,1,10] [4,3,1,3] [0,1] [2,0]")

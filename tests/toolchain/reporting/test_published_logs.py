@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from export.errors import DataError
+from export.system.errors import DataError
 from toolchain.reporting.logs import read_log
 from toolchain.reporting.report import open_series
 from toolchain.search.run import TrialState

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from made_runs import made_run
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.reporting.series import (
     Series,
     all_costs,

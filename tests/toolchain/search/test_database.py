@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from stand_in import CLASSES, evaluate, searched
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.search import database
 from toolchain.search.database import DATABASE
 from toolchain.search.executors import InlineExecutor

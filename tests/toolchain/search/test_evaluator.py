@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from export.errors import UsageError
-from export.onnx import normalise
+from export.onnx_file.writing import normalise
+from export.system.errors import UsageError
 from toolchain.architecture import Architecture
 from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype

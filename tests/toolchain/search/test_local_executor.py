@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from export.errors import UnavailableError
+from export.system.errors import UnavailableError
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.search.executors import base
@@ -118,7 +118,7 @@ SEARCH = """
 import sys
 from functools import partial
 from pathlib import Path
-from export import console
+from export.system import console
 from test_local_executor import LocalExecutor, base, start, submit
 from toolchain.search import shared_arrays
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from tests.conftest import SHARED_LOGS
 from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward
 from toolchain.search.pareto import search_costs

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from test_study import CLASSES, essence, run, settings_of
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.launch import check_free
 from toolchain.search.run import Run

@@ -7,7 +7,7 @@ import pytest
 from stand_in import evaluate
 from test_study import CLASSES, settings_of
 
-from export.errors import UnavailableError
+from export.system.errors import UnavailableError
 from toolchain.search import progress
 from toolchain.search.executors import InlineExecutor
 from toolchain.search.progress import Progress

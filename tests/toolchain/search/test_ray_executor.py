@@ -11,7 +11,7 @@ import pytest
 from cluster_evaluators import Holder, Scorer, SlowStart, broken, make_arrays
 from stand_in import score
 
-from export.errors import UnavailableError
+from export.system.errors import UnavailableError
 from toolchain.architecture import Architecture
 from toolchain.datasets import open_dataset
 from toolchain.genotype import Genotype

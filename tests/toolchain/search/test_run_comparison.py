@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from tests.toolchain.search.stand_in import CLASSES, searched
 from toolchain.reporting.logs import read_log
 from toolchain.reporting.verdicts import comparison_document, sentences, side_names

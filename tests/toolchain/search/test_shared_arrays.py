@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from export.errors import UsageError
-from export.files import only_one
+from export.system.errors import UsageError
+from export.system.files import only_one
 from toolchain.search import shared_arrays
 from toolchain.search.shared_arrays import SharedArrays, place_arrays
 
@@ -65,7 +65,9 @@ def test_memory_of_killed_searches_is_freed_and_that_of_running_ones_is_not(memo
 
 def test_two_processes_cannot_search_in_one_folder(tmp_path):
     with only_one(tmp_path / "run"):
-        script = "import sys; from export.files import only_one\nwith only_one(sys.argv[1]): pass"
+        script = (
+            "import sys; from export.system.files import only_one\nwith only_one(sys.argv[1]): pass"
+        )
         other = subprocess.run(
             [sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, text=True
         )

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from export.errors import DataError, UsageError
-from export.files import write_json
+from export.system.errors import DataError, UsageError
+from export.system.files import write_json
 from tests.toolchain.search.stand_in import score
 from tests.toolchain.search.test_predictor import networks
 from toolchain.architecture import Architecture

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from export.errors import DataError, GateError, UsageError
-from export.files import write_json
+from export.system.errors import DataError, GateError, UsageError
+from export.system.files import write_json
 from toolchain.architecture import Architecture
 from toolchain.graph import canonical
 from toolchain.search import study
@@ -134,7 +134,7 @@ def test_budgets_reject_before_any_training(tmp_path):
 
 class Anything:
     def __contains__(self, genotype):
-        from toolchain.costs import network_costs
+        from toolchain.networks.costs import network_costs
 
         return (
             network_costs(Architecture(genotype, "ghostnet-0.1"), pruned=True).flops.total <= 0.1e9

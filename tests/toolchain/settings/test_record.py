@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.errors import DataError, UsageError
-from export.numbers import LARGEST_SEED
+from export.system.errors import DataError, UsageError
+from export.system.numbers import LARGEST_SEED
 from toolchain.settings.base import Record, Settings, read_record, setting
 from toolchain.settings.search_settings import RankSettings, SearchSettings
 from toolchain.settings.training_settings import TrainingSettings

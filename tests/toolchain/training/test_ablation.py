@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.training.ablation import Switch, ablate, main_effects, plan
 from toolchain.training.checkpoints import read_checkpoint
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.datasets.seen import SeenImages
 from toolchain.training.checkpoints import (
     FORMAT_VERSION,

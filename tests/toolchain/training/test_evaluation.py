@@ -5,8 +5,8 @@ import onnx
 import pytest
 import torch
 
-from export.errors import DataError, UnavailableError, UsageError
-from export.onnx import export_onnx
+from export.onnx_file.writing import export_onnx
+from export.system.errors import DataError, UnavailableError, UsageError
 from toolchain.datasets.base import FaceDataset, Sample
 from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.seen import SeenImages

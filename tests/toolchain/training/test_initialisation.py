@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from export.errors import DataError, UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import build_segmenter
 from toolchain.networks.units import ConvolutionUnit

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from export.errors import DataError, UsageError
-from export.files import only_one
-from export.onnx import export_onnx
+from export.onnx_file.writing import export_onnx
+from export.system.errors import DataError, UsageError
+from export.system.files import only_one
 from toolchain.datasets import open_dataset
 from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.datasets.seen import SeenImages

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.datasets.base import FaceDataset, Sample
 from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.datasets.synthetic import attire, features, hair

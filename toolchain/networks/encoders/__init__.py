@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from export.errors import UsageError
+from export.system.errors import UsageError
 from toolchain.networks.encoders.description import EncoderDescription
 from toolchain.networks.encoders.ghostnet import describe_ghostnet
 from toolchain.networks.encoders.mobilenetv2 import describe_mobilenetv2

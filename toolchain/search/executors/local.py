@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection, wait
 
 import psutil
 
-from export.errors import UnavailableError
-from export.interrupts import signals_held_back
+from export.system.errors import UnavailableError
+from export.system.interrupts import signals_held_back
 from toolchain.search.executors.base import (
     CandidateResult,
     Executor,

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from export.errors import UnavailableError
+from export.system.errors import UnavailableError
 from toolchain.search.executors.base import (
     CandidateResult,
     Executor,

@@ -1,0 +1,1 @@
+"""What a file costs on a device: time, memory, energy, operator by operator."""

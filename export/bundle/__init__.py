@@ -1,0 +1,1 @@
+"""A folder that holds a model and all that is needed to use it."""

@@ -1,0 +1,1 @@
+"""Whether files and runtimes do what they should."""

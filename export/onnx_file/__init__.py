@@ -1,0 +1,1 @@
+"""A network as one ONNX file: image in, labels out."""

@@ -1,0 +1,1 @@
+"""Networks in 16 and 8 bits."""

@@ -18,8 +18,7 @@ import onnx
 from export.onnx_file.writing import PRODUCER, Target, part
 from export.precision.half import is_constant, quiet, read, write
 from export.precision.integer_paths import shorten
-from export.precision.saturation import weight_ranges
-from export.runtimes.base import Array
+from export.precision.saturation import Array, weight_ranges
 from export.system.errors import UsageError
 from export.system.files import whole_file
 

@@ -15,7 +15,8 @@ import onnx
 from onnx import numpy_helper
 
 from export.onnx_file.writing import part
-from export.runtimes.base import Array
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def weight_ranges(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:

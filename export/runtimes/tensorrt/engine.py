@@ -19,6 +19,7 @@ from typing import Any
 
 import onnx
 
+from export.precision.half import precision_of
 from export.runtimes.tensorrt.binding import Binding, deserialise, make_log, read_back, start
 from export.runtimes.tensorrt.graph import for_engines
 from export.runtimes.tensorrt.record import (
@@ -122,8 +123,6 @@ def build_engine(
         DataError: the file is broken, too new, or the binding cannot build it.
         GateError: the file is in fp16 or int8, but no layer of the engine computes in it.
     """
-    from export.precision.half import precision_of
-
     options.check(binding)
     trt = binding.load()
     here = binding.machine(device) if CURRENT in gpus else None

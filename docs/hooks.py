@@ -18,7 +18,7 @@ import ziamath
 from mkdocs.structure.files import File, Files
 from pydantic.fields import FieldInfo
 
-from export import errors
+from export.system import errors
 from toolchain.cli import nastool
 from toolchain.datasets import labels, registry
 from toolchain.datasets.splits import PARTS, PERCENT

@@ -17,11 +17,11 @@ from export.onnx_file.metadata import ModelMetadata
 from export.onnx_file.tail import TAILS
 from export.runtimes import RUNTIMES, open_session
 from export.system.files import only_one
-from toolchain import deployment
 from toolchain.cli import run
 from toolchain.cli.export import export
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import open_part
+from toolchain.deploy import deployment
 from toolchain.deploy.deployment import FASTEST, load_network
 from toolchain.training.checkpoints import save_checkpoint
 

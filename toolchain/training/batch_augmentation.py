@@ -5,7 +5,6 @@ for; the device changes the pixels. Both modules follow the same settings, with 
 the same things; the pixels are not the same ones.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,15 +17,13 @@ from torch.nn import functional as F
 from toolchain.datasets.augmentation import colour_change
 from toolchain.datasets.labels import IGNORED, LabelSet
 from toolchain.settings.training_settings import AugmentationSettings
+from toolchain.training.batch_pixels import Floats, blurred, looked_up, without_people
 from toolchain.training.jpeg import jpeg
 
-Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-_LEVELS = 3
 _SCENES_AT_ONCE = 32
 _MOST_CELLS = 12
-_COARSE = 16
 _SOFT = 64
 """Pixels a side at which what is out of focus is computed."""
 
@@ -91,7 +88,7 @@ class BatchAugmentation:
         # Whoever is in the picture is painted over once, not each time that it is a background.
         self._scenes = torch.cat(
             [
-                _without_people(some, seen)
+                without_people(some, seen)
                 for some, seen in zip(
                     images.split(_SCENES_AT_ONCE), labels.split(_SCENES_AT_ONCE), strict=True
                 )
@@ -116,7 +113,7 @@ class BatchAugmentation:
             around = self._surroundings(images, rng, grain)
             cut_out = self._put(rng.random(count) < 0.5)[:, None, None]
             shown = (covered & (~cut_out | (labels > 0))).float()[:, None]
-            share = _blurred(shown, max(self._size / 256, 0.5)).minimum(covered.float()[:, None])
+            share = blurred(shown, max(self._size / 256, 0.5)).minimum(covered.float()[:, None])
             share = share.maximum(self._put(whole)[:, None, None, None].float())
             images = around + share * (images - around)
 
@@ -166,7 +163,7 @@ class BatchAugmentation:
         found = labels.gather(1, (row * size + column).flatten(1)).view_as(covered).long()
         found += (IGNORED + 1) * self._put(places.mirrored)[:, None, None]
         return (
-            _looked_up(pictures, u, v, places.scale, self._put),
+            looked_up(pictures, u, v, places.scale, self._put),
             self._exchange[found] * covered,
             covered,
         )
@@ -183,7 +180,7 @@ class BatchAugmentation:
         """
         count, size = len(drawn), self._size
         kind = self._put(rng.integers(3, size=count))[:, None, None, None]
-        soft = _blurred(F.adaptive_avg_pool2d(drawn, _SOFT), _SOFT / 32)
+        soft = blurred(F.adaptive_avg_pool2d(drawn, _SOFT), _SOFT / 32)
         continued = F.interpolate(soft, (size, size), mode="bilinear")
 
         others = self._put(rng.integers(len(self._images), size=count))
@@ -247,10 +244,10 @@ class BatchAugmentation:
             which = np.flatnonzero(rng.random(len(images)) < chance)
             return self._put(which), len(which)
 
-        blurred, count = some(settings.degraded)
+        soft, count = some(settings.degraded)
         if count:
             sigma = self._put(rng.uniform(0, settings.blur, count)).clamp(min=0.1)
-            images[blurred] = _blurred(images[blurred], sigma, settings.blur)
+            images[soft] = blurred(images[soft], sigma, settings.blur)
         noisy, count = some(settings.degraded)
         if count:
             most = self._put(rng.uniform(0, settings.noise, count))[:, None, None, None]
@@ -269,67 +266,3 @@ class BatchAugmentation:
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
-
-
-def _looked_up(
-    pictures: Tensor, u: Tensor, v: Tensor, scale: Floats, put: Callable[..., Tensor]
-) -> Tensor:
-    """Return the colours at pixels ``u``, ``v`` of pictures; outside, those of the nearest edge.
-
-    Where pictures shrink, those of a half or a quarter of the size are looked at, so that pixels
-    are averaged and not picked. All three lie in one canvas::
-
-        0 0 1
-        0 0 2
-    """
-    size = pictures.shape[-1]
-    level = np.clip(np.rint(-np.log2(scale)), 0, _LEVELS - 1)
-    of_level = np.stack([size / 2**level, size * (level > 0), size / 2 * (level > 1)])
-    side, left, top = put(of_level)[:, :, None, None]
-    half = F.avg_pool2d(pictures, 2)
-    quarter = F.pad(F.avg_pool2d(half, 2), (0, size // 4, 0, size // 4))
-    canvas = torch.cat([pictures, torch.cat([half, quarter], 2)], 3)
-    x, y = (
-        (t * (side / size)).clamp(min=0.5).minimum(side - 0.5) + start
-        for t, start in ((u, left), (v, top))
-    )
-    grid = torch.stack([x / (0.75 * size) - 1, y / (0.5 * size) - 1], -1)
-    return F.grid_sample(canvas, grid, align_corners=False)
-
-
-def _blurred(images: Tensor, sigma: float | Tensor, most: float | None = None) -> Tensor:
-    """Blur ``[N, C, H, W]`` by a Gaussian, edges drawn out.
-
-    Args:
-        images: any.
-        sigma: its standard deviation in pixels, or one for each image.
-        most: the largest; left out for a single one.
-    """
-    count, channels, height, width = images.shape
-    largest = float(sigma) if most is None else most
-    reach = min(int(3 * largest) + 1, height - 1, width - 1)
-    places = torch.arange(-reach, reach + 1, device=images.device)
-    deviations = torch.as_tensor(sigma, device=images.device).expand(count)[:, None]
-    kernel = torch.exp(-((places / deviations) ** 2) / 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
-    planes = F.pad(images, (reach,) * 4, "replicate").flatten(0, 1)[None]
-    planes = F.conv2d(planes, kernel[..., None], groups=count * channels)
-    return F.conv2d(planes, kernel[..., None, :], groups=count * channels)[0].view_as(images)
-
-
-def _without_people(images: Tensor, labels: Tensor) -> Tensor:
-    """Paint people over with the colours around them, uint8 ``[N, S, S, 3]`` of the same."""
-    size = images.shape[1]
-    # What is next to people has their outline; it goes too.
-    reach = size // 64
-    people = (labels > 0).float()[:, None]
-    people = F.max_pool2d(people, (2 * reach + 1, 1), 1, (reach, 0))
-    free = 1 - F.max_pool2d(people, (1, 2 * reach + 1), 1, (0, reach))
-    pixels = images.permute(0, 3, 1, 2).float()
-    weights = F.adaptive_avg_pool2d(free, _COARSE) + 1e-3
-    colours = F.adaptive_avg_pool2d(pixels * free, _COARSE)
-    filled = _blurred(colours, 2.0) / _blurred(weights, 2.0)
-    filled = F.interpolate(filled, (size, size), mode="bicubic")
-    soft = _blurred(free, max(size / 64, 0.5)) * free
-    canvas = pixels * soft + filled * (1 - soft)
-    return canvas.clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

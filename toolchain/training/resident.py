@@ -7,8 +7,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from toolchain.training.samples import BYTES_PER_PIXEL, MEMORY_SHARE, Batch, EpochOrder, Samples
+from toolchain.datasets.labels import LabelSet
+from toolchain.settings.training_settings import TrainingSettings
+from toolchain.training.batch_augmentation import BatchAugmentation
+from toolchain.training.samples import (
+    BYTES_PER_PIXEL,
+    MEMORY_SHARE,
+    Batch,
+    EpochOrder,
+    Samples,
+    batches,
+)
 
 Change = Callable[[npt.NDArray[np.int64], np.random.Generator], Batch]
 _SCENES = 3
@@ -71,3 +82,28 @@ class ResidentBatches:
         for number in range(len(self)):
             rng = np.random.default_rng((self._seed, epoch, number))
             yield self._change(indices[number * self._size :][: self._size], rng)
+
+
+def training_batches(
+    samples: Samples,
+    order: EpochOrder,
+    label_set: LabelSet,
+    settings: TrainingSettings,
+    device: torch.device,
+) -> DataLoader[Batch] | ResidentBatches:
+    """Return the batches of epochs: of a GPU that can hold all images, made there.
+
+    Args:
+        samples: where they come from; varied by themselves only where a loader reads them.
+        order: of the samples.
+        label_set: of the labels.
+        settings: of the training.
+        device: that trains.
+    """
+    if device.type != "cuda" or settings.workers is not None or not fits(samples, device):
+        return batches(samples, order, settings.batch_size, settings.workers, device)
+    images, labels = upload(samples, device)
+    change: Change = Unchanged(images, labels)
+    if settings.augment:
+        change = BatchAugmentation(images, labels, label_set, settings)
+    return ResidentBatches(order, settings.batch_size, settings.seed, change)

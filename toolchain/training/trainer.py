@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from export.onnx_file.writing import normalise
 from export.system.console import track
@@ -22,14 +21,13 @@ from export.system.files import only_one, write_text
 from toolchain.datasets.augmentation import augment
 from toolchain.settings.base import Record, read_record
 from toolchain.settings.training_settings import TrainingSettings
-from toolchain.training.batch_augmentation import BatchAugmentation
 from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save_checkpoint
 from toolchain.training.device import on_device
 from toolchain.training.evaluation import network_predictor, score
 from toolchain.training.losses import class_weights
 from toolchain.training.optimisation import Optimisation
-from toolchain.training.resident import Change, ResidentBatches, Unchanged, fits, upload
-from toolchain.training.samples import Batch, EpochOrder, Samples, batches, repeat_factors
+from toolchain.training.resident import training_batches
+from toolchain.training.samples import Batch, EpochOrder, Samples, repeat_factors
 from toolchain.training.start import CHOSEN_BY, Start
 from toolchain.training.training_loss import TrainingLoss
 
@@ -155,7 +153,9 @@ class Trainer:
         if settings.rare_share:
             factors = repeat_factors(self.samples.holds(), settings.rare_share)
         self.order = EpochOrder(len(self.samples), True, settings.seed, factors)
-        self.loader = self._batches()
+        self.loader = training_batches(
+            self.samples, self.order, self.label_set, settings, self.device
+        )
         weights = class_weights(self.samples.pixels(), settings.class_power, settings.class_limit)
         self.network = on_device(start.network, self.device)
         loss = TrainingLoss(start.network, weights, settings, start.teacher)
@@ -273,17 +273,6 @@ class Trainer:
             f"{record['images_per_second']:.0f} images/s ({record['waiting']:.0%} waiting for "
             f"them), {left:.1f} min left"
         )
-
-    def _batches(self) -> DataLoader[Batch] | ResidentBatches:
-        """Return the batches of epochs: of a GPU that can hold all images, made there."""
-        settings, device = self.settings, self.device
-        if device.type != "cuda" or settings.workers is not None or not fits(self.samples, device):
-            return batches(self.samples, self.order, settings.batch_size, settings.workers, device)
-        images, labels = upload(self.samples, device)
-        change: Change = Unchanged(images, labels)
-        if settings.augment:
-            change = BatchAugmentation(images, labels, self.label_set, settings)
-        return ResidentBatches(self.order, settings.batch_size, settings.seed, change)
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Add the gradients of a batch to those of its step; return its loss."""

@@ -131,6 +131,16 @@ class Step(nn.Module):
         return self.function(*arguments)
 
 
+def _probabilities(logits: Tensor) -> Tensor:
+    """Return the softmax over classes of ``[N, K, h, w]``, in steps.
+
+    ONNX Runtime's own over an axis that is not the last one copies planes to and fro: of 19 x 64 x
+    64 on two threads it takes 1.4 ms, these steps 0.5 ms.
+    """
+    shares = (logits - logits.amax(1, keepdim=True)).exp()
+    return shares / shares.sum(1, keepdim=True)
+
+
 class Deployable(nn.Module):
     """A network with its input conversion and its tail: what the file computes.
 
@@ -155,7 +165,7 @@ class Deployable(nn.Module):
         self.input = InputConversion(shrink, target)
         self.network = network
         self.tail = Step(partial(TAILS[tail], inside=INSIDE[target]))
-        self.probabilities = Step(lambda logits: torch.softmax(logits, 1))
+        self.probabilities = Step(_probabilities)
         self.output = output
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:

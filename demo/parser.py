@@ -22,7 +22,7 @@ GRID = 128  # places along each side of a mask that is made of labels
 
 
 def shipped_model(name: str = "balanced", precision: str = "fp32") -> Path:
-    """Return a model that comes with this installation; the only one, where there is one only.
+    """Return a model that comes with this installation.
 
     Raises:
         UnavailableError: none does, or not in this precision.
@@ -32,11 +32,12 @@ def shipped_model(name: str = "balanced", precision: str = "fp32") -> Path:
     path = folder / f"{name}{suffix}.onnx"
     if path.is_file():
         return path
-    unnamed = [path for path in folder.glob("*.onnx") if path.stem.partition("-")[0] not in MODELS]
-    if unnamed and precision == "fp32":
-        return unnamed[0]
-    which = f" {name} in {precision}" if any(folder.glob("*.onnx")) else ""
-    raise UnavailableError(f"no model{which} ships with this installation: pass --model FILE")
+    there = sorted(path.stem for path in folder.glob("*.onnx"))
+    which = f" {name} in {precision}" if there else ""
+    others = f"; there are {', '.join(there)}" if there else ""
+    raise UnavailableError(
+        f"no model{which} ships with this installation: pass --model FILE{others}"
+    )
 
 
 def model_file(model: str, precision: str = "fp32") -> Path:

@@ -240,8 +240,7 @@ def test_no_model_ships(cli, picture, shipped):
 @pytest.mark.parametrize(
     ("files", "arguments", "taken"),
     [
-        (["face-parser"], [], "face-parser"),
-        (["face-parser"], ["--model", "fast"], "face-parser"),
+        (["fast"], ["--model", "fast"], "fast"),
         (["fast", "balanced", "accurate"], [], "balanced"),
         (["fast", "balanced", "accurate"], ["--model", "accurate"], "accurate"),
         (["balanced", "balanced-int8"], ["--precision", "int8"], "balanced-int8"),

@@ -25,7 +25,7 @@ from export.runtimes import open_session
 from export.runtimes.base import Array
 from export.system.errors import DataError, GateError, NastoolError, UsageError
 
-SHIPPED = Path(__file__).parents[3] / "demo" / "models" / "face-parser.onnx"
+SHIPPED = Path(__file__).parents[3] / "demo" / "models" / "balanced.onnx"
 CONTENTS = {
     "README.md",
     "SHA256SUMS",

@@ -14,7 +14,8 @@ from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.profiling.table import LatencyTable
 
-DEMO = Path(__file__).parents[3] / "demo" / "models" / "face-parser.onnx"
+DEMO = Path(__file__).parents[3] / "demo" / "models" / "balanced.onnx"
+ENCODER, SIZE = "mobilenetv2-0.75", 320
 OPSET = helper.make_opsetid("", 18)
 
 
@@ -198,7 +199,7 @@ def test_markdown_is_one_table(cli, tiny: Path, peer: Path) -> None:
 
 def test_prediction_beside_the_measurement(cli, peer: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.json"
-    made_table(threads=1).save(table)
+    made_table((ENCODER,), threads=1, working_sizes=[SIZE]).save(table)
     result = cli(
         "benchmark", DEMO, peer, "--seconds", 0.1, "--input-size", 32, "--latency-table", table,
         "--json",
@@ -208,7 +209,8 @@ def test_prediction_beside_the_measurement(cli, peer: Path, tmp_path: Path) -> N
     ours, other = result.document["models"]
     genotype = onnx.load(DEMO).metadata_props
     text = next(entry.value for entry in genotype if entry.key == "genotype")
-    cost = cli("cost", text, "--latency-table", table, "--json").document["latency_ms"][str(table)]
+    network = ("cost", text, "--encoder", ENCODER, "--working-size", SIZE)
+    cost = cli(*network, "--latency-table", table, "--json").document["latency_ms"][str(table)]
     assert ours["predicted_ms"] == cost["median"]
     assert ours["predicted_interval_ms"] == [cost["low"], cost["high"]]
     measured = ours["latency_ms"]["median"]
@@ -257,7 +259,7 @@ def test_why_there_is_no_prediction(
     cli, tmp_path: Path, provenance: dict, arguments: tuple, words: str
 ) -> None:
     table = tmp_path / "table.json"
-    made_table(threads=1, **provenance).save(table)
+    made_table((ENCODER,), threads=1, working_sizes=[SIZE], **provenance).save(table)
     result = cli("benchmark", DEMO, "--seconds", 0.1, "--latency-table", table, *arguments)
     assert result.code == 0, result.err
     assert f"no prediction: {DEMO}: {words}" in " ".join(result.out.split())

@@ -19,6 +19,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FACE = ("skin", "nose", "eye", "brow", "mouth", "lip")  # in the names of a face's classes
 KNOWN = 2  # features that a face must show to be followed further
+FINEST = 256  # pixels a side in which faces are looked for
 SMALLEST = 0.012  # side of the smallest face, in parts of the square's; 6 pixels of 512
 STEADY = 0.08  # movements below this part of the square's side leave it where it is
 PURSUIT = 0.5  # share of a larger movement that is made up for in one frame
@@ -142,24 +143,27 @@ class FaceFinder:
 
     def faces(self, look: Look) -> list[Face]:
         """Return what may be faces, those with the most features first, then the largest."""
-        skin = cv2.LUT(look.labels, self._face)
+        # A face is found as well in every second pixel, in a quarter of the time.
+        step = max(1, len(look.labels) // FINEST)
+        seen_labels = np.ascontiguousarray(look.labels[::step, ::step])
+        skin = cv2.LUT(seen_labels, self._face)
         _, parts, stats, middles = cv2.connectedComponentsWithStats(skin)
-        places = look.fit.points_to_frame(middles)
+        places = look.fit.points_to_frame(step * middles)
         scale = look.fit.frame_area.width / look.fit.square_area.width
         faces = []
         for k in range(1, len(stats)):
             left, top, width, height, area = map(int, stats[k])
             size = area**0.5
-            if size < SMALLEST * look.fit.size:
+            if step * size < SMALLEST * look.fit.size:
                 continue
             box = np.s_[top : top + height, left : left + width]
-            inside = np.where(parts[box] == k, look.labels[box], 0).astype(np.uint8)
+            inside = np.where(parts[box] == k, seen_labels[box], 0).astype(np.uint8)
             middle = middles[k] - (left, top)
             seen = sum(
                 feature.is_in(cv2.LUT(inside, labels), middle, size)
                 for labels, feature in self._features
             )
-            faces.append(Face(float(places[k][0]), float(places[k][1]), scale * size, seen))
+            faces.append(Face(float(places[k][0]), float(places[k][1]), scale * step * size, seen))
         return sorted(faces, key=lambda face: (face.features, face.size), reverse=True)
 
 

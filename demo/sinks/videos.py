@@ -135,6 +135,8 @@ class VideoWriter:
             return
         self._last = at
         picture = av.VideoFrame.from_ndarray(self._even(image), format="bgr24")
+        # By itself the encoder converts with threads, which wait for the model's.
+        picture = picture.reformat(format=self._stream.pix_fmt, threads=1)
         picture.pts, picture.time_base = at, self._tick
         duration = frame.duration or 1 / self._fps
         with self._early():

@@ -134,6 +134,7 @@ def upright(frame: Any) -> Array:
         opacity = pixels[..., 3:].astype(np.float32) / 255
         image = (pixels[..., :3] * opacity + PAPER * (1 - opacity)).round().astype(np.uint8)
     else:
-        image = frame.to_ndarray(format="bgr24")
+        # Threads for so little wait for each other, and for the model's.
+        image = frame.to_ndarray(format="bgr24", threads=1)
     quarters = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image

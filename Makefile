@@ -85,7 +85,7 @@ quickstart: install
 	@echo "  model/best.pt      the trained network                nastool evaluate"
 	@echo "  export/model.onnx  image in, labels out               nastool benchmark"
 	@echo "  frames/            what it sees in new faces"
-	@echo "Next, with your own data: README.md, 'Your device, your data, an afternoon'."
+	@echo "Next, with your own data: README.md, 'Your device, your data'."
 	@echo "With a camera: $(BIN)/nastool demo --model $(QUICK)/export/model.onnx"
 
 clean:

@@ -7,14 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from export.checks.conformance import Target
-from export.checks.conformance.models import tiny_model
 from export.checks.conformance.report import candidates
 from export.machine import environment
 from export.runtimes import get_runtime
 from export.system.console import silence_opencv
 from export.system.errors import NastoolError
-
-__all__ = ["Problem", "diagnose", "tiny_model"]
 
 # Packages that are one Python module.
 SAME_MODULE = {

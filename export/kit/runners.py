@@ -105,8 +105,8 @@ class OnnxRuntimeRunner:
 class TensorRtRunner:
     """TensorRT 8.5 or newer, with CUDA's runtime library and no other package.
 
-    Not run on hardware yet. Engines are built from the graphs as they are, strongly typed where
-    TensorRT can; what it has measured of one kind of layer serves all graphs.
+    Engines are built from the graphs as they are, strongly typed where TensorRT can; what it has
+    measured of one kind of layer serves all graphs.
 
     Args:
         device: ``"cuda:N"``.

@@ -58,10 +58,10 @@ def certify(
     """Measure fresh random networks on this machine against TABLE.
 
     They have the table's encoders and working sizes in turns, and none of their genotypes was used
-    to fit the table. Prints the mean error (MAPE), the shares within
-    5 and 10 %, the rank correlations, how often the measured latency lay in the predicted
-    interval, and the worst cases; also how much slower the machine runs than when the table was
-    made, and what error is left without that. Exit code 1 when a floor is missed. TABLE itself
+    to fit the table. Prints the mean error (MAPE), the shares within 5 and 10 %, the rank
+    correlations, how often the measured latency lay in the predicted interval, and the worst cases;
+    also how much slower the machine runs than when the table was made, and what error is left
+    without that. Exit code 1 when a floor is missed. TABLE itself
     stays as it is.
 
     \b

@@ -25,9 +25,9 @@ def pareto(run: Path, objectives: str | None) -> Outcome:
     \b
       nastool pareto runs/first --objectives score,params
     """
-    from toolchain.search.launch import trial_document
     from toolchain.search.pareto import default_objectives, pareto_front
     from toolchain.search.run import Run
+    from toolchain.search.trial import trial_document
 
     finalists = Run.load(run).finalists
     names = [name.strip() for name in objectives.split(",")] if objectives else None

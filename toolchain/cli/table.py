@@ -22,8 +22,7 @@ def table() -> None:
     """Read latency tables: what costs how much, and how far to trust it.
 
     Reading is not using: tables of other machines are welcome. `anchor` brings one of this machine
-    to the pace of this hour. Each command takes --json,
-    --config FILE and --debug.
+    to the pace of this hour. Each command takes --json, --config FILE and --debug.
 
     \b
       nastool table show latency_tables/TABLE.json

@@ -64,8 +64,8 @@ def train(output: Path, resume: bool, **settings: Any) -> Outcome:
     if settings["pick"] != "pareto":
         return Outcome(documents[0], shown)
 
-    from toolchain.search.launch import trial_document
     from toolchain.search.run import Run
+    from toolchain.search.trial import trial_document
 
     # The search may have gone on meanwhile, and its front may be another one.
     run = Run.load(settings["run"])

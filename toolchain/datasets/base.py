@@ -126,6 +126,7 @@ class _Joined(FaceDataset):
         self._places = tuple((dataset, i) for dataset in datasets for i in range(len(dataset)))
         self.label_set, self.licence = datasets[0].label_set, datasets[0].licence
         self.own_size = datasets[0].own_size
+        self.labelled = all(dataset.labelled for dataset in datasets)
         self.names = tuple(dataset.names[i] for dataset, i in self._places)
 
     def read(self, index: int) -> Sample:

@@ -26,9 +26,8 @@ class FolderDataset(FaceDataset):
 
     A mask is as large as its image, or a whole number of times smaller: the image is brought to its
     size then. The root holds both folders, or some of ``train/``, ``val/``, ``test/`` that each
-    hold both.
-    Masks are palette or grey files whose values are labels of CelebAMask-HQ, or of the label set
-    in ``labels.json`` in the root (see `read_label_set`).
+    hold both. Masks are palette or grey files whose values are labels of CelebAMask-HQ, or of the
+    label set in ``labels.json`` in the root (see `read_label_set`).
     """
 
     layout = "images/ and masks/, perhaps in train/, val/, test/"

@@ -14,8 +14,8 @@ def read_torch(path: str | Path) -> Any:
 
     Raises:
         DataError: it is missing, no file of torch, truncated, compressed (what it unpacks to would
-            have no bound), or its bytes are not those that were
-            written: torch keeps a checksum of every tensor in its archive, and does not check it.
+            have no bound), or its bytes are not those that were written: torch keeps a checksum of
+            every tensor in its archive, and does not check it.
     """
     path = Path(path)
     if not path.is_file():

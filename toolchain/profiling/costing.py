@@ -1,4 +1,4 @@
-"""What ``nastool cost`` says of a network: parameters, FLOPs and predicted latency."""
+"""What a network costs: parameters, FLOPs and predicted latency."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence

@@ -2,8 +2,8 @@
 
 Exporting through torch takes seconds a network; these graphs are written directly, in a
 millisecond. Weights are random, because latency does not depend on them; fp16 and int8 are made
-from them by `toolchain.profiling.reduced`. What torch alone knows
-(the encoder, the tail) is taken from `toolchain.profiling.parts` and included as it is.
+from them by `toolchain.profiling.reduced`. What torch alone knows (the encoder, the tail) is taken
+from `toolchain.profiling.parts` and included as it is.
 """
 
 from collections.abc import Sequence

@@ -7,10 +7,10 @@ from typing import Any
 
 from toolchain.search.comparable import differences
 from toolchain.search.comparison import CONFIDENCE, LEVEL, Comparison, Entry, Lead
-from toolchain.search.launch import trial_document
 from toolchain.search.pareto import Ranges
 from toolchain.search.prediction import FEWEST
 from toolchain.search.shown_costs import Cost, objectives
+from toolchain.search.trial import trial_document
 
 UNEQUAL = 1.1
 """Efforts whose ratio is below this are called equal."""

@@ -1,1 +1,1 @@
-"""The architecture search: study, controller, reward, candidate evaluation, Pareto front."""
+"""The architecture search: study, algorithms, reward, candidate evaluation, Pareto front."""

@@ -1,4 +1,4 @@
-"""A whole search in one call, as the command line makes it."""
+"""A whole search in one call."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from toolchain.search.progress import Progress
 from toolchain.search.shared_arrays import MEMORY_DISK, SharedArrays, place_arrays
 from toolchain.search.storage import holds_search, read_study
 from toolchain.search.study import Search
-from toolchain.search.trial import Trial, counts
+from toolchain.search.trial import Trial, counts, trial_document
 from toolchain.settings.base import Record
 from toolchain.settings.search_settings import EvaluationSettings, SearchSettings
 from toolchain.training.checkpoints import is_checkpoint, read_checkpoint
@@ -62,15 +62,6 @@ class SearchResult:
             "seconds": round(self.seconds, 1),
             "pareto": [trial_document(trial) for trial in self.front],
         }
-
-
-def trial_document(trial: Trial) -> dict[str, Any]:
-    """Return the promised keys of one candidate."""
-    keys = (
-        *("id", "genotype", "encoder", "working_size", "score", "search_score", "reward"),
-        *("parameters", "flops", "latency_ms"),
-    )
-    return {key: value for key, value in asdict(trial).items() if key in keys}
 
 
 def run_search(

@@ -1,8 +1,9 @@
 """A candidate on its way: what is to be trained, what came of it, and the record that is kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from export.system.errors import NastoolError
 from toolchain.architecture import Architecture
@@ -174,3 +175,12 @@ def candidate_of(trial: Trial, *, rescored: bool = False) -> Candidate:
 def counts(trials: Sequence[Trial]) -> dict[str, int]:
     """Count the trials by how they ended."""
     return {state.value: sum(trial.state is state for trial in trials) for state in TrialState}
+
+
+def trial_document(trial: Trial) -> dict[str, Any]:
+    """Return the promised keys of one candidate."""
+    keys = (
+        *("id", "genotype", "encoder", "working_size", "score", "search_score", "reward"),
+        *("parameters", "flops", "latency_ms"),
+    )
+    return {key: value for key, value in asdict(trial).items() if key in keys}

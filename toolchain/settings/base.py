@@ -18,7 +18,6 @@ from export.system.numbers import LARGEST
 FILE_NAME = "config.json"
 FORMAT_VERSION = 2
 """Of the file. Version 1 was of runs whose images for training and judging overlapped."""
-_RECORD = ("format_version", "command", "contents")
 Kind = TypeVar("Kind", bound="Settings")
 
 

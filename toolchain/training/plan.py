@@ -1,4 +1,4 @@
-"""Which trainings a command line asks for."""
+"""Which trainings are asked for: of a genotype, or of what a search has found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,12 +1,9 @@
 """The two libraries, TensorRT and TensorRT for RTX: whether one is there, and what it says.
 
 TensorRT for RTX has the interface of TensorRT 11, installs from PyPI alone, and builds engines for
-named GPUs on any machine; TensorRT builds on the GPU that will run the engine. Written to the
-Python bindings of TensorRT 10.0.1, 10.16.1, 11.0.0 and 11.4.0, and of TensorRT for RTX 1.7.1: every
-name that is used exists in all of them, or is of one of the two (the list is in
-`tests/export/runtimes/test_tensorrt_names.py`). Parsing and building by TensorRT for RTX run in the
-tests. No engine has been run on hardware; ``nastool doctor --selftest`` is how to find out
-on yours.
+named GPUs on any machine; TensorRT builds on the GPU that will run the engine. Every name that is
+used exists in the Python bindings of TensorRT 10.0.1, 10.16.1, 11.0.0 and 11.4.0, and of TensorRT
+for RTX 1.7.1, or is of one of the two; `tests/export/runtimes/test_tensorrt_names.py` has the list.
 
 Nothing here imports a binding or needs a GPU before a function is called.
 """

@@ -1,7 +1,6 @@
 """TensorRT and TensorRT for RTX on NVIDIA GPUs.
 
-Not run on hardware yet: see `export.runtimes.tensorrt.binding`. Buffers and streams are torch's, so
-that no package but the binding itself is needed.
+Buffers and streams are torch's, so that no package but the binding itself is needed.
 """
 
 import tempfile

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from export.benchmarking.feeds import sample_feeds
-from export.checks.diagnosis import tiny_model
+from export.checks.conformance.models import tiny_model
 from export.runtimes import open_session
 from export.system.errors import DataError
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from export.benchmarking.footprint import Footprint, measure_footprint
-from export.checks.diagnosis import tiny_model
+from export.checks.conformance.models import tiny_model
 from export.system.errors import UnavailableError
 
 MEGABYTES = 60

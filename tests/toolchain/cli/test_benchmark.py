@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from export.benchmarking import energy
-from export.checks.diagnosis import tiny_model
+from export.checks.conformance.models import tiny_model
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype

@@ -18,7 +18,7 @@ from toolchain.datasets.augmentation import colour_change
 from toolchain.datasets.labels import IGNORED, LabelSet
 from toolchain.settings.training_settings import AugmentationSettings
 from toolchain.training.batch_pixels import Floats, blurred, looked_up, without_people
-from toolchain.training.jpeg import jpeg
+from toolchain.training.jpeg import Jpeg
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -85,6 +85,7 @@ class BatchAugmentation:
         mirrored = torch.tensor(label_set.mirrored, dtype=torch.uint8)
         exchange[IGNORED + 1 :][: len(mirrored)] = mirrored
         self._exchange = exchange.to(self._device)
+        self._jpeg = Jpeg(self._device)
         # Whoever is in the picture is painted over once, not each time that it is a background.
         self._scenes = torch.cat(
             [
@@ -256,7 +257,7 @@ class BatchAugmentation:
         compressed, count = some(settings.degraded)
         if count:
             quality = self._put(rng.integers(settings.jpeg, 96, count))
-            images[compressed] = jpeg(images[compressed], quality)
+            images[compressed] = self._jpeg(images[compressed], quality)
         return images
 
     def _put(self, values: npt.NDArray[np.generic]) -> Tensor:

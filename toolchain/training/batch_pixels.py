@@ -52,7 +52,9 @@ def blurred(images: Tensor, sigma: float | Tensor, most: float | None = None) ->
     largest = float(sigma) if most is None else most
     reach = min(int(3 * largest) + 1, height - 1, width - 1)
     places = torch.arange(-reach, reach + 1, device=images.device)
-    deviations = torch.as_tensor(sigma, device=images.device).expand(count)[:, None]
+    if not isinstance(sigma, Tensor):
+        sigma = images.new_full((1,), sigma)  # made there: a copy would wait for the device
+    deviations = sigma.expand(count)[:, None]
     kernel = torch.exp(-((places / deviations) ** 2) / 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
     planes = F.pad(images, (reach,) * 4, "replicate").flatten(0, 1)[None]

@@ -23,6 +23,7 @@ _CHROMINANCE = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *[(99,) * 8] * 4,
 )
+_STEPS = (_LUMINANCE, _CHROMINANCE)
 # ITU-T T.871 (2011), clause 7: from red, green and blue to luma and two differences.
 _TO_LUMA = (
     (0.299, 0.587, 0.114),
@@ -31,32 +32,45 @@ _TO_LUMA = (
 )
 
 
-def jpeg(images: Tensor, qualities: Tensor) -> Tensor:
-    """Return images as a baseline JPEG of halved chrominance would give them back.
+class Jpeg:
+    """Gives images back as a baseline JPEG of halved chrominance would.
+
+    Its constants are on the device from the beginning, so that no call waits for them.
 
     Args:
-        images: RGB of 0 to 255, float ``[N, 3, H, W]``; H and W are multiples of 16.
-        qualities: 1 to 100, of libjpeg's scale, ``[N]``.
+        device: of the images.
     """
-    to_luma = images.new_tensor(_TO_LUMA)
-    luma, chroma = torch.einsum("ij,njhw->nihw", to_luma, images).split((1, 2), 1)
-    factor = torch.where(qualities < 50, 5000 / qualities, 200 - 2 * qualities)[:, None, None]
-    luma = _through_blocks(luma - 128, images.new_tensor(_LUMINANCE), factor) + 128
-    halves = _through_blocks(F.avg_pool2d(chroma, 2), images.new_tensor(_CHROMINANCE), factor)
-    chroma = F.interpolate(halves, scale_factor=2, mode="bilinear")
-    back = torch.linalg.inv(to_luma.double().cpu()).to(images)
-    return torch.einsum("ij,njhw->nihw", back, torch.cat([luma, chroma], 1)).clamp(0, 255)
 
+    def __init__(self, device: torch.device):
+        to_luma = torch.tensor(_TO_LUMA, dtype=torch.float64)
+        constants = (to_luma, to_luma.inverse(), _cosines(), *map(torch.tensor, _STEPS))
+        self._to_luma, self._from_luma, self._wave, *self._steps = (
+            constant.float().to(device) for constant in constants
+        )
 
-def _through_blocks(planes: Tensor, steps: Tensor, factor: Tensor) -> Tensor:
-    """Round the cosine coefficients of 8 x 8 blocks to their steps."""
-    count, channels, height, width = planes.shape
-    wave = _cosines().to(planes)
-    table = ((steps * factor + 50) / 100).floor().clamp(1, 255)[:, None, None, None]
-    blocks = planes.reshape(count, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    blocks = blocks.transpose(3, 4)
-    rounded = (wave @ blocks @ wave.T / table).round() * table
-    return (wave.T @ rounded @ wave).transpose(3, 4).reshape(planes.shape)
+    def __call__(self, images: Tensor, qualities: Tensor) -> Tensor:
+        """Return images, float ``[N, 3, H, W]``.
+
+        Args:
+            images: RGB of 0 to 255, float ``[N, 3, H, W]``; H and W are multiples of 16.
+            qualities: 1 to 100, of libjpeg's scale, ``[N]``.
+        """
+        luma, chroma = torch.einsum("ij,njhw->nihw", self._to_luma, images).split((1, 2), 1)
+        factor = torch.where(qualities < 50, 5000 / qualities, 200 - 2 * qualities)[:, None, None]
+        luma = self._rounded(luma - 128, self._steps[0] * factor) + 128
+        halves = self._rounded(F.avg_pool2d(chroma, 2), self._steps[1] * factor)
+        chroma = F.interpolate(halves, scale_factor=2, mode="bilinear")
+        back = torch.einsum("ij,njhw->nihw", self._from_luma, torch.cat([luma, chroma], 1))
+        return back.clamp(0, 255)
+
+    def _rounded(self, planes: Tensor, steps: Tensor) -> Tensor:
+        """Round the cosine coefficients of 8 x 8 blocks to steps, in percent, ``[N, 8, 8]``."""
+        count, channels, height, width = planes.shape
+        table = ((steps + 50) / 100).floor().clamp(1, 255)[:, None, None, None]
+        blocks = planes.reshape(count, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+        coefficients = self._wave @ blocks.transpose(3, 4) @ self._wave.T
+        blocks = self._wave.T @ ((coefficients / table).round() * table) @ self._wave
+        return blocks.transpose(3, 4).reshape(planes.shape)
 
 
 def _cosines() -> Tensor:

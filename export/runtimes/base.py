@@ -19,6 +19,7 @@ from export.system.numbers import MOST_THREADS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 IN_MEMORY = "model in memory"
+MAYBE_TRUNCATED = "it may be truncated: copy it again, or export it again"
 
 
 @dataclass(frozen=True)

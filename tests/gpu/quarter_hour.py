@@ -91,7 +91,8 @@ def steps(device: str, data: str, output: Path) -> list[Step]:
         return Step(
             f"export {runtime}",
             [
-                *("export", str(model / "best.pt"), "--runtime", runtime, *on, "--images", "20"),
+                *("export", str(model / "best.pt"), "--runtime", runtime, *on),
+                *("--images", "20" if gpu else "4"),
                 *(flag for name in precisions for flag in ("--precision", name)),
                 *("--calibration", data, "--output", str(output / f"export-{runtime}")),
             ],

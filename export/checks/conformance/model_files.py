@@ -7,7 +7,7 @@ import onnx
 
 from export.checks.conformance.contract import Target, check, require_error
 from export.checks.conformance.models import tiny_model
-from export.runtimes.base import IN_MEMORY
+from export.runtimes.base import IN_MEMORY, MAYBE_TRUNCATED
 from export.system.errors import DataError
 
 NOT_ONNX = "cannot be opened as an ONNX model"
@@ -16,6 +16,13 @@ NOT_ONNX = "cannot be opened as an ONNX model"
 def _future() -> bytes:
     model = onnx.load_from_string(tiny_model())
     model.opset_import[0].version = 99
+    return model.SerializeToString()
+
+
+def _no_opset() -> bytes:
+    # What is left of a file that was cut behind its graph, and still parses.
+    model = onnx.load_from_string(tiny_model())
+    del model.opset_import[:]
     return model.SerializeToString()
 
 
@@ -29,7 +36,8 @@ def _unknown_operator() -> bytes:
 BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "is empty"),
     "not ONNX": (lambda: b"not a model at all", NOT_ONNX),
-    "truncated": (lambda: tiny_model()[:-60], NOT_ONNX),
+    "truncated": (lambda: tiny_model()[:-60], MAYBE_TRUNCATED),
+    "cut behind its graph": (_no_opset, f"names no opset; {MAYBE_TRUNCATED}"),
     "an unknown operator": (_unknown_operator, NOT_ONNX),
     "a newer opset": (_future, "is newer than"),
 }

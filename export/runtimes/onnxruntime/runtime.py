@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from export.machine import gpus
 from export.machine.processor import usable_cores
-from export.runtimes.base import IN_MEMORY, Runtime, Session
+from export.runtimes.base import IN_MEMORY, MAYBE_TRUNCATED, Runtime, Session
 from export.runtimes.onnxruntime.cuda import CudaSession
 from export.runtimes.onnxruntime.session import OnnxRuntimeSession, first_line
 from export.system.errors import BrokenError, DataError, NastoolError, UnavailableError
@@ -169,6 +169,8 @@ def _opening_error(source: str, kind: str, error: Exception) -> NastoolError:
             f"keeps weights in another file that cannot be read ({first_line(error)}); put that "
             "file beside it",
         )
+    if "Missing opset" in text:
+        return DataError(source, f"names no opset; {MAYBE_TRUNCATED}")
     if "opset" in text.lower() or "IR version" in text:
         return DataError(
             source,
@@ -176,5 +178,5 @@ def _opening_error(source: str, kind: str, error: Exception) -> NastoolError:
             "update onnxruntime, or export with opset 18",
         )
     return DataError(
-        source, f"cannot be opened as an ONNX model ({first_line(error)}); it may be truncated"
+        source, f"cannot be opened as an ONNX model ({first_line(error)}); {MAYBE_TRUNCATED}"
     )

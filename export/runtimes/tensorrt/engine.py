@@ -20,6 +20,7 @@ from typing import Any
 import onnx
 
 from export.precision.half import precision_of
+from export.runtimes.base import MAYBE_TRUNCATED
 from export.runtimes.tensorrt.binding import Binding, deserialise, make_log, read_back, start
 from export.runtimes.tensorrt.graph import for_engines
 from export.runtimes.tensorrt.record import (
@@ -186,7 +187,7 @@ def named_gpus(binding: Binding, trt: Any, gpus: Sequence[str]) -> tuple[Capabil
     }
     found = set()
     for text in gpus:
-        match = re.fullmatch(r"(?:sm_?)?(\d+)\.?(\d)", text.lower())
+        match = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.lower())
         capability = (int(match[1]), int(match[2])) if match else None
         if capability not in known:
             raise UsageError(
@@ -206,15 +207,15 @@ def read_onnx(path: Path) -> tuple[bytes, onnx.ModelProto]:
     content = path.read_bytes()
     try:
         model = onnx.load_from_string(content)
-        opset = max(
-            entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")
-        )
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise DataError(
-            path, f"cannot be opened as an ONNX model ({first}); it may be truncated"
+            path, f"cannot be opened as an ONNX model ({first}); {MAYBE_TRUNCATED}"
         ) from None
-    if opset > onnx.defs.onnx_opset_version():
+    opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not opsets:
+        raise DataError(path, f"names no opset; {MAYBE_TRUNCATED}")
+    if (opset := max(opsets)) > onnx.defs.onnx_opset_version():
         raise DataError(
             path,
             f"is newer than onnx {onnx.__version__} understands (opset {opset}); update onnx, or "

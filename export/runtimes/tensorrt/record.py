@@ -24,7 +24,9 @@ Capability = tuple[int, int]
 AMPERE = (8, 0)
 # How names of engines begin.
 SHORT = {"tensorrt": "trt", "tensorrt-rtx": "rtx"}
-REMEDY = "build it again here from its ONNX file (open the .onnx, or nastool export --tensorrt)"
+REMEDY = (
+    "build it again here from its ONNX file (open the .onnx, or nastool export with this --runtime)"
+)
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ def faulty(fault: str) -> FaultyTarget:
         ("metadata", "metadata and path"),
         ("any file", "file: not ONNX"),
         ("any file", "file: truncated"),
+        ("any file", "file: cut behind its graph"),
         ("any file", "file: an unknown operator"),
         ("any file", "file: a newer opset"),
         ("any file", "file: empty"),

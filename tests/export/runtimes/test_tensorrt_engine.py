@@ -90,6 +90,7 @@ def test_engine_is_built_for_cards_that_are_not_here(
     [
         (["sm61"], "--gpu sm61: TensorRT for RTX .* builds for sm75, sm86, sm89 and current"),
         (["RTX 4090"], "--gpu RTX 4090"),
+        (["9" * 5000], "--gpu 999.* builds for sm75"),
         (["sm86", "current"], "--gpu current stands alone"),
     ],
 )

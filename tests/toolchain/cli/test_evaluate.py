@@ -116,7 +116,7 @@ def test_a_floor_is_a_gate(cli, checkpoint):
         ("a.pt", None, "does not exist"),
         ("a.pt", b"PK", "is not a torch file"),
         ("a.onnx", None, "does not exist"),
-        ("a.onnx", b"\x08\x07garbage", "may be truncated"),
+        ("a.onnx", b"\x08\x07garbage", "may be truncated: copy it again, or export it again"),
         ("a.onnx", b"", "is empty"),
     ],
 )

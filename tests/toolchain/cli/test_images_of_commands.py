@@ -95,7 +95,8 @@ def test_figures_do_not_depend_on_where_the_images_lie(cli, tmp_path):
 
 def test_pretraining_takes_no_images_of_a_search(cli, tmp_path):
     result = cli("pretrain", *SMALL, "--with-search-images", "--output", tmp_path)
-    assert (result.code, "No such option '--with-search-images'" in result.err) == (2, True)
+    assert (result.code, "No such option" in result.err) == (2, True)
+    assert "--with-search-images" in result.err
 
 
 def test_a_search_and_its_ranking_touch_their_own_images_only(cli, tmp_path, images):

@@ -59,7 +59,7 @@ def test_a_text_in_a_picture_that_unpacks_to_much_is_refused(tmp_path):
     text = PngInfo()
     text.add_text("a", "x" * 20_000_000, zip=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=text)
-    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image \(Decompressed data"):
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image \(Decompressed "):
         read_image(tmp_path / "a.png")
 
 

@@ -31,7 +31,7 @@ class DataError(NastoolError):
 
     def __init__(self, path: str | Path, problem: str):
         super().__init__(f"{path}: {problem}")
-        self.path = Path(path)
+        self.path, self.problem = Path(path), problem
 
 
 class UnavailableError(NastoolError):

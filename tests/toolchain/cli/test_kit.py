@@ -215,7 +215,10 @@ SAMPLES = {
 @pytest.mark.parametrize("change", SAMPLES)
 def test_damaged_samples_are_one_line(cli, tmp_path, change) -> None:
     plan, head = plan_and_head()
-    times = [[key_of(job), [[1.0, 1.1], [3.0 + n / 100, 3.2]]] for n, job in enumerate(plan.jobs)]
+    times = [
+        [key_of(job), [[n + 1.0, n + 1.1], [n + 3.0, n + 3.0 + n / 100]]]
+        for n, job in enumerate(plan.jobs)
+    ]
     facts = {"level_ms": 2.0, "environment": {}, "date": "2026-01-01", "seconds": 3}
     lines = [head, *times, facts]
     edit, words = SAMPLES[change]

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -278,6 +279,20 @@ def test_a_locked_database_is_waited_for(finished, path, monkeypatch, caplog):
     assert len(trials) == 7
     assert trials[:4] == finished.trials
     assert f"waiting for {path / DATABASE}: another program has locked it" in caplog.text
+
+
+def test_a_slow_machine_is_no_locked_database(finished, read_only, monkeypatch, caplog):
+    shown, begin = read_only(finished.path), database.has_studies
+
+    def slowly(url):
+        time.sleep(0.3)
+        return begin(url)
+
+    monkeypatch.setattr(database, "SILENCE", 0.1)
+    monkeypatch.setattr(database, "has_studies", slowly)
+    for place in (finished.path, shown):
+        assert len(Run.load(place).trials) == 4
+    assert not caplog.text
 
 
 def stay_locked(path, monkeypatch, then="unstored.json keeps the result"):

@@ -144,7 +144,7 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
         if meta.get("debug"):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{name}: {where}{error.strerror or error}", err=True)
+        click.echo(f"{name}: {refusal(error) or f'{where}{error.strerror or error}'}", err=True)
         return NastoolError.exit_code
     except (MemoryError, RuntimeError) as error:
         if meta.get("debug") or (problem := refusal(error)) is None:

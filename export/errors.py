@@ -59,6 +59,8 @@ _REFUSALS = {
     "Insufficient memory": _MEMORY,
     "DataLoader worker (pid": "a process that prepared images was ended, perhaps for want of "
     "memory; lower --workers",
+    "No usable temporary directory": "there is no folder for temporary files; make room in one, or "
+    "let TMPDIR name another",
     "start new thread": "no more threads may be started; end other programs, or raise ulimit -u",
 }
 

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -154,6 +155,19 @@ def test_what_the_machine_refuses_is_one_line(capsys, work, words) -> None:
     assert line.startswith(f"nastool: {words}")
     with pytest.raises((MemoryError, RuntimeError)):
         console.run(console.command("x")(work), ["--debug"])
+
+
+def test_no_folder_for_temporary_files_is_one_line(cli, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "nowhere")])
+    result = cli(
+        *("export", "--genotype", "1 [0,1]", "--encoder", "ghostnet-0.1", "--input-size", 64),
+        *("--images", 1, "--output", tmp_path / "x"),
+    )
+    assert result.code == 2
+    (line,) = result.err.splitlines()
+    assert line.startswith("nastool: there is no folder for temporary files; make room in one")
+    assert not (tmp_path / "x").exists()
 
 
 def test_an_error_of_the_program_is_no_refusal() -> None:

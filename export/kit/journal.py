@@ -135,12 +135,14 @@ def read_journal(path: Path, remedy: str) -> Recorded:
     measured: dict[str, np.ndarray] = {}
     facts = None
     try:
-        if path.stat().st_size > LARGEST:
+        with path.open("rb") as file:  # what is no file has no size, or no end
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
             raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
-        head, *lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        settings = json.loads(head)
+        head, *lines = content.decode("utf-8").split("\n")[:-1]
+        settings = json.loads(head, parse_constant=_refuse)
         for line in lines:
-            value = json.loads(line)
+            value = json.loads(line, parse_constant=_refuse)
             if isinstance(value, dict):
                 facts = value
             else:
@@ -150,9 +152,13 @@ def read_journal(path: Path, remedy: str) -> Recorded:
         whole = all(turns.ndim == 2 and np.isfinite(turns).all() for turns in found)
         if not isinstance(settings, dict) or not whole:
             raise ValueError("its lines are not those of a measurement")
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise JournalError(path, f"cannot be read as a measurement ({error}); {remedy}") from None
     return Recorded(settings, measured, facts)
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(f"{text} is no finite number")
 
 
 def _line(key: str, turns: np.ndarray) -> str:

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import io
 import logging
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -265,6 +266,7 @@ def to_onnx(
 
     The nodes keep the notes by which they can be traced to modules; see `_name_parts`.
     """
+    tempfile.gettempdir()  # torch needs it too, and says so in a hundred lines
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

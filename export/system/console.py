@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from export.system.errors import DataError, NastoolError, UnavailableError, UsageError
+from export.system.errors import DataError, NastoolError, UnavailableError, UsageError, refusal
 from export.system.interrupts import ignore_signals, raise_on_signals
 from export.system.numbers import check_numbers
 
@@ -144,7 +144,12 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
         if meta.get("debug"):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{name}: {where}{error.strerror or error}", err=True)
+        click.echo(f"{name}: {refusal(error) or f'{where}{error.strerror or error}'}", err=True)
+        return NastoolError.exit_code
+    except (MemoryError, RuntimeError) as error:
+        if meta.get("debug") or (problem := refusal(error)) is None:
+            raise
+        click.echo(f"{name}: {problem}", err=True)
         return NastoolError.exit_code
 
 

@@ -31,7 +31,7 @@ class DataError(NastoolError):
 
     def __init__(self, path: str | Path, problem: str):
         super().__init__(f"{path}: {problem}")
-        self.path = Path(path)
+        self.path, self.problem = Path(path), problem
 
 
 class UnavailableError(NastoolError):
@@ -48,3 +48,30 @@ class GateError(NastoolError):
     """A measured result is below the floor that was asked for."""
 
     exit_code = 1
+
+
+_MEMORY = "there is too little memory; take smaller images or batches, or end other programs"
+# Words of errors that have no type of their own: of torch and its allocators, of CUDA, of threads.
+_REFUSALS = {
+    "allocate memory": _MEMORY,
+    "out of memory": _MEMORY,
+    "ALLOC_FAILED": _MEMORY,
+    "Insufficient memory": _MEMORY,
+    "DataLoader worker (pid": "a process that prepared images was ended, perhaps for want of "
+    "memory; lower --workers",
+    "No usable temporary directory": "there is no folder for temporary files; make room in one, or "
+    "let TMPDIR name another",
+    "start new thread": "no more threads may be started; end other programs, or raise ulimit -u",
+}
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error of whatever type says that there is too little memory."""
+    return refusal(error) == _MEMORY
+
+
+def refusal(error: Exception) -> str | None:
+    """Return in a line what the machine refused, and the remedy; None: the error is another."""
+    if isinstance(error, MemoryError):
+        return _MEMORY
+    return next((line for words, line in _REFUSALS.items() if words in str(error)), None)

@@ -29,9 +29,9 @@ from toolchain.profiling.costing import read_genotypes
 from toolchain.profiling.reading import read_table
 from toolchain.profiling.table import LatencyTable
 from toolchain.reporting.logs import read_log
-from toolchain.search.run import Run, read_ranking, read_trial
+from toolchain.search.run import Run, read_ranking
 from toolchain.search.space_benchmark import SpaceBenchmark
-from toolchain.search.storage import CANDIDATE
+from toolchain.search.stored_trials import CANDIDATE, read_trial
 from toolchain.training.checkpoints import load_segmenter, read_checkpoint, save_checkpoint
 
 FEW = settings(max_examples=settings().max_examples // 5)

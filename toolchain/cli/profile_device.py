@@ -120,7 +120,8 @@ def profile_device(
       nastool profile-device --from-kit samples.jsonl
     """
     from toolchain.profiling.device import profile_device as profile
-    from toolchain.profiling.kit import table_from_kit, write_kit
+    from toolchain.profiling.kit import write_kit
+    from toolchain.profiling.kit_samples import table_from_kit
 
     settings["max_drift"] = max_drift / 100
     if kit:

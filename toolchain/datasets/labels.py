@@ -109,6 +109,8 @@ def read_label_set(path: Path) -> LabelSet:
     Raises:
         DataError: the file cannot be read or does not describe a label set.
     """
+    if path.exists() and not path.is_file():  # nobody may ever write to a pipe
+        raise DataError(path, "is not a file; remove it, or bring back the one that was there")
     found = validated(LabelFile, read_json(path), path, "nastool faces writes an example")
     palette = _wheel(len(found.classes)) if found.palette is None else found.palette
     try:

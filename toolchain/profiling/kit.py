@@ -2,7 +2,7 @@
 
 A kit (`export.kit`) holds every graph of a profiling and the program that times them, which needs
 Python 3.8, numpy and a runtime, but neither nastool nor torch nor the internet. It writes its raw
-samples into one file; the fit and the certificate are made of that here.
+samples into one file; `toolchain.profiling.kit_samples` makes the fit and the certificate of that.
 """
 
 import hashlib
@@ -18,15 +18,13 @@ from onnx.external_data_helper import set_external_data
 
 import export
 from export.kit import measure
-from export.kit.journal import JournalError, Recorded, read_journal
 from export.kit.runners import RUNNERS
-from export.machine.gpus import UNKNOWN
 from export.onnx_file.tail import DEFAULT_TAIL
 from export.runtimes import open_session
 from export.system.console import track
-from export.system.errors import DataError, UsageError
+from export.system.errors import UsageError
 from export.system.files import whole_folder
-from toolchain.profiling.device import Profile, default_path, planned
+from toolchain.profiling.device import planned
 from toolchain.profiling.face import face_image, feeds, soft_masks
 from toolchain.profiling.jobs import export_parts, key_of, models_of
 from toolchain.profiling.plan import Plan
@@ -106,8 +104,8 @@ def _write(folder: Path, plan: Plan, seconds: float) -> None:
     np.savez_compressed(folder / measure.EXPECTED, **checked)
     document = {
         "kit_version": measure.KIT_VERSION,
-        "id": _identity(plan),
-        "settings": _settings(plan),
+        "id": kit_identity(plan),
+        "settings": kit_settings(plan),
         "runtime": made.runtime,
         "device": made.device,
         "precision": made.precision,
@@ -160,7 +158,7 @@ class _Weights:
         tensor.ClearField("raw_data")
 
 
-def _settings(plan: Plan) -> dict[str, Any]:
+def kit_settings(plan: Plan) -> dict[str, Any]:
     """Return what the plan follows from."""
     made = plan.made
     return {
@@ -173,69 +171,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _identity(plan: Plan) -> str:
-    content = [_settings(plan), *map(key_of, plan.jobs)]
+def kit_identity(plan: Plan) -> str:
+    """Return what is equal for kits of the same graphs."""
+    content = [kit_settings(plan), *map(key_of, plan.jobs)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def table_from_kit(path: Path, output: Path | None = None) -> Profile:
-    """Make the latency table of what a kit has measured.
-
-    Args:
-        path: the file of samples.
-        output: the table's; by default as `profile_device` names it.
-
-    Raises:
-        DataError: the file cannot be read, was cut short, or is of another kit or version.
-    """
-    try:
-        recorded = read_journal(path, "give the file that a kit's measure.py has written")
-    except JournalError as error:
-        raise DataError(error.path, error.problem) from None
-    plan = _plan_of(path, recorded)
-    made, head, facts = plan.made, recorded.settings, recorded.facts
-    if facts is None or {key_of(job) for job in plan.jobs} - recorded.measured.keys():
-        done = len(recorded.measured)
-        raise DataError(
-            path,
-            f"was cut short: {done} of {len(plan.jobs)} measurements; run measure.py again where "
-            "it was written, it goes on",
-        )
-    try:
-        made.environment, made.date = facts["environment"], facts["date"]
-        made.seconds, level = float(facts["seconds"]), float(facts["level_ms"])
-        made.runtime_version = str(head["runtime_version"])
-        made.settings, made.threads = head["runtime_settings"], head["threads"]
-        made.max_drift = float(head["max_drift"])
-        made.device_name = next(iter(head["device_facts"].values()), None) or UNKNOWN
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(path, f"lacks {error}; measure again with a new kit") from None
-    table = plan.table(recorded.measured, level)
-    target = output or default_path(made)
-    table.save(target)
-    return Profile(target, table)
-
-
-def _plan_of(path: Path, recorded: Recorded) -> Plan:
-    """Plan again what the kit has measured."""
-    head = recorded.settings
-    if (version := head.get("kit_version")) != measure.KIT_VERSION:
-        raise DataError(
-            path,
-            f"kit_version is {version}, this program reads {measure.KIT_VERSION}; make a new kit "
-            "with nastool profile-device --kit",
-        )
-    try:
-        settings = dict(head["settings"])
-        tail, version = settings.pop("tail"), settings.pop("version")
-        plan = planned(runtime=head["runtime"], device=head["device"], **settings)
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise DataError(path, f"its settings are not a kit's ({error}); make a new kit") from None
-    plan.made.tail = tail
-    if _identity(plan) != head.get("kit"):
-        raise DataError(
-            path,
-            f"is of a kit of nastool {version}, whose networks are others than those of "
-            f"{plan.made.version}; make a new kit",
-        )
-    return plan

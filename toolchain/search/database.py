@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,9 +85,13 @@ def explained(url: str, what: str) -> Iterator[None]:
 def _say_if_locked(url: str) -> None:
     file = file_of(url)
     if file and file.exists():
-        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file, timeout=0)) as probe:
-            probe.execute("BEGIN IMMEDIATE")
+        try:
+            with closing(sqlite3.connect(file, timeout=0)) as probe:
+                probe.execute("BEGIN IMMEDIATE")
             return  # what takes its time is not the database
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return
     log.warning("waiting for %s: another program has locked it, or it is far away", shown(url))
 
 

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from torch.optim import SGD, Adam, Optimizer
 
 from export.onnx_file.writing import normalise
-from export.system.errors import UsageError
+from export.system.errors import UsageError, is_out_of_memory
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.segmenter import build_segmenter
 from toolchain.networks.units import shrink_dilations
@@ -38,7 +38,6 @@ from toolchain.training.precision import MixedPrecision
 
 GRADIENT_NORM = 3.0
 WEIGHT_DECAY = 1e-5
-_NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 class CandidateEvaluator:
@@ -78,11 +77,8 @@ class CandidateEvaluator:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 torch.manual_seed(trial_seed(self.seed, 0))
                 return _Training(self, candidate).run()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise _out_of_memory(error) from None
-        except RuntimeError as error:
-            # The CPU's allocator and the libraries of CUDA have no exception type for it.
-            if not any(words in str(error) for words in _NO_MEMORY):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             raise _out_of_memory(error) from None
 

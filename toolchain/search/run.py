@@ -5,12 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from optuna.trial import FrozenTrial
-from pydantic import TypeAdapter, ValidationError
-
 from export.system.errors import DataError, UsageError
 from export.system.files import read_json
-from toolchain.search.database import shown, storage_url
+from toolchain.search.database import storage_url
 from toolchain.search.pareto import (
     cost_values,
     default_objectives,
@@ -18,13 +15,13 @@ from toolchain.search.pareto import (
     pareto_front,
     search_costs,
 )
-from toolchain.search.storage import CANDIDATE, read_study
+from toolchain.search.storage import read_study
+from toolchain.search.stored_trials import Rescored, read_trial
 from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.base import FILE_NAME, read_record
 from toolchain.settings.search_settings import SearchSettings
 
 RANKING = "rank.json"
-_TRIAL = TypeAdapter(Trial)
 
 
 @dataclass(frozen=True)
@@ -70,34 +67,14 @@ class Run:
         settings, _ = read_record(path / FILE_NAME, SearchSettings)
         url = storage_url(path, settings.storage)
         stored, rescored = read_study(url)
-        try:
-            trials = [read_trial(trial) for trial in stored]
-        except UsageError as error:
-            raise DataError(shown(url), str(error)) from None
+        trials = [read_trial(trial) for trial in stored]
         ends = finalists(trials, rescored, worth_rescoring(trials, settings))
         document = settings.model_dump(mode="json")
         return cls(path, document, trials, ends, read_ranking(path), settings)
 
 
-def read_trial(stored: FrozenTrial) -> Trial:
-    """Make a record of a finished trial of a study.
-
-    Raises:
-        UsageError: it is none of a search: a database may come from anywhere.
-    """
-    try:
-        return _TRIAL.validate_python(stored.user_attrs.get(CANDIDATE))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UsageError(
-            f"trial {stored.number} of the study is none of nastool search ({field}: "
-            f"{first['msg']}); take another run or --storage"
-        ) from None
-
-
 def finalists(
-    trials: Sequence[Trial], rescored: Mapping[int, Mapping[str, Any]], chosen: Sequence[Trial]
+    trials: Sequence[Trial], rescored: Mapping[int, Rescored], chosen: Sequence[Trial]
 ) -> list[Trial]:
     """Return the trials that best, knee and front are chosen among.
 

@@ -6,8 +6,11 @@ piece where it needs no training, and else all its parameters at once when it be
 when it ends. What is there is an ordinary Optuna study, for its dashboard as for anything else.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,13 +18,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from export.system.errors import DataError
 from toolchain.search.database import close, explained, identity, open_database, opened, shown
+from toolchain.search.kept_result import NAME, KeptResult
 from toolchain.search.space import SearchSpace
+from toolchain.search.stored_trials import (
+    CANDIDATE,
+    RESCORED,
+    Rescored,
+    rescored_trials,
+    stored_trials,
+)
 
+log = logging.getLogger(__name__)
 STUDY = "nastool"
-CANDIDATE = "candidate"
-"""The attribute of a trial that holds what is known of its candidate."""
-RESCORED = "rescored "
-"""The attributes of the study that hold what longer trainings gave; a trial's number follows."""
 
 
 class StudyStorage:
@@ -33,6 +41,7 @@ class StudyStorage:
         sampler: makes the algorithm for the trial of a number. One trial's draws so depend on the
             seed, its number and the trials before it, and on nothing that an interruption loses.
         objectives: values of a result; the first is maximised, the others are minimised.
+        folder: of the run, where a result is kept that the database does not take.
 
     Attributes:
         interrupted: trials that had begun and not ended when the storage was opened.
@@ -44,8 +53,9 @@ class StudyStorage:
         space: SearchSpace,
         sampler: Callable[[int], optuna.samplers.BaseSampler],
         objectives: int = 1,
+        folder: Path | None = None,
     ):
-        self._space, self._sampler = space, sampler
+        self._space, self._sampler, self._folder = space, sampler, folder
         self._url, self._database = url, open_database(url)
         self._identity = identity(url)
         directions = ["maximize"] + ["minimize"] * (objectives - 1)
@@ -54,7 +64,7 @@ class StudyStorage:
                 study_name=STUDY, storage=self._database, directions=directions, load_if_exists=True
             )
             self._id = self._database.get_study_id_from_name(STUDY)
-            begun = self._database.get_all_trials(self._id, deepcopy=False)
+        begun = stored_trials(url, self._database, self._id)
         self._memory = optuna.storages.InMemoryStorage()
         self._study = optuna.create_study(storage=self._memory, directions=directions)
         mine = self._memory.get_study_id_from_name(self._study.study_name)
@@ -63,10 +73,14 @@ class StudyStorage:
         self._remembered: dict[int, int] = {}
         self.interrupted: list[FrozenTrial] = []
         for trial in begun:
+            if trial.distributions != dict(self._space.distributions):
+                problem = f"has other decisions in trial {trial.number}; give --storage another one"
+                raise DataError(shown(url), problem)
             self._stored[trial.number] = trial._trial_id
             self._remembered[trial.number] = self._memory.create_new_trial(mine, trial)
             if not trial.state.is_finished():
                 self.interrupted.append(trial)
+        self._take_over()
 
     def close(self) -> None:
         """Close the database."""
@@ -127,7 +141,9 @@ class StudyStorage:
         places = [(self._memory, self._remembered[number])]
         if number in self._stored:
             places.append((self._database, self._stored[number]))
-        with self._explained():
+        result = {"candidate": candidate, "state": state, "values": values}
+        result |= {"expected": expected, "excess": excess}
+        with self._keeping(number, **result), self._explained():
             for storage, place in places:
                 # What has ended is whole: the attributes come first.
                 storage.set_trial_user_attr(place, CANDIDATE, dict(candidate))
@@ -140,23 +156,50 @@ class StudyStorage:
         self.begin(number)  # what was ended at once is stored in one piece
         return self._memory.get_trial(self._remembered[number])
 
-    def rescored(self) -> dict[int, dict[str, Any]]:
+    def rescored(self) -> dict[int, Rescored]:
         """Return what was noted by `rescore`, by the number of the trial."""
-        with self._explained():
-            return _rescored(self._database, self._id)
+        return rescored_trials(self._url, self._database, self._id)
 
-    def rescore(self, number: int, outcome: Mapping[str, Any]) -> None:
+    def rescore(self, number: int, outcome: Rescored) -> None:
         """Note what a longer training of a finished trial gave."""
-        with self._explained():
+        with self._keeping(number, rescored=outcome), self._explained():
             self._database.set_study_user_attr(self._id, f"{RESCORED}{number}", dict(outcome))
+
+    @contextmanager
+    def _keeping(self, number: int, **result: Any) -> Iterator[None]:
+        """Keep the result of a training where the block cannot write it into the database."""
+        try:
+            yield
+        except DataError as error:
+            kept = self._folder and KeptResult(number=number, **result).save(self._folder)
+            then = f"{NAME} keeps the result" if kept else "what was not stored is trained again"
+            raise DataError(error.path, f"{error.problem}: {then}") from None
+
+    def _take_over(self) -> None:
+        """Note the result that the database did not take when it was there."""
+        if self._folder is None or (kept := KeptResult.load(self._folder)) is None:
+            return
+        fits, number = False, kept.number
+        if kept.rescored is not None:
+            fits = number in {trial.number for trial in self.finished}
+            if fits:
+                self.rescore(number, kept.rescored)
+        for drawn in [trial for trial in self.interrupted if trial.number == number]:
+            fits = kept.is_of(self._space.decode(drawn.params))
+            if fits and kept.candidate:
+                self.interrupted.remove(drawn)
+                candidate, ended = asdict(kept.candidate), TrialState(kept.state)
+                more: Any = {"expected": kept.expected, "excess": kept.excess}
+                self.finish(number, candidate, ended, kept.values, **more)
+        if fits:
+            (self._folder / NAME).unlink()
+        else:
+            log.warning("%s is of other trials; it is left alone", self._folder / NAME)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Say what goes wrong with the database; SQLite would go on in a file that is removed."""
-        what = (
-            "cannot be written ({reason}); put that right, then go on with --resume: what was not "
-            "stored is trained again"
-        )
+        what = "cannot be written ({reason}); put that right, then go on with --resume"
         with explained(self._url, what):
             yield
             if identity(self._url) != self._identity:
@@ -180,7 +223,7 @@ def ended(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     )
 
 
-def read_study(url: str) -> tuple[list[FrozenTrial], dict[int, dict[str, Any]]]:
+def read_study(url: str) -> tuple[list[FrozenTrial], dict[int, Rescored]]:
     """Read the finished trials of a study by number, and what longer trainings of some gave.
 
     Raises:
@@ -194,17 +237,9 @@ def read_study(url: str) -> tuple[list[FrozenTrial], dict[int, dict[str, Any]]]:
                 "search into a new folder",
             )
         assert database
-        trials = database.get_all_trials(study, deepcopy=False)
+        trials = stored_trials(url, database, study)
         ended = [trial for trial in trials if trial.state.is_finished()]
-        return ended, _rescored(database, study)
-
-
-def _rescored(database: optuna.storages.BaseStorage, study: int) -> dict[int, dict[str, Any]]:
-    return {
-        int(key.removeprefix(RESCORED)): value
-        for key, value in database.get_study_user_attrs(study).items()
-        if key.startswith(RESCORED)
-    }
+        return ended, rescored_trials(url, database, study)
 
 
 def holds_search(url: str) -> bool:

@@ -20,9 +20,10 @@ from toolchain.search.executors import CandidateResult, Executor
 from toolchain.search.objectives import FLOPS_FLOOR, Budget, Objective, Reward, cost_of
 from toolchain.search.pareto import search_costs
 from toolchain.search.pruner import Pruner
-from toolchain.search.run import finalists, read_trial, worth_rescoring
+from toolchain.search.run import finalists, worth_rescoring
 from toolchain.search.space import SearchSpace
 from toolchain.search.storage import StudyStorage
+from toolchain.search.stored_trials import read_trial
 from toolchain.search.trial import LONGER, CandidateError, Trial, TrialState, candidate_of
 from toolchain.settings.search_settings import SearchSettings
 
@@ -111,6 +112,7 @@ class Search:
             self.space,
             self._sampler,
             1 + len(self._objectives) * self._several,
+            self._path,
         )
         with closing(self._storage):
             begun()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from export.system.errors import NastoolError
 from toolchain.architecture import Architecture
@@ -126,6 +126,8 @@ class Trial:
         order: how many trials had ended before.
         finished_at: Unix time.
     """
+
+    __pydantic_config__: ClassVar = {"allow_inf_nan": False}
 
     id: int
     genotype: str

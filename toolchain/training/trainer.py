@@ -93,6 +93,8 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
         while len(trainer.history) < settings.epochs:
             trainer.run_epoch()
             trainer.save(output)
+            if not record.path.exists():  # somebody has removed the folder meanwhile
+                record.write()
             log.info(trainer.epoch_line())
     best = trainer.best
     return TrainingResult(output / BEST, len(trainer.history), trainer.seconds, best["metrics"])

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.precision.half import quantisation
+from export.precision import quantisation
 from export.precision.integer_paths import shorten
 from export.precision.quantisation import Quantiser
 from export.runtimes import open_session

@@ -1,11 +1,14 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import pytest
+import torch
 
 from export.system import console
 from toolchain.cli import COMMANDS
@@ -120,6 +123,59 @@ def test_interrupts_end_with_130(cli, monkeypatch):
     result = cli("cost", "1 [0,1]")
     assert result.code == 130
     assert result.err == "nastool: interrupted\n"
+
+
+class EndsItself(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start_a_thread_too_many():
+    raise RuntimeError("can't start new thread")  # what Python says when the system refuses
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (lambda: torch.empty(2**50), "there is too little memory; take smaller images or batches"),
+        (lambda: np.empty(2**50), "there is too little memory"),
+        (
+            lambda: next(iter(torch.utils.data.DataLoader(EndsItself(), num_workers=1))),
+            "a process that prepared images was ended, perhaps for want of memory; lower --workers",
+        ),
+        (start_a_thread_too_many, "no more threads may be started; end other programs"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(capsys, work, words) -> None:
+    assert console.run(console.command("x")(work), []) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"nastool: {words}")
+    with pytest.raises((MemoryError, RuntimeError)):
+        console.run(console.command("x")(work), ["--debug"])
+
+
+def test_no_folder_for_temporary_files_is_one_line(cli, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "nowhere")])
+    result = cli(
+        *("export", "--genotype", "1 [0,1]", "--encoder", "ghostnet-0.1", "--input-size", 64),
+        *("--images", 1, "--output", tmp_path / "x"),
+    )
+    assert result.code == 2
+    (line,) = result.err.splitlines()
+    assert line.startswith("nastool: there is no folder for temporary files; make room in one")
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_error_of_the_program_is_no_refusal() -> None:
+    def wrong():
+        raise RuntimeError("Caught KeyError in DataLoader worker process 0.")
+
+    with pytest.raises(RuntimeError, match="Caught KeyError"):
+        console.run(console.command("x")(wrong), [])
 
 
 def test_what_libraries_print_does_not_reach_a_json_document() -> None:

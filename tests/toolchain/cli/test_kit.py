@@ -14,8 +14,12 @@ from export.kit import measure, protocol
 from export.kit.contention import Contention
 from export.kit.journal import read_journal
 from export.kit.protocol import Protocol
+from export.onnx_file.tail import DEFAULT_TAIL
+from export.system.errors import DataError
 from toolchain.profiling import kit as module
-from toolchain.profiling.device import profile_device
+from toolchain.profiling.device import planned, profile_device
+from toolchain.profiling.jobs import key_of
+from toolchain.profiling.kit_samples import table_from_kit
 from toolchain.profiling.table import LatencyTable
 
 SMALL = ("--input-size", "64", "--encoder", "ghostnet-0.1", "--seconds", "0.01")
@@ -80,8 +84,8 @@ def test_an_interrupted_measurement_goes_on(made: Path, tmp_path: Path, hasty, m
     arguments = ["--threads", "1", "--output", str(samples)]
     assert measure.main(made, arguments) == 130
     assert len(read_journal(samples, "").measured) == 5
-    with pytest.raises(module.DataError, match="was cut short: 5 of 110 measurements; run meas"):
-        module.table_from_kit(samples)
+    with pytest.raises(DataError, match="was cut short: 5 of 110 measurements; run meas"):
+        table_from_kit(samples)
     assert measure.main(made, ["--threads", "2", "--output", str(samples)]) == 2
     assert measure.main(made, arguments) == 0
     assert len(calls) == 1 + 110
@@ -156,27 +160,84 @@ def test_a_runtime_that_computes_something_else_is_refused(
     assert "this runtime computes something else" in capsys.readouterr().err
 
 
+def plan_and_head():
+    """Return what a kit measures, and the first line of its samples; no graph is exported."""
+    plan = planned(input_size=64, encoders=["ghostnet-0.1"], fit_networks=10, certify_networks=10)
+    plan.made.tail = DEFAULT_TAIL
+    head = {
+        "kit": module.kit_identity(plan), "kit_version": 1, "settings": module.kit_settings(plan),
+        "runtime": "onnxruntime", "device": "cpu", "runtime_version": "1", "runtime_settings": {},
+        "threads": 1, "device_facts": {"cpu model": "x"}, "max_drift": 0.1,
+    }  # fmt: skip
+    return plan, head
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
         (lambda head: head | {"kit_version": 99}, "kit_version is 99, this program reads 1"),
         (lambda head: head | {"kit": "other"}, "is of a kit of nastool"),
-        (lambda head: head | {"settings": {}}, "its settings are not a kit's"),
-        (lambda head: head | {"settings": None}, "its settings are not a kit's"),
+        (lambda head: head | {"settings": {}}, "settings.precision, settings.enc"),
+        (lambda head: head | {"settings": None}, "settings: Input should be a valid"),
+        (lambda head: head | {"device": "x"}, "its settings are not a kit's"),
+        (
+            lambda head: head | {"settings": head["settings"] | {"fit_networks": 10**12}},
+            "settings.fit_networks: Input should be less than or equal to 10000; measure again",
+        ),
         (lambda head: [head], "cannot be read as a measurement"),
     ],
 )
-def test_samples_of_another_kit_are_one_line(cli, made, tmp_path, edit, words) -> None:
-    kit = json.loads((made / "kit.json").read_text())
-    head = {
-        "kit": kit["id"], "kit_version": 1, "settings": kit["settings"], "runtime": "onnxruntime",
-        "device": "cpu",
-    }  # fmt: skip
+def test_samples_of_another_kit_are_one_line(cli, tmp_path, edit, words) -> None:
+    _, head = plan_and_head()
     (tmp_path / "samples.jsonl").write_text(json.dumps(edit(head)) + "\n")
     result = cli("profile-device", "--from-kit", tmp_path / "samples.jsonl")
     assert result.code == 2
     (line,) = result.err.strip().splitlines()
     assert f"samples.jsonl: {words}" in line
+
+
+SAMPLES = {
+    "as it is": (lambda lines: None, None),
+    "level of nan": (lambda lines: lines[-1].update(level_ms=float("nan")), "NaN is no finite"),
+    "level of 0": (lambda lines: lines[-1].update(level_ms=0), "level_ms: Input should be great"),
+    "no level": (lambda lines: lines[-1].pop("level_ms"), "level_ms: Field required; measure"),
+    "no date": (lambda lines: lines[-1].update(date={}), "date: Input should be a valid string"),
+    "an environment of text": (lambda lines: lines[-1].update(environment="x"), "environment: "),
+    "drift of nan": (lambda lines: lines[0].update(max_drift=float("nan")), "NaN is no finite"),
+    "device facts": (lambda lines: lines[0].update(device_facts=[]), "device_facts: Input"),
+    "400 digits": (lambda lines: lines[1].insert(1, [[10**400]]) or lines[1].pop(), "too large"),
+    "no turns": (lambda lines: lines[1].insert(1, [[]]) or lines[1].pop(), "its times are none"),
+    "no time": (lambda lines: lines[1].insert(1, [[0.0]]) or lines[1].pop(), "its times are none"),
+    "an age": (lambda lines: lines[1].insert(1, [[1e300]]) or lines[1].pop(), "its times are none"),
+}
+
+
+@pytest.mark.parametrize("change", SAMPLES)
+def test_damaged_samples_are_one_line(cli, tmp_path, change) -> None:
+    plan, head = plan_and_head()
+    times = [
+        [key_of(job), [[n + 1.0, n + 1.1], [n + 3.0, n + 3.0 + n / 100]]]
+        for n, job in enumerate(plan.jobs)
+    ]
+    facts = {"level_ms": 2.0, "environment": {}, "date": "2026-01-01", "seconds": 3}
+    lines = [head, *times, facts]
+    edit, words = SAMPLES[change]
+    edit(lines)
+    path = tmp_path / "samples.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = cli("profile-device", "--from-kit", path, "--output", tmp_path / "table.json")
+    assert result.code == (2 if words else 0), result.err
+    assert (tmp_path / "table.json").exists() is (words is None)
+    if words:
+        (line,) = result.err.strip().splitlines()
+        assert line.startswith(f"nastool: {path}: ")
+        assert words in line
+
+
+def test_samples_without_an_end_are_read_so_far(cli) -> None:
+    result = cli("profile-device", "--from-kit", "/dev/zero")
+    assert result.code == 2
+    assert "it is larger than 64 MiB" in result.err
 
 
 @pytest.mark.parametrize(

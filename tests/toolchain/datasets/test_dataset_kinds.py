@@ -1,6 +1,7 @@
 """What is particular to one kind of dataset, and to resizing."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -147,6 +148,14 @@ def test_what_is_no_label_set_at_all_is_named(make_layout, text):
     layout = make_layout("folder")
     (layout.image.parents[1] / "labels.json").write_text(text)
     with pytest.raises(DataError, match=r"labels\.json: (LabelFile|is not JSON)"):
+        layout.open()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_label_set_that_is_a_pipe_is_not_waited_for(make_layout):
+    layout = make_layout("folder")
+    os.mkfifo(layout.image.parents[1] / "labels.json")
+    with pytest.raises(DataError, match=r"labels\.json: is not a file; remove it"):
         layout.open()
 
 

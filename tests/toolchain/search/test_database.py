@@ -2,22 +2,28 @@
 
 import os
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from stand_in import CLASSES, evaluate, searched
 
 from export.system.errors import DataError, UsageError
+from export.system.files import read_json, write_json
 from toolchain.search import database
 from toolchain.search.database import DATABASE
 from toolchain.search.executors import InlineExecutor
+from toolchain.search.kept_result import NAME
 from toolchain.search.launch import check_free
 from toolchain.search.run import Run
 from toolchain.search.study import Search
+from toolchain.search.trial import candidate_of
 from toolchain.settings.base import Record
 from toolchain.settings.search_settings import SearchSettings
 
@@ -174,15 +180,39 @@ def test_random_bytes_in_a_database_are_one_line_or_change_nothing(finished, pat
     assert all(line.startswith(f"{path / DATABASE}: ") and "\n" not in line for line in refused)
 
 
-@pytest.mark.parametrize(
-    ("attribute", "problem"),
-    [("null", "is none of nastool search"), ('{"id": 1}', "is none of nastool search")],
-)
-def test_a_trial_that_no_search_has_written_is_one_line(path, attribute, problem):
-    with sqlite3.connect(path / DATABASE) as connection:
-        connection.execute("UPDATE trial_user_attributes SET value_json = ?", [attribute])
-    with pytest.raises(DataError, match=problem):
-        Run.load(path)
+OF_NO_SEARCH = {
+    "null": "UPDATE trial_user_attributes SET value_json = 'null'",
+    "fields missing": "UPDATE trial_user_attributes SET value_json = '{\"id\": 1}'",
+    "not JSON": "UPDATE trial_user_attributes SET value_json = '{'",
+    "no candidate": "DELETE FROM trial_user_attributes WHERE trial_id = 2",
+    "another number": "UPDATE trial_user_attributes SET trial_id = 7 - trial_id + 100; "
+    "UPDATE trial_user_attributes SET trial_id = trial_id - 102",
+    "a complete trial without a score": "UPDATE trial_user_attributes SET value_json = "
+    "json_set(value_json, '$.score', null)",
+    "a score of nan": "UPDATE trial_user_attributes SET value_json = "
+    "replace(value_json, '\"stop_below\": null', '\"stop_below\": NaN')",
+    "a value is missing": "DELETE FROM trial_values WHERE trial_id = 2",
+    "infinite values": "UPDATE trial_values SET value_type = 'INF_POS', value = NULL",
+    "another state": "UPDATE trials SET state = 'WAITING' WHERE trial_id = 2; "
+    "DELETE FROM trial_params WHERE trial_id = 2",
+    "no such state": "UPDATE trials SET state = 'x'",
+    "numbers with a gap": "UPDATE trials SET number = 9 WHERE trial_id = 2",
+    "other decisions": "UPDATE trial_params SET param_name = param_name || 'x'",
+    "a decision beyond its options": "UPDATE trial_params SET param_value = 99",
+    "no number": "INSERT INTO study_user_attributes VALUES (9, 1, 'rescored x', '{}')",
+    "a longer training": "INSERT INTO study_user_attributes VALUES (9, 1, 'rescored 0', 'null')",
+}
+
+
+@pytest.mark.parametrize("change", OF_NO_SEARCH)
+def test_what_no_search_has_written_is_one_line(path, change):
+    with closing(sqlite3.connect(path / DATABASE)) as connection:
+        connection.executescript(OF_NO_SEARCH[change])
+    with pytest.raises(
+        DataError, match=r"study\.db: .*; .*(bring back|take another|give)"
+    ) as error:
+        resume(path, trials=5)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("state", ["closed", "killed"])
@@ -251,17 +281,87 @@ def test_a_locked_database_is_waited_for(finished, path, monkeypatch, caplog):
     assert f"waiting for {path / DATABASE}: another program has locked it" in caplog.text
 
 
-def test_a_database_that_stays_locked_is_one_line_and_the_candidate_is_not_lost(path, monkeypatch):
+def test_a_slow_machine_is_no_locked_database(finished, read_only, monkeypatch, caplog):
+    shown, begin = read_only(finished.path), database.has_studies
+
+    def slowly(url):
+        time.sleep(0.3)
+        return begin(url)
+
+    monkeypatch.setattr(database, "SILENCE", 0.1)
+    monkeypatch.setattr(database, "has_studies", slowly)
+    for place in (finished.path, shown):
+        assert len(Run.load(place).trials) == 4
+    assert not caplog.text
+
+
+def stay_locked(path, monkeypatch, then="unstored.json keeps the result"):
+    """Search until the database is locked for longer than is waited for, then unlock it."""
     monkeypatch.setattr(database, "PATIENCE", 0.2)
     locks = []
-    with pytest.raises(DataError, match=r"cannot be written \(database is locked\); .*--resume"):
+    words = rf"study\.db: cannot be written \(database is locked\); .* --resume: {re.escape(then)}"
+    with pytest.raises(DataError, match=words):
         Search(settings_of(trials=7), path, CLASSES).run(locking(path, 60, locks))
-    holder = locks.pop()
+    (holder,) = locks
     holder.kill()
     holder.wait()
+
+
+def test_a_result_that_a_locked_database_does_not_take_is_not_trained_again(path, monkeypatch):
+    stay_locked(path, monkeypatch)
     assert len(Run.load(path).trials) == 5
-    trials = resume(path, trials=7)
+    again = []
+    chosen = settings_of(trials=7)
+    check_free(chosen, path, resume=True)
+    search = Search(chosen, path, CLASSES)
+    trials = search.run(InlineExecutor(lambda c: again.append(c.number) or evaluate(c)))
     assert [trial.id for trial in trials] == list(range(7))
+    assert again == [6]
+    assert trials[5].score == evaluate(candidate_of(trials[5])).score
+    assert not (path / NAME).exists()
+    assert Run.load(path).trials == trials
+
+
+def test_a_longer_training_that_a_locked_database_does_not_take_is_kept(path, monkeypatch):
+    monkeypatch.setattr(database, "PATIENCE", 0.2)
+    locks, longer = [], []
+
+    def call(candidate):
+        longer.append(candidate.number)
+        if len(longer) == 2:
+            locks.append(lock(path, 60))
+        return evaluate(candidate)
+
+    with pytest.raises(DataError, match=r"unstored\.json keeps the result"):
+        Search(settings_of(rescore=3), path, CLASSES).run(InlineExecutor(call))
+    locks[0].kill()
+    locks[0].wait()
+    search = Search(settings_of(rescore=3), path, CLASSES)
+    search.run(InlineExecutor(lambda c: longer.append(c.number) or evaluate(c)))
+    assert len(longer) == len({*longer}) == len(search.finalists) == 3
+
+
+def test_a_result_that_cannot_be_kept_is_said_to_be_trained_again(path, monkeypatch):
+    (path / NAME).mkdir()
+    stay_locked(path, monkeypatch, "what was not stored is trained again")
+    assert len(resume(path, trials=7)) == 7
+
+
+@pytest.mark.parametrize("change", ["of other trials", "damaged"])
+def test_a_kept_result_that_does_not_fit_is_said_so(path, monkeypatch, caplog, change):
+    stay_locked(path, monkeypatch)
+    document = read_json(path / NAME)
+    if change == "damaged":
+        document["candidate"]["score"] = "good"
+        write_json(path / NAME, document)
+        with pytest.raises(DataError, match=r"unstored\.json: candidate.score: .*; remove it"):
+            resume(path, trials=7)
+        return
+    document["candidate"]["genotype"] = "[[1, [0, 0, 1, 1]], [[0, 1]]]"
+    write_json(path / NAME, document)
+    assert len(resume(path, trials=7)) == 7
+    assert "unstored.json is of other trials; it is left alone" in caplog.text
+    assert read_json(path / NAME) == document
 
 
 def test_a_search_whose_disk_is_full_goes_on_where_it_was(tmp_path, mount):

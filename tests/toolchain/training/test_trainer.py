@@ -190,6 +190,22 @@ def test_the_last_epoch_of_another_training_is_not_gone_on_with(
     assert f"last.pt: is of another training ({problem}); bring back" in str(error.value)
 
 
+def test_a_folder_that_is_removed_meanwhile_is_filled_again(trained, tmp_path, configure):
+    output, begun = tmp_path / "t", Trainer.run_epoch
+
+    def removing(trainer):
+        if len(trainer.history) == 1:
+            shutil.rmtree(output)
+        return begun(trainer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "run_epoch", removing)
+        train(configure(), output)
+    assert without_time(output / "metrics.jsonl") == without_time(trained[0] / "metrics.jsonl")
+    train(configure(), output, resume=True)
+    assert (output / "config.json").read_text() == (trained[0] / "config.json").read_text()
+
+
 def test_resuming_a_finished_training_trains_nothing(trained, configure, monkeypatch):
     monkeypatch.setattr(Trainer, "run_epoch", None)
     assert train(configure(), trained[0], resume=True) == trained[1]

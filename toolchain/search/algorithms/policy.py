@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial
 
 from toolchain.search.algorithms.controller import PolicyGradient, PolicySettings
 from toolchain.search.space import SearchSpace
-from toolchain.search.storage import CANDIDATE, ended
+from toolchain.search.storage import ended
+from toolchain.search.stored_trials import CANDIDATE
 from toolchain.search.trial import TrialState
 
 LOG_PROBABILITY = "log_probability"

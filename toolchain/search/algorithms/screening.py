@@ -29,7 +29,8 @@ from toolchain.search.appraisal import Appraisal
 from toolchain.search.features import Array
 from toolchain.search.pareto import cost_values
 from toolchain.search.space import Decisions
-from toolchain.search.storage import CANDIDATE, ended
+from toolchain.search.storage import ended
+from toolchain.search.stored_trials import CANDIDATE
 from toolchain.search.trial import TrialState
 
 FIRST = 16

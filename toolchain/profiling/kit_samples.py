@@ -59,7 +59,7 @@ class _Head(BaseModel):
 
     runtime_version: str
     runtime_settings: dict[str, Any]
-    device_facts: dict[str, str | None]
+    device_facts: dict[str, str | list[str] | None]
     threads: int | None
     max_drift: float = Field(gt=0)
 
@@ -107,7 +107,8 @@ def table_from_kit(path: Path, output: Path | None = None) -> Profile:
     made.environment, made.date, made.seconds = ended.environment, ended.date, ended.seconds
     made.runtime_version, made.settings = measured_on.runtime_version, measured_on.runtime_settings
     made.threads, made.max_drift = measured_on.threads, measured_on.max_drift
-    made.device_name = next(iter(measured_on.device_facts.values()), None) or UNKNOWN
+    name = next(iter(measured_on.device_facts.values()), None)
+    made.device_name = name if isinstance(name, str) and name else UNKNOWN
     table = plan.table(recorded.measured, ended.level_ms)
     target = output or default_path(made)
     table.save(target)

@@ -63,7 +63,7 @@ quickstart: install
 	$(BIN)/nastool search --data $(FACES) --run $(QUICK)/search --encoder $(ENCODER) \
 	  --weights $(QUICK)/encoder/best.pt --latency-table $(QUICK)/table.json --input-size 256 \
 	  --objective latency:5ms:-0.2 --trials 10 --rescore 3 \
-	  --search-size 128 --search-images 96 --search-validation 32 --batch-size 8
+	  --search-size 128 --images 96 --score-images 32 --batch-size 8
 	$(BIN)/nastool report $(QUICK)/search --output $(QUICK)/report.html
 	@echo "=== 5/8  Train the best"
 	$(BIN)/nastool train --data $(FACES) --run $(QUICK)/search --pick best --input-size 256 --epochs 1 --no-augment \

@@ -10,39 +10,14 @@ import cv2
 import numpy as np
 
 from demo.geometry import Fit
+from demo.shipped import shipped_model
 from export.onnx_file.metadata import ModelMetadata
 from export.runtimes import TensorSpec, open_session
-from export.system.errors import DataError, UnavailableError
+from export.system.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MODELS = ("fast", "balanced", "accurate")
-PRECISIONS = ("fp32", "int8")
 GRID = 128  # places along each side of a mask that is made of labels
-
-
-def shipped_model(name: str = "balanced", precision: str = "fp32") -> Path:
-    """Return a model that comes with this installation.
-
-    Raises:
-        UnavailableError: none does, or not in this precision.
-    """
-    folder = Path(__file__).parent / "models"
-    suffix = "" if precision == "fp32" else f"-{precision}"
-    path = folder / f"{name}{suffix}.onnx"
-    if path.is_file():
-        return path
-    there = sorted(path.stem for path in folder.glob("*.onnx"))
-    which = f" {name} in {precision}" if there else ""
-    others = f"; there are {', '.join(there)}" if there else ""
-    raise UnavailableError(
-        f"no model{which} ships with this installation: pass --model FILE{others}"
-    )
-
-
-def model_file(model: str, precision: str = "fp32") -> Path:
-    """Return the file of a model: one that ships, by its name, or the file that is named."""
-    return shipped_model(model, precision) if model in MODELS else Path(model)
 
 
 @dataclass(frozen=True)

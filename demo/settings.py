@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from demo.colours import COLOUR_MAPS
 from demo.effects import VIEWS
 from demo.faces import View
-from demo.parser import MODELS, PRECISIONS
+from demo.shipped import MODELS, PRECISIONS
 
 STEP = 0.1  # of smoothing and opacity, at one press of a key
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from export.system import console
+from demo.shipped import Model
+from export.system import command_line, console
 
 if TYPE_CHECKING:
     from demo.sources import Source
@@ -16,11 +17,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@console.command("demo")
+@command_line.command(
+    "demo",
+    groups={
+        "First of all": ("source", "model", "effect", "output", "web"),
+        "Where frames go": ("no_display", "full_screen", "virtual_camera", "limit"),
+        "The model": ("precision", "runtime", "device", "threads", "smooth", "fit", "mirror"),
+        "How labels look": (
+            *("background", "hair", "lips", "opacity", "outlines", "colours", "legend"),
+            "fps_overlay",
+        ),
+        "In a browser": ("web_output", "port"),
+    },
+)
 @click.option(
     "--model",
     default="balanced",
     show_default=True,
+    type=Model(),
     metavar="fast|balanced|accurate|FILE",
     help="One that ships, or an ONNX file written by nastool export.",
 )
@@ -100,7 +114,14 @@ log = logging.getLogger(__name__)
 )
 @click.option("--legend", is_flag=True, help="List the classes in the picture.")
 @click.option("--fps-overlay", is_flag=True, help="Write rate and times on the picture.")
-@click.option("--limit", type=click.IntRange(1), metavar="FRAMES", help="Stop after so many.")
+@click.option(
+    "--frames",
+    "limit",
+    cls=command_line.Flag,
+    formerly=["--limit"],
+    type=click.IntRange(1),
+    help="Stop after so many.",
+)
 @click.option("--runtime", default="onnxruntime", show_default=True, help="What runs the model.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: all cores]")
@@ -169,7 +190,8 @@ def demo(
       nastool demo --web
       nastool demo --source portraits/ --effect labels --no-display --output labels/
     """
-    from demo.parser import FaceParser, model_file
+    from demo.parser import FaceParser
+    from demo.shipped import model_file
 
     if web or web_output:
         from demo.web.command import run_web
@@ -239,4 +261,4 @@ def default_output(source: "Source", effect: str) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(console.run(demo, name="webcam.py"))
+    sys.exit(command_line.run(demo, name="webcam.py"))

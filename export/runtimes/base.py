@@ -15,6 +15,7 @@ import numpy as np
 
 from export.runtimes.measurement import Timer
 from export.system.errors import DataError, UnavailableError, UsageError
+from export.system.inputs import checkpoint_problem
 from export.system.numbers import MOST_THREADS
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -238,6 +239,8 @@ class Runtime(ABC):
                 raise DataError(path, problem)
             if not path.stat().st_size:
                 raise DataError(path, "is empty; write it again")
+            if no_model := checkpoint_problem(path):
+                raise DataError(path, no_model)
         return cls.open_impl(model, kind, index, threads, cls.options_type(**options))
 
     @classmethod

@@ -1,37 +1,20 @@
-"""The one place where results become output and errors become lines and exit codes."""
+"""What people see: tables, progress, one line a message."""
 
-import contextlib
 import io
 import logging
-import os
 import sys
 import time
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
-
-from export.system.errors import DataError, NastoolError, UnavailableError, UsageError, refusal
-from export.system.interrupts import ignore_signals, raise_on_signals
-from export.system.numbers import check_numbers
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 LINE_SECONDS = 5.0
-INTERRUPTED = 130
 LONGEST_LINE = 2000
 """Characters of a message: what a user wrote may be in it, however long it is."""
-OURS = ("toolchain", "export", "demo")
-# How packages are got whose module goes by another name, or of which there are several.
-REMEDIES = {
-    "cv2": "pip uninstall opencv-python opencv-python-headless, then pip install "
-    "opencv-python-headless, which needs no library of the system (and shows no window)",
-    "onnxruntime": "pip install 'nastool[cpu]', or 'nastool[cuda]' for NVIDIA GPUs; not both",
-    "torch": "pip install torch",
-}
 
 
 @dataclass(frozen=True)
@@ -49,119 +32,6 @@ class Outcome:
     failure: str | None = None
 
 
-class Command(click.Command):
-    """A command whose callback returns an `Outcome`; adds ``--json``, ``--config``, ``--debug``."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.params += [
-            click.Option(["--json", "as_json"], is_flag=True, help="One JSON document on stdout."),
-            click.Option(
-                ["--config"],
-                type=click.Path(path_type=Path),
-                is_eager=True,
-                expose_value=False,
-                callback=_read_config,
-                help="TOML file with values for these flags; flags given here win.",
-            ),
-            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
-        ]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the flags, from the command line or a file."""
-        rest = super().parse_args(ctx, args)
-        check_numbers(ctx)
-        return rest
-
-    def invoke(self, ctx: click.Context) -> int:
-        """Run the callback, print its outcome and return the exit code."""
-        as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
-        ctx.find_root().meta["debug"] = debug
-        logging.basicConfig(
-            level=logging.DEBUG if debug else logging.INFO,
-            format="%(message)s",
-            stream=sys.stderr,
-            force=True,
-        )
-        for noisy in ("optuna", "onnxscript", "onnx_ir", "torch", "PIL"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        with _stdout_kept_clean() if as_json else contextlib.nullcontext():
-            outcome: Outcome = super().invoke(ctx)
-        if as_json:
-            from export.system.files import json_text  # pydantic takes longer than --help
-
-            click.echo(json_text(outcome.document))
-        else:
-            _print(outcome.text)
-        if outcome.failure:
-            click.echo(one_line(f"FAILED: {outcome.failure}"), err=True)
-        return 1 if outcome.failure else 0
-
-
-def command(name: str, **attributes: Any) -> Callable[[Callable[..., Outcome]], Command]:
-    """Make a `Command` of a function that returns an `Outcome`."""
-
-    def decorate(function: Callable[..., Outcome]) -> Command:
-        return click.command(name, cls=Command, **attributes)(function)
-
-    return decorate
-
-
-def run(root: click.Command, arguments: Sequence[str] | None = None, name: str = "nastool") -> int:
-    """Run a command line and return its exit code; errors become one line on stderr."""
-    meta: dict[str, Any] = {}
-    try:
-        with root.make_context(name, list(sys.argv[1:] if arguments is None else arguments)) as ctx:
-            meta = ctx.meta
-            return root.invoke(ctx) or 0
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
-    except click.ClickException as error:
-        where = error.ctx.command_path if getattr(error, "ctx", None) else name  # type: ignore[attr-defined]
-        click.echo(one_line(f"{where}: {error.format_message()} (see {where} --help)"), err=True)
-        return 2
-    except NastoolError as error:
-        if meta.get("debug"):
-            raise
-        click.echo(one_line(f"{name}: {error}"), err=True)
-        return error.exit_code
-    except ImportError as error:
-        package = (error.name or "").partition(".")[0]
-        if meta.get("debug") or package in OURS:
-            raise
-        click.echo(f"{name}: {_missing(package, error)}", err=True)
-        return UnavailableError.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo(f"{name}: interrupted", err=True)
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # what a disk or a system refuses, wherever it was asked for
-        if meta.get("debug"):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{name}: {refusal(error) or f'{where}{error.strerror or error}'}", err=True)
-        return NastoolError.exit_code
-    except (MemoryError, RuntimeError) as error:
-        if meta.get("debug") or (problem := refusal(error)) is None:
-            raise
-        click.echo(f"{name}: {problem}", err=True)
-        return NastoolError.exit_code
-
-
-def main(root: click.Command, name: str = "nastool") -> NoReturn:
-    """Run the command line of this process, and end it."""
-    raise_on_signals()
-    code = run(root, name=name)
-    if code == INTERRUPTED:
-        ignore_signals()  # Python gives up its handlers before it has ended
-    sys.exit(code)
-
-
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Any:
     """Make a plain table for `Outcome.text`; columns after the first are set flush right."""
     from rich.box import SIMPLE_HEAD
@@ -173,6 +43,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     for row in rows:
         result.add_row(*(one_line(str(cell)) for cell in row))
     return result
+
+
+def unbroken(text: str) -> Any:
+    """Make a line for `Outcome.text` that stays one, to be copied, however narrow the place is."""
+    from rich.text import Text
+
+    return Text(one_line(text), no_wrap=True, overflow="ignore")
 
 
 def lines(*parts: Any) -> Any:
@@ -233,35 +110,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _missing(package: str, error: ImportError) -> str:
-    """Say in one line which package cannot be loaded, why, and how to get it."""
-    reason = (str(error).splitlines() or ["it does not say why"])[0]
-    # A library that a package lacks is named by the loader alone.
-    package = package or next((known for known in REMEDIES if known in reason), "a package")
-    if "libGL" in reason or "libgthread" in reason or "libxcb" in reason:
-        package = "cv2"
-    remedy = REMEDIES.get(package, f"pip install {package}")
-    return f"{package} cannot be loaded ({reason}): {remedy}"
-
-
-@contextlib.contextmanager
-def _stdout_kept_clean() -> Iterator[None]:
-    """Send to stderr what libraries print, in Python or beneath it: a document has stdout alone."""
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-        os.dup2(2, 1)
-    except OSError:  # a process without them
-        kept = None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        if kept is not None:
-            os.dup2(kept, 1)
-            os.close(kept)
-
-
 def silence_opencv() -> None:
     """Keep OpenCV from writing of cameras that are not there; its 4 and 5 name that differently."""
     import cv2
@@ -276,7 +124,8 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _print(text: Any) -> None:
+def show(text: Any) -> None:
+    """Print what `Outcome.text` holds."""
     # A name of a file may be no text of the terminal's encoding, brackets or colons no markup.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -288,48 +137,3 @@ def _print(text: Any) -> None:
     # A pipe has no width: wide enough for a genotype beside its figures.
     width = None if sys.stdout.isatty() else 160
     Console(width=width, highlight=False, markup=False, emoji=False).print(text)
-
-
-def _read_config(ctx: click.Context, option: click.Parameter, path: Path | None) -> None:
-    """Take the values of a TOML file for defaults, as the texts that flags would be given."""
-    if path is None:
-        return
-    from export.system.files import read_text  # see above
-
-    try:
-        values = tomllib.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise DataError(path, f"is not TOML ({error})") from None
-    # Keys are the flags' long names without the dashes ("latency-table"), as users know them.
-    names = {
-        flag.removeprefix("--").replace("-", "_"): (parameter, flag in parameter.secondary_opts)
-        for parameter in ctx.command.params
-        for flag in [*parameter.opts, *parameter.secondary_opts]
-        if flag.startswith("--") and parameter.name
-    }
-    defaults: dict[str, Any] = {}
-    for key, value in values.items():
-        normal = key.replace("-", "_")
-        if normal not in names:
-            raise UsageError(f"{path}: {key!r} is not a flag of {ctx.command_path}")
-        parameter, off = names[normal]
-        if isinstance(parameter, click.Option) and parameter.is_flag:
-            if not isinstance(value, bool):
-                raise UsageError(f"{path}: {key!r} is true or false, not {value!r}")
-            # "no-augment = true" switches augment off.
-            taken: Any = value != off
-        elif parameter.multiple:
-            taken = [
-                _text(path, key, one) for one in (value if isinstance(value, list) else [value])
-            ]
-        else:
-            taken = _text(path, key, value)
-        defaults[str(parameter.name)] = taken
-    ctx.default_map = {**(ctx.default_map or {}), **defaults}
-
-
-def _text(path: Path, key: str, value: Any) -> str:
-    """Return a value of a TOML file as the text that the flag would be given."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or "\0" in str(value):
-        raise UsageError(f"{path}: {key!r} is a number or a text, not {value!r}")
-    return str(value)

@@ -15,6 +15,8 @@ MOST_CLASSES = 255
 """Labels are bytes, and 255 is that of pixels which do not count."""
 MOST_THREADS = 1024
 """Threads, or processes, at once."""
+FEWEST_NETWORKS = 10
+"""Of which anything can be said."""
 MOST_NETWORKS = 10_000
 """Drawn and measured in one go."""
 LONGEST = 86_400.0
@@ -37,6 +39,20 @@ class Side(click.IntRange):
         number = super().convert(value, param, ctx)
         if number % self.grid:
             self.fail(f"{number} is no multiple of {self.grid}.", param, ctx)
+        return number
+
+
+class Networks(click.IntRange):
+    """Whole networks to measure: none, or so many that something can be said of them."""
+
+    def __init__(self) -> None:
+        super().__init__(0, MOST_NETWORKS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number; refuse a few."""
+        number = super().convert(value, param, ctx)
+        if 0 < number < FEWEST_NETWORKS:
+            self.fail(f"{number} is too few: 0, or at least {FEWEST_NETWORKS}.", param, ctx)
         return number
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-import demo.parser
+import demo.shipped
 from toolchain.datasets import open_dataset
 from toolchain.datasets.base import resize_sample
 from toolchain.datasets.labels import IGNORED
@@ -39,7 +39,7 @@ def in_frame(sample, scale):
 def test_f1_of_faces_in_a_frame(cli, real_data, tmp_path, scale, floor):
     from PIL import Image
 
-    model = demo.parser.shipped_model()
+    model = demo.shipped.shipped_model()
     if model.stem != "balanced":
         pytest.skip("no model named balanced ships")
     dataset = open_dataset(str(real_data), "val")

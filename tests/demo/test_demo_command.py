@@ -14,14 +14,14 @@ import pytest
 from demo_samples import GREEN, PALETTE, RED, square_at, write_video
 from PIL import Image
 
-import demo.parser
+import demo.shipped
 from demo import window
 from demo.colours import COLOUR_BLIND
 from demo.smoothing import Smoother
 from demo.sources import open_source
 
 STAGES = {"capture", "preprocess", "inference", "postprocess", "draw", "write"}
-WEBCAM = Path(demo.parser.__file__).with_name("webcam.py")
+WEBCAM = Path(demo.shipped.__file__).with_name("webcam.py")
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_effect_that_the_model_cannot_give(cli, make_model, picture):
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """The folder of the models that ship, empty."""
-    monkeypatch.setattr(demo.parser, "__file__", str(tmp_path / "parser.py"))
+    monkeypatch.setattr(demo.shipped, "__file__", str(tmp_path / "shipped.py"))
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from demo_samples import square_at, write_video
 
-import demo.parser
 import demo.player
+import demo.shipped
 import demo.window
 from demo.effects import VIEWS
 from demo.sources import open_source
@@ -157,7 +157,7 @@ def test_e_keeps_to_what_is_being_written(watch, film, tmp_path, effect, output,
 
 
 def test_a_model_that_does_not_ship_changes_nothing(watch, film, monkeypatch, tmp_path):
-    monkeypatch.setattr(demo.parser, "__file__", str(tmp_path / "parser.py"))
+    monkeypatch.setattr(demo.shipped, "__file__", str(tmp_path / "shipped.py"))
     document, _ = watch(["m", "", "", "", "q"], "--source", film)
     assert document["frames"] == 5
     assert document["model"].endswith("labels.onnx")

@@ -7,12 +7,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import demo.parser
-from demo.parser import MODELS
+import demo.shipped
+from demo.shipped import MODELS
 from export.onnx_file.metadata import ModelMetadata
 from export.runtimes import open_session
 
-FOLDER = Path(demo.parser.__file__).parent / "models"
+FOLDER = Path(demo.shipped.__file__).parent / "models"
 FILES = sorted(FOLDER.glob("*.onnx"))
 MOST_PARAMETERS = {"fast": 0.7e6, "balanced": 0.5e6, "accurate": 0.7e6}
 

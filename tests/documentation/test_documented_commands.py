@@ -33,7 +33,7 @@ def examples(language):
 
 def complaint(arguments):
     """Say why a command line would be refused before it does anything, or return None."""
-    whole = not {LEFT_OUT, "--config"} & set(arguments)
+    whole = not {LEFT_OUT, "--config", "--resume"} & set(arguments)
     arguments = [argument for argument in arguments if argument != LEFT_OUT]
     context, command = click.Context(nastool, info_name="nastool"), nastool
     try:

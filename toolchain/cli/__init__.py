@@ -1,11 +1,13 @@
 """The ``nastool`` command: one thin module a command, imported when it is used."""
 
+import difflib
 import importlib
 from typing import NoReturn
 
 import click
 
-from export.system import console
+from export.system import command_line
+from export.system.version import version
 
 # name -> (module:attribute, one line for `nastool --help`). Kept here so that --help imports none.
 COMMANDS = {
@@ -32,11 +34,22 @@ COMMANDS = {
     "export": ("toolchain.cli.export:export", "Write a checkpoint as a complete ONNX file."),
     "benchmark": ("toolchain.cli.benchmark:benchmark", "Time ONNX files side by side."),
     "demo": ("demo.webcam:demo", "Run a model on a webcam, a video, images."),
+    "completion": ("toolchain.cli.completion:completion", "Complete commands in your shell."),
 }
 
 
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command is run."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named; of a misspelt one, say which may be meant."""
+        name = args[0]
+        if name not in COMMANDS and name[:1].isalnum() and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, COMMANDS, 1)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the command names in the order in which they are used."""
@@ -56,7 +69,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="nastool", prog_name="nastool")
+@click.version_option(version(), prog_name="nastool")
 def nastool() -> None:
     """Find the best face-parsing network for your device.
 
@@ -70,14 +83,18 @@ def nastool() -> None:
       nastool train --data DATA --run runs/first --pick best --output runs/first/best
       nastool export runs/first/best/best.pt --onnx --output runs/first/export
       nastool demo --model runs/first/export/model.onnx
+
+    Exit codes: 0 done; 1 a gate failed; 2 wrong use or bad input; 3 something is missing on this
+    machine; 130 interrupted (Ctrl-C). What was interrupted goes on with --resume.
+    `nastool completion` makes a shell complete commands and flags.
     """
 
 
 def run(arguments: list[str]) -> int:
     """Run a command line in this process and return its exit code."""
-    return console.run(nastool, arguments)
+    return command_line.run(nastool, arguments)
 
 
 def main() -> NoReturn:
     """Run the console script."""
-    console.main(nastool)
+    command_line.main(nastool)

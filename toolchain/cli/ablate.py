@@ -5,13 +5,34 @@ from typing import Any
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
 from toolchain.cli.flags import flags
+from toolchain.cli.resuming import NOTHING_YET, Given, defaults, go_on, is_begun, read_settings
 from toolchain.cli.training import folder_options, framing_option
-from toolchain.settings.training_settings import TrainingSettings
+from toolchain.settings.training_settings import PLAN, TrainingSettings
 
 
-@command("ablate")
+def _recalled(given: Given) -> Given:
+    if not given.get("resume") or "output" not in given:
+        return {}
+    begun = Path(given["output"]) / PLAN
+    if not is_begun(begun, given):
+        return {}
+    noted = read_settings(begun)
+    settings = noted.pop("settings", {})
+    noted["framing"] = ",".join(map(str, noted.get("framing", ()))) or None
+    return defaults(settings | noted)
+
+
+def _kept(given: Given) -> str:
+    if not (given["output"] / PLAN).is_file():
+        return NOTHING_YET
+    what = f"whole epochs of all trainings are kept in {given['output']}"
+    return go_on(what, "ablate", "--output", given["output"])
+
+
+@command("ablate", recalled=_recalled, kept=_kept, groups=TrainingSettings.groups)
 @click.option(
     "--switch",
     "switches",
@@ -48,6 +69,7 @@ def ablate(
     \b
       nastool ablate --data DATA --genotype GENOTYPE --epochs 3 --output runs/ablation \\
         --switch dice-weight=0,1 --switch edge-weight=0,0.5 --switch hardest-pixels=1,0.3
+      nastool ablate --output runs/ablation --resume
     """
     from toolchain.training import ablation
 
@@ -66,11 +88,11 @@ def ablate(
                 TrainingSettings.flag(effect["setting"]),
                 f"{effect['low']}",
                 f"{effect['high']}",
-                f"{100 * effect['effect']:+.2f}",
-                "unknown" if effect["within"] is None else f"± {100 * effect['within']:.2f}",
+                f"{effect['effect']:+.4f}",
+                "unknown" if effect["within"] is None else f"± {effect['within']:.4f}",
             ]
             for effect in effects
         ]
-        head = "mean F1, %" if scale == "1" else f"mean F1 at {scale} of the frame, %"
+        head = "mean F1" if scale == "1" else f"mean F1 at {scale} of the frame"
         tables.append(table(["switch", "from", "to", head, "95 %"], rows))
     return Outcome(document, lines(*tables))

@@ -5,14 +5,23 @@ from typing import Any
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
+from export.system.inputs import InputFile, ModelFile
 from export.system.numbers import LARGEST_SIDE, LONGEST, MOST_THREADS, THREADS
 
 PARTS, NODES = 16, 8
 
 
-@command("benchmark")
-@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@command(
+    "benchmark",
+    groups={
+        "First of all": ("threads", "runtime", "device", "latency_table", "seconds"),
+        "What is timed": ("mode", "streams", "input_size", "copies", "peer"),
+        "What is told": ("profile", "cold", "energy", "markdown", "raw", "force"),
+    },
+)
+@click.argument("models", nargs=-1, required=True, type=ModelFile())
 @click.option("--runtime", default="onnxruntime", show_default=True, help="Name of the runtime.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option(
@@ -50,7 +59,7 @@ PARTS, NODES = 16, 8
 )
 @click.option(
     "--latency-table",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     help="Compare with what this table predicts for files of nastool export.",
 )
 @click.option(
@@ -83,7 +92,11 @@ PARTS, NODES = 16, 8
     "it is written there, with random weights, if it is not there.",
 )
 @click.option("--raw", type=click.Path(path_type=Path), help="Write every sample (JSON, ms).")
-@click.option("--markdown", is_flag=True, help="Print a Markdown table to paste, nothing else.")
+@click.option(
+    "--markdown",
+    is_flag=True,
+    help="Print a Markdown table to paste, nothing else; with --json it is in the document.",
+)
 def benchmark(
     models: tuple[Path, ...], peer: Path | None, markdown: bool, **settings: Any
 ) -> Outcome:
@@ -105,7 +118,8 @@ def benchmark(
 
     JSON: environment, runtime, device, mode, streams, settings, models: [{path, precision,
     latency_ms, samples, turns, fps, size_bytes, predicted_ms, predicted_interval_ms,
-    prediction_error_percent, prediction_note, ratio_to_first, ratio_interval}]; with --cold
+    prediction_error_percent, prediction_note, ratio_to_first, ratio_interval}]; with --markdown
+    markdown; with --cold
     memory_bytes, gpu_memory_bytes, cold_start_ms; with --energy energy_per_frame_joules,
     energy_note; with --profile profile: {sum_ms, session_ms, groups,
     parts, operators, nodes}.
@@ -119,7 +133,10 @@ def benchmark(
             write_peer(peer, settings["input_size"])
         models = (peer, *models)
     document = time_models(models, **settings).document()
-    return Outcome(document, _markdown(document) if markdown else _text(document))
+    if markdown:
+        document["markdown"] = _markdown(document)
+        return Outcome(document, document["markdown"])
+    return Outcome(document, _text(document))
 
 
 def _text(document: dict[str, Any]) -> Any:
@@ -221,6 +238,8 @@ def _markdown(document: dict[str, Any]) -> str:
     heads = ["model", "precision", "MB", "median ms", "p90 ms", "fps", "ratio"]
     cold = "memory_bytes" in document["models"][0]
     heads += ["memory MB", "open + first run ms"] if cold else []
+    predicted = any(model["predicted_ms"] is not None for model in document["models"])
+    heads += ["predicted ms"] if predicted else []
     heads += ["machine", "runtime", "threads"]
     machine = document["environment"]["cpu"]["model"]
     index = document["device"].partition(":")[2]
@@ -239,6 +258,7 @@ def _markdown(document: dict[str, Any]) -> str:
         if cold:
             row += [f"{model['memory_bytes'] / 1e6:.1f}"]
             row += [f"{start['open'] + start['first_run']:.0f}"]
+        row += [_predicted(model)] if predicted else []
         rows.append([*row, machine, document["runtime"], str(threads)])
     rule = ["---", "---"] + ["---:"] * (len(heads) - 5) + ["---"] * 3
     escaped = [[str(cell).replace("|", r"\|") for cell in row] for row in (heads, rule, *rows)]

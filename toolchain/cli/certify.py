@@ -5,15 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
+from export.system.inputs import InputFile
 from export.system.numbers import LONGEST, MOST_NETWORKS, SEED
 
 if TYPE_CHECKING:
     from toolchain.profiling.certificate import Certificate
 
 
-@command("certify")
-@click.argument("path", metavar="TABLE", type=click.Path(path_type=Path))
+@command(
+    "certify",
+    groups={
+        "First of all": ("architectures", "max_mape", "min_spearman", "seed", "force"),
+        "How it is measured": ("seconds", "max_drift"),
+    },
+)
+@click.argument("path", metavar="TABLE", type=InputFile())
 @click.option(
     "--architectures",
     type=click.IntRange(10, MOST_NETWORKS),

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
 from export.system.errors import UsageError
+from toolchain.cli.inputs import RunFolder
 
-RUN = click.Path(path_type=Path)
+RUN = RunFolder()
 
 
 @command("compare")

@@ -5,14 +5,23 @@ from typing import Any
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
 from export.system.errors import UsageError
+from export.system.inputs import InputFile
 from export.system.numbers import CLASSES, Side
+from toolchain.cli.inputs import GenotypeText
 
 
-@command("cost")
-@click.argument("genotype", required=False)
-@click.option("--batch", type=click.Path(path_type=Path), help="File of genotypes, one a line.")
+@command(
+    "cost",
+    groups={
+        "First of all": ("latency_tables", "encoder", "input_size", "batch", "drawing"),
+        "More": ("working_size", "classes", "force"),
+    },
+)
+@click.argument("genotype", required=False, type=GenotypeText())
+@click.option("--batch", type=InputFile(), help="File of genotypes, one a line.")
 @click.option("--encoder", default="mobilenetv2", show_default=True, help="Its name.")
 @click.option("--classes", type=CLASSES, default=19, show_default=True)
 @click.option("--input-size", type=Side(), default=512, show_default=True, help="Pixels.")
@@ -26,7 +35,7 @@ from export.system.numbers import CLASSES, Side
     "--latency-table",
     "latency_tables",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     help="Predict the latency from this table; may be given several times.",
 )
 @click.option("--force", is_flag=True, help="Even if a table is of another machine or runtime.")

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
 from export.system.errors import UsageError
 
 REPORT = Path("nastool-selftest.json")

@@ -2,7 +2,8 @@
 
 import click
 
-from export.system.console import Outcome, command, table
+from export.system.command_line import command
+from export.system.console import Outcome, table
 from export.system.numbers import Side
 
 

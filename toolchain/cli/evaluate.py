@@ -5,16 +5,32 @@ from typing import Any
 
 import click
 
-from export.system.console import Outcome, command, lines
+from export.system.command_line import Flag, command
+from export.system.console import Outcome, lines
+from export.system.inputs import InputFile
+from toolchain.cli.inputs import Data
 from toolchain.cli.training import framing_option, images_named, scores_table, split_options
 
 
-@command("evaluate")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", required=True, help="Folder, or synthetic:COUNT[:SEED].")
+@command(
+    "evaluate",
+    groups={
+        "First of all": ("data", "split", "framing", "min_f1", "limit_images"),
+        "More": ("device", "own_size", "dataset", "force"),
+    },
+)
+@click.argument("model", type=InputFile())
+@click.option("--data", type=Data(), required=True, help="Folder, or synthetic:COUNT[:SEED].")
 @click.option("--dataset", help="Kind of the data; recognised by its layout when left out.")
 @split_options
-@click.option("--limit-images", type=click.IntRange(1), help="Score this many, chosen by name.")
+@click.option(
+    "--images",
+    "limit_images",
+    cls=Flag,
+    formerly=["--limit-images"],
+    type=click.IntRange(1),
+    help="Score this many at most, chosen by name.",
+)
 @framing_option
 @click.option(
     "--own-size/--model-size",

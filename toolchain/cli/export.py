@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
+from export.system.inputs import InputFile
 from export.system.numbers import Side
+from toolchain.cli.inputs import Data, GenotypeText
 from toolchain.cli.training import images_named, split_options
 
 if TYPE_CHECKING:
@@ -15,9 +18,28 @@ if TYPE_CHECKING:
     from toolchain.deploy.exported import Deployment, ExportedFile
 
 
-@command("export")
-@click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
-@click.option("--genotype", help="In place of CHECKPOINT: a genotype with untrained weights.")
+@command(
+    "export",
+    groups={
+        "First of all": ("output", "precisions", "calibration", "data", "bundle"),
+        "Where the files run": ("runtime", "device", "gpus", "target", "onnx", "tensorrt"),
+        "What the files are like": (
+            *("input_size", "working_size", "any_batch", "any_size", "probabilities", "tail"),
+            "licence",
+        ),
+        "How the files are judged": (
+            *("images", "split", "force", "min_agreement", "min_class_agreement", "min_f1"),
+            "max_f1_loss",
+        ),
+        "Without a checkpoint": ("genotype", "encoder"),
+    },
+)
+@click.argument("checkpoint", required=False, type=InputFile())
+@click.option(
+    "--genotype",
+    type=GenotypeText(),
+    help="In place of CHECKPOINT: a genotype with untrained weights.",
+)
 @click.option(
     "--encoder", default="mobilenetv2", show_default=True, help="Encoder, with --genotype."
 )
@@ -56,6 +78,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--calibration",
+    type=Data(),
     help="Data, or a folder of photographs alone, that int8 takes its ranges from (at most 100 "
     "images); with --data and labels it also chooses by F1 (at most 120) what stays in float: "
     "images kept for this and training images, never those of the figures.",
@@ -96,6 +119,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--data",
+    type=Data(),
     help="Labelled data for the comparison with torch and the F1; if left out, the comparison is "
     "on synthetic faces and there is no F1.",
 )
@@ -202,7 +226,7 @@ def export(
     parts: list[Any] = [table(heads, rows), f"tail: {result.tail.name}{_times(result.tail)}"]
     parts += [
         f"{file.precision} in float: {', '.join(file.float_parts.names) or 'nothing'} "
-        f"(F1 {file.float_parts.score:.4f}, all in int8 {file.float_parts.all_int8:.4f})"
+        f"(F1 {file.float_parts.score:.3f}, all in int8 {file.float_parts.all_int8:.3f})"
         for file in result.files
         if file.float_parts
     ]
@@ -222,7 +246,7 @@ def _rows(file: "ExportedFile") -> Iterator[tuple[Any, ...]]:
     begin = (file.path, file.precision, f"{file.path.stat().st_size / 1e6:.2f}")
     f1 = ("-", "-")
     if file.quality:
-        f1 = (f"{file.quality.mean_f1:.4f}", f"{file.quality.loss:+.4f}")
+        f1 = (f"{file.quality.mean_f1:.3f}", f"{file.quality.loss:+.4f}")
     if not file.parities:
         assert file.engine
         cards = ", ".join(f"sm{major}{minor}" for major, minor in file.engine.compute_capabilities)

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import click
 
-from export.system.console import Outcome, command
+from export.system.command_line import command
+from export.system.console import Outcome
+from toolchain.cli.inputs import Data
 
 
 @command("faces")
-@click.option("--data", default="synthetic:100", show_default=True, help="Folder or synthetic.")
+@click.option(
+    "--data", type=Data(), default="synthetic:100", show_default=True, help="Folder or synthetic."
+)
 @click.option("--dataset", help="Kind of the data; recognised by its layout when left out.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to fill.")
 def faces(data: str, dataset: str | None, output: Path) -> Outcome:

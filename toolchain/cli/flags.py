@@ -9,7 +9,10 @@ import click
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from export.system.command_line import Flag, is_given
+from export.system.inputs import InputFile
 from export.system.numbers import LARGEST
+from toolchain.cli.inputs import Data, GenotypeText
 from toolchain.settings.base import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,11 +35,18 @@ def flags(
         for name in reversed([*added, *inherited]):
             if name not in without:
                 field = model.model_fields[name]
-                option = click.option(*_names(model, name, field), **_kind(model, name, field))
+                option = click.option(
+                    *_names(model, name, field), cls=Flag, **_kind(model, name, field)
+                )
                 function = option(function)
         return function
 
     return add
+
+
+def given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return those values of a command's settings that are not merely the flags' defaults."""
+    return {name: value for name, value in settings.items() if is_given(name)}
 
 
 def _names(model: type[Settings], name: str, field: FieldInfo) -> list[str]:
@@ -49,7 +59,12 @@ def _names(model: type[Settings], name: str, field: FieldInfo) -> list[str]:
 def _kind(model: type[Settings], name: str, field: FieldInfo) -> dict[str, Any]:
     required = field.is_required()
     default = None if required else field.get_default(call_default_factory=True)
-    options: dict[str, Any] = {"help": field.description, "required": required}
+    former = [f"--{flag}" for flag in model.attribute(name, "formerly") or ()]
+    options: dict[str, Any] = {
+        "help": field.description,
+        "required": required,
+        "formerly": former,
+    }
     if not required:
         options["default"] = list(default) if isinstance(default, tuple) else default
         options["show_default"] = default not in (None, (), [])
@@ -58,7 +73,7 @@ def _kind(model: type[Settings], name: str, field: FieldInfo) -> dict[str, Any]:
     if bool in _kinds(field):
         options["is_flag"] = True
     else:
-        options["type"] = _type(field)
+        options["type"] = _reads(model.attribute(name, "reads")) or _type(field)
     return options
 
 
@@ -72,6 +87,10 @@ def _kinds(field: FieldInfo) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def _reads(what: str | None) -> Any:
+    return {"data": Data(), "genotype": GenotypeText(), None: None}[what]
+
+
 def _type(field: FieldInfo) -> Any:
     (kind,), limits = _kinds(field), field.metadata
     if get_origin(kind) is Annotated:  # of the items of a tuple
@@ -79,7 +98,7 @@ def _type(field: FieldInfo) -> Any:
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
     if kind is Path:
-        return click.Path(path_type=Path)
+        return InputFile()
     bounds: dict[str, Any] = {}
     for bound in limits:
         for limit, low, open_end in ((Ge, 1, 0), (Gt, 1, 1), (Le, 0, 0), (Lt, 0, 1)):

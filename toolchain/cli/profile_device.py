@@ -5,13 +5,53 @@ from typing import Any
 
 import click
 
-from export.system.console import Outcome, command, lines
+from export.system.command_line import command
+from export.system.console import Outcome, lines
 from export.system.errors import UsageError
-from export.system.numbers import CLASSES, LONGEST, MOST_NETWORKS, SEED, THREADS, Side
+from export.system.inputs import InputFile
+from export.system.numbers import CLASSES, LONGEST, SEED, THREADS, Networks, Side
 from toolchain.cli.certify import certificate_table
+from toolchain.cli.resuming import NOTHING_YET, Given, defaults, go_on, read_settings
+from toolchain.settings.profile_files import FLAGS, MEASURED, PARTIAL, TABLES
+
+GROUPS = {
+    "First of all": ("encoders", "device", "runtime", "threads", "output", "resume"),
+    "What is measured": ("precision", "input_size", "working_sizes", "classes"),
+    "How well": ("fit_networks", "certify_networks", "seconds", "max_drift", "seed"),
+    "A device far away": ("kit", "from_kit"),
+}
 
 
-@command("profile-device")
+def _recalled(given: Given) -> Given:
+    """Return the flags of the profiling that is gone on with; the only one, if none is named."""
+    if not given.get("resume"):
+        return {}
+    output = given.get("output")
+    found = [Path(f"{output}{PARTIAL}")] if output else sorted(TABLES.glob(f"*{PARTIAL}"))
+    found = [each for each in found if (each / FLAGS).is_file()]
+    if len(found) > 1:
+        names = ", ".join(str(each).removesuffix(PARTIAL) for each in found)
+        raise UsageError(f"several tables were begun; name one with --output: {names}")
+    if not found:
+        return {}
+    settings = read_settings(found[0] / FLAGS)
+    settings["max_drift"] = 100 * settings.get("max_drift", 0.1)  # the flag is in per cent
+    return defaults(settings) | {"output": str(found[0]).removesuffix(PARTIAL)}
+
+
+def _kept(given: Given) -> str:
+    output = given["output"]
+    begun = [Path(f"{output}{PARTIAL}")] if output else sorted(TABLES.glob(f"*{PARTIAL}"))
+    begun = [each for each in begun if (each / MEASURED).is_file()]
+    if not begun:
+        return NOTHING_YET
+    latest = max(begun, key=lambda each: (each / MEASURED).stat().st_mtime)
+    done = len((latest / MEASURED).read_bytes().splitlines()) - 1
+    table = str(latest).removesuffix(PARTIAL)
+    return go_on(f"{done} measurements are kept in {latest}", "profile-device", "--output", table)
+
+
+@command("profile-device", recalled=_recalled, kept=_kept, groups=GROUPS)
 @click.option("--runtime", default="onnxruntime", show_default=True, help="Name of the runtime.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
 @click.option(
@@ -51,17 +91,17 @@ from toolchain.cli.certify import certificate_table
 )
 @click.option(
     "--fit-networks",
-    type=click.IntRange(0, MOST_NETWORKS),
+    type=Networks(),
     default=40,
     show_default=True,
-    help="Whole networks to fit the correction to.",
+    help="Whole networks to fit the correction to; 0, or at least 10.",
 )
 @click.option(
     "--certify-networks",
-    type=click.IntRange(0, MOST_NETWORKS),
+    type=Networks(),
     default=50,
     show_default=True,
-    help="Other whole networks to certify the table on.",
+    help="Other whole networks to certify the table on; 0, or at least 10.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Draws the networks.")
 @click.option(
@@ -89,7 +129,7 @@ from toolchain.cli.certify import certificate_table
 )
 @click.option(
     "--from-kit",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FILE",
     help="Make the table of what a kit has measured; settings are the kit's.",
 )
@@ -110,12 +150,14 @@ def profile_device(
     networks are measured, some to fit what sums of units miss, others to certify the result. The
     errors on the latter are in the table. Do not use the machine meanwhile: where other work slows
     it down, the measurement is repeated, and in the end refused (exit code 1, no table). What was
-    measured until an interruption is in TABLE.json.partial; --resume goes on with it.
+    measured until an interruption is in TABLE.json.partial; --resume goes on with it, by the flags
+    that it was begun with.
 
     \b
       nastool profile-device --threads 2
       nastool profile-device --encoder mobilenetv2 --encoder ghostnet-0.25 --input-size 256
       nastool profile-device --working-size 512 --working-size 384 --working-size 256
+      nastool profile-device --resume
       nastool profile-device --kit board/          # copy it there: python3 measure.py
       nastool profile-device --from-kit samples.jsonl
     """

@@ -4,13 +4,30 @@ from pathlib import Path
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
 from toolchain.cli.flags import flags
-from toolchain.settings.search_settings import RankSettings
+from toolchain.cli.inputs import RunFolder
+from toolchain.cli.resuming import NOTHING_YET, Given, defaults, go_on, read_settings
+from toolchain.settings.search_settings import RANKING, RankSettings
 
 
-@command("rank")
-@click.argument("run", type=click.Path(path_type=Path))
+def _recalled(given: Given) -> Given:
+    ranking = Path(given.get("run", "")) / RANKING
+    if not given.get("resume") or not ranking.is_file():
+        return {}
+    return defaults(read_settings(ranking).get("settings", {}))
+
+
+def _kept(given: Given) -> str:
+    ranking = given["run"] / RANKING
+    if not ranking.is_file():
+        return NOTHING_YET
+    return go_on(f"trained candidates are kept in {ranking}", "rank", given["run"])
+
+
+@command("rank", recalled=_recalled, kept=_kept, groups=RankSettings.groups)
+@click.argument("run", type=RunFolder())
 @flags(RankSettings)
 @click.option("--resume", is_flag=True, help="Go on with the ranking in RUN.")
 def rank(run: Path, resume: bool, **settings: int) -> Outcome:
@@ -23,6 +40,7 @@ def rank(run: Path, resume: bool, **settings: int) -> Outcome:
 
     \b
       nastool rank runs/first --trials 12 --epochs 5
+      nastool rank runs/first --resume
     """
     from toolchain.search.correlation import Correlation, verdict
     from toolchain.search.rank import rank_run

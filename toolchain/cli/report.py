@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
+from toolchain.cli.inputs import RunOrLog
 
 
 @command("report")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=RunOrLog())
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -5,12 +5,33 @@ from typing import Any
 
 import click
 
-from export.system.console import Outcome, command
-from toolchain.cli.flags import flags
+from export.system.command_line import command
+from export.system.console import Outcome
+from toolchain.cli.flags import flags, given
+from toolchain.cli.resuming import NOTHING_YET, Given, go_on, recall
+from toolchain.settings.base import FILE_NAME
 from toolchain.settings.search_settings import SearchSettings
 
 
-@command("search")
+def _recalled(given: Given) -> Given:
+    if not given.get("resume") or "path" not in given:
+        return {}
+    return recall(SearchSettings, Path(given["path"]), given)
+
+
+def _kept(given: Given) -> str:
+    path = given["path"]
+    if not (path / FILE_NAME).is_file():
+        return NOTHING_YET
+    return go_on(f"candidates that were trained are kept in {path}", "search", "--run", path)
+
+
+@command(
+    "search",
+    recalled=_recalled,
+    kept=_kept,
+    groups=SearchSettings.groups,
+)
 @click.option(
     "--run", "path", required=True, type=click.Path(path_type=Path), help="Folder of the run."
 )
@@ -27,15 +48,21 @@ def search(path: Path, resume: bool, tensorboard: bool, **settings: Any) -> Outc
     scored again, and the front is theirs.
 
     Writes config.json and study.db into the folder --run. Ctrl-C or a crash loses at most the
-    candidate at work; --resume continues.
+    candidate at work; --resume continues, with the flags that the run had.
+
+    With the usual settings a candidate takes about a minute of two cores; how long all of them
+    will take is said before the first one. --preset cpu is for machines without a GPU.
 
     \b
+      nastool search --data DATA --run runs/quick --preset cpu
+      nastool search --run runs/quick --resume
       nastool search --data DATA --run runs/first --trials 150 \\
         --latency-table latency_tables/TABLE.json \\
         --objective latency:40ms:-0.3 --budget 'latency<=80ms'
     """
     from toolchain.cli.pareto import front_table
     from toolchain.search.launch import run_search
+    from toolchain.search.run import marks_of
 
-    result = run_search(SearchSettings.of(**settings), path, resume, tensorboard)
-    return Outcome(result.document(), front_table(result.front))
+    result = run_search(SearchSettings.of(**given(settings)), path, resume, tensorboard)
+    return Outcome(result.document(), front_table(result.front, marks=marks_of(result.front)))

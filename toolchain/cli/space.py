@@ -5,8 +5,11 @@ from typing import Any
 
 import click
 
-from export.system.console import Outcome, command, lines, table
+from export.system.command_line import command
+from export.system.console import Outcome, lines, table
+from export.system.inputs import InputFile
 from toolchain.cli.flags import flags
+from toolchain.cli.inputs import RunFolder
 from toolchain.settings.search_settings import ContestSettings
 
 FILE = click.Path(path_type=Path)
@@ -31,7 +34,7 @@ def space() -> None:
 
 @space.add_command
 @command("make")
-@click.argument("run", type=FILE)
+@click.argument("run", type=RunFolder())
 @click.option("--output", required=True, type=FILE, help="The benchmark, a JSON file.")
 def make(run: Path, output: Path) -> Outcome:
     """Make a benchmark of RUN, a search that scored its candidates after --every-epoch.
@@ -53,7 +56,7 @@ def make(run: Path, output: Path) -> Outcome:
 
 @space.add_command
 @command("show")
-@click.argument("path", metavar="BENCHMARK", type=FILE)
+@click.argument("path", metavar="BENCHMARK", type=InputFile())
 def show(path: Path) -> Outcome:
     """Show what BENCHMARK holds, and the surrogate's error on scores that it has not seen.
 
@@ -66,8 +69,8 @@ def show(path: Path) -> Outcome:
 
 
 @space.add_command
-@command("contest")
-@click.argument("path", metavar="BENCHMARK", type=FILE)
+@command("contest", groups=ContestSettings.groups)
+@click.argument("path", metavar="BENCHMARK", type=InputFile())
 @flags(ContestSettings)
 def contest(path: Path, **settings: Any) -> Outcome:
     """Let search algorithms compete on BENCHMARK, each with the same seeds.

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from export.system.console import Outcome, command, lines
+from export.system.command_line import command
+from export.system.console import Outcome, lines
 from export.system.console import table as text_table
+from export.system.inputs import InputFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from toolchain.profiling.comparison import Comparison, UnitRatio
     from toolchain.profiling.reading import Reading
 
-TABLE = click.Path(path_type=Path)
+TABLE = InputFile()
 
 
 @click.group("table")

@@ -8,6 +8,10 @@ import click
 
 from export.system.console import lines, table
 from export.system.errors import UsageError
+from export.system.files import read_text
+from toolchain.cli.resuming import NOTHING_YET, go_on
+from toolchain.settings.base import FILE_NAME
+from toolchain.settings.training_settings import METRICS
 
 if TYPE_CHECKING:
     from toolchain.training.trainer import TrainingResult
@@ -28,6 +32,28 @@ def folder_options(function: Function) -> Function:
     ):
         function = option(function)
     return function
+
+
+def kept(command: str) -> Callable[[Mapping[str, Any]], str]:
+    """Make what an interrupted training says, of ``train`` or ``pretrain``."""
+
+    def say(given: Mapping[str, Any]) -> str:
+        output = given["output"]
+        if given.get("pick") == "pareto":
+            # Each trial has its folder; which trials they are, the run says.
+            again = ("--run", given["run"], "--pick", "pareto")
+            return go_on(f"whole epochs are kept in {output}", command, *again, "--output", output)
+        if not (output / FILE_NAME).is_file():
+            return NOTHING_YET
+        return go_on(_epochs_kept(output), command, "--output", output)
+
+    return say
+
+
+def _epochs_kept(output: Path) -> str:
+    metrics = output / METRICS
+    done = len(read_text(metrics).splitlines()) if metrics.is_file() else 0
+    return f"{done} whole {'epoch is' if done == 1 else 'epochs are'} kept in {output}"
 
 
 def split_options(function: Function) -> Function:
@@ -83,16 +109,16 @@ def scores_table(summaries: Mapping[str, Mapping[str, Any]]) -> Any:
     """Make a table of `ConfusionMatrix.summary` documents, a column for each, by name."""
     documents = list(summaries.values())
     rows = [
-        [name.replace("_", " "), *(_percent(document[name]) for document in documents)]
+        [name.replace("_", " "), *(_score(document[name]) for document in documents)]
         for name in ("mean_f1", "miou", "pixel_accuracy")
     ]
     for part in ("groups", "f1"):
         rows += [
-            [f"F1 {name}", *(_percent(document[part][name]) for document in documents)]
+            [f"F1 {name}", *(_score(document[part][name]) for document in documents)]
             for name in documents[0][part]
         ]
-    return table(["%", *summaries], rows)
+    return table(["", *summaries], rows)
 
 
-def _percent(share: float | None) -> str:
-    return "absent" if share is None else f"{100 * share:.1f}"
+def _score(share: float | None) -> str:
+    return "absent" if share is None else f"{share:.3f}"

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from export.system.errors import DataError, UsageError
 from toolchain.datasets.base import FaceDataset, Split
 from toolchain.datasets.synthetic import SyntheticFaces
+from toolchain.settings.base import data_problem
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ def open_dataset(spec: str, split: Split | None = None, kind: str | None = None)
     if kind is not None and kind not in _readers:
         raise UsageError(f"unknown dataset kind {kind!r}; known: {', '.join(_readers)}")
     root = Path(spec)
-    if not root.is_dir():
-        raise DataError(root, "is not a folder; give one, or synthetic:COUNT[:SEED]")
+    if problem := data_problem(spec):
+        raise DataError(root, problem)
     if kind is None:
         kind = recognised(root)
     if kind is None:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
+import torch
+from torch import nn
 
 from export.benchmarking.tail_choice import TailChoice
 from export.bundle.writing import NAMES, write_bundle
@@ -19,7 +22,7 @@ from export.precision.half import to_fp16
 from export.precision.quantisation import FloatParts, Quantiser
 from export.runtimes.base import Array
 from export.runtimes.tensorrt.engine import CURRENT, build_engine
-from export.system.console import track
+from export.system.console import duration, track
 from export.system.errors import UsageError
 from export.system.files import only_one, whole_file, write_json
 from toolchain.datasets import FaceDataset, open_dataset
@@ -45,6 +48,8 @@ MAX_LOSSES: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.002, "int8": 0.01
 AIM = 0.5
 CALIBRATION_IMAGES = 100
 CHOICE_IMAGES = 120
+CHOICES = 4
+"""Files, about, that are judged to choose what stays in float."""
 FASTEST = "fastest"
 # Pixels of the images by which an untrained network's batch norms are set.
 SETTLING_SIZE = 128
@@ -173,6 +178,14 @@ def deploy(
         not_these = SeenImages() if data is None else SeenImages.of(judged)
         calibrating = open_calibration(str(calibration), CHOICE_IMAGES, not_these.prints)
     deployable = network.deployable(info.network_size, any_size=any_size)
+    runs = _runs(precisions, len(judged), data is not None, calibrating)
+    log.info(
+        "about %s: %s, compared with torch on %d images",
+        *(duration(runs * _seconds_of_a_run(deployable, info.network_size)), ", ".join(precisions)),
+        len(judged),
+    )
+    if tail == FASTEST:
+        log.info("measuring which way from logits to labels is fastest")
     chosen = place.choose_tail(info, target) if tail == FASTEST else TailChoice(tail, {})
     losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
     if min_class_agreement is None and not info.training:
@@ -196,6 +209,7 @@ def deploy(
             target=target,
         )
         for precision, path in paths.items():
+            log.info("writing %s", path)
             if precision == "fp16":
                 to_fp16(plain, path)
             elif precision == "int8":
@@ -267,6 +281,25 @@ def deploy(
     return deployment
 
 
+def _runs(
+    precisions: Sequence[Precision], images: int, labelled: bool, calibrating: FaceDataset | None
+) -> int:
+    """Return about how many times networks run until all files are written and judged."""
+    runs = images * (1 + len(precisions)) * (1 + labelled)
+    if calibrating is not None:
+        runs += min(CALIBRATION_IMAGES, len(calibrating)) + CHOICES * labelled * len(calibrating)
+    return runs
+
+
+def _seconds_of_a_run(network: nn.Module, size: int) -> float:
+    image = torch.zeros(1, 3, size, size)
+    with torch.inference_mode():
+        network(image)  # the first run takes longer
+        start = time.perf_counter()
+        network(image)
+    return time.perf_counter() - start
+
+
 def _floors(precision: Precision, agreement: float | None, class_agreement: float | None) -> Floors:
     usual = FLOORS[precision]
     return replace(
@@ -287,7 +320,8 @@ def _write_int8(
 ) -> FloatParts | None:
     """Write an int8 file; unless ``max_loss`` is None, choose by F1 what stays in float."""
     ranging = images.subset(range(min(CALIBRATION_IMAGES, len(images))))
-    pictures = (image for _, image in _pictures(ranging, size))
+    looked_at = track(_pictures(ranging, size), "ranges for int8", len(ranging))
+    pictures = (image for _, image in looked_at)
     with Quantiser(plain, pictures, target) as quantiser:
         chosen = None
         if max_loss is not None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from export.onnx_file.metadata import Precision
 from export.runtimes import get_runtime
 from export.runtimes.base import parse_device
 from export.system.errors import DataError
+from export.system.files import write_json
+from export.system.version import version
 from toolchain.architecture import Architecture
 from toolchain.networks.blueprint import AGGREGATION
 from toolchain.profiling.certificate import Certificate
@@ -36,13 +37,13 @@ from toolchain.profiling.plan import (
 from toolchain.profiling.provenance import MAX_DRIFT, Provenance, device_name
 from toolchain.profiling.stopwatch import Stopwatch
 from toolchain.profiling.table import LatencyTable
+from toolchain.settings.profile_files import FLAGS, MEASURED, PARTIAL, TABLES
 
 # What the measurements of an interrupted profiling must share with those that complete it.
 SETTINGS = {
     *("runtime", "runtime_version", "device", "device_name", "precision", "threads"),
     *("input_size", "working_sizes", "classes", "aggregation", "encoders", "tail", "version"),
 }
-MEASURED = "measured.jsonl"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def planned(
         max_drift=max_drift,
         date="",
         seconds=0,
-        version=metadata.version("nastool"),
+        version=version(),
     )
     plan = Plan(made, fit_networks, certify_networks)
     plan.check()
@@ -166,7 +167,7 @@ def profile_device(
     made.date = datetime.now(UTC).isoformat(timespec="seconds")
     path = Path(output) if output else default_path(made)
     # What is measured, and what torch has exported for it.
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}{PARTIAL}")
     if not resume:
         shutil.rmtree(partial, ignore_errors=True)
     # Two tails may be equally fast: an interrupted profiling goes on with the one it chose.
@@ -178,6 +179,7 @@ def profile_device(
         with Stopwatch(
             made.runtime, made.device, made.threads, seconds, made.max_drift, made.seed
         ) as stopwatch:
+            write_json(partial / FLAGS, {"seconds": seconds, "threads": threads, **settings})
             export_parts(plan.shape, made.backbones, partial)
             measure_all(stopwatch, plan.jobs, plan.shape, journal)
             made.settings, level = stopwatch.settings, stopwatch.level_ms
@@ -277,4 +279,4 @@ def default_path(made: Provenance) -> Path:
     threads = f"{made.threads}t" if made.threads else None
     words = [made.device_name, *generation, *extension, made.runtime, made.precision, threads]
     name = "-".join(str(word).lower() for word in words if word)
-    return Path("latency_tables") / f"{re.sub(r'[^a-z0-9]+', '-', name)}.json"
+    return TABLES / f"{re.sub(r'[^a-z0-9]+', '-', name)}.json"

@@ -1,11 +1,12 @@
 """What is timed for a table: units by their recipes, and whole networks."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from export.kit.journal import Journal
-from export.system.console import track
+from export.system.console import duration, track
 from toolchain.architecture import Architecture
 from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.entries import Recipe
@@ -14,7 +15,10 @@ from toolchain.profiling.networks import Shape, network_model
 from toolchain.profiling.parts import encoder_part, tail_part
 from toolchain.profiling.stopwatch import Stopwatch
 
+log = logging.getLogger(__name__)
 Job = Recipe | Architecture
+SECONDS_EACH = 1.0
+"""To open the graphs of a job, to warm up, and to read the sentinel."""
 
 
 def key_of(job: Job) -> str:
@@ -38,6 +42,11 @@ def measure_all(
     """
     measured = journal.measured if journal else {}
     todo = {key: job for job in jobs if (key := key_of(job)) not in measured}
+    log.info(
+        "%d graphs to measure, about %s on a machine at rest; on another one it waits for quiet "
+        "moments",
+        *(len(todo), duration(len(todo) * (SECONDS_EACH + 2 * stopwatch.seconds))),
+    )
     results = stopwatch.each(list(todo), lambda key: stopwatch.compare(models_of(todo[key], shape)))
     done = len(measured)
     for key, turns in track(results, "Measuring", done + len(todo), done):

@@ -8,6 +8,7 @@ import numpy as np
 
 from export.onnx_file.writing import Target
 from export.system.errors import UsageError
+from export.system.numbers import FEWEST_NETWORKS
 from toolchain.architecture import STRIDE, Architecture
 from toolchain.graph import canonical
 from toolchain.networks.encoders import describe_encoder
@@ -21,7 +22,6 @@ from toolchain.profiling.provenance import Provenance
 from toolchain.profiling.table import Entry, LatencyTable
 
 SMALLEST = 64
-FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ class Plan:
                     f"most the input size {size}, not {each}"
                 )
         for count, name in ((self.fit_networks, "fit"), (self.certify_networks, "certify")):
-            if 0 < count < FEWEST:
-                raise UsageError(f"--{name}-networks takes 0, or at least {FEWEST}, not {count}")
+            if 0 < count < FEWEST_NETWORKS:
+                raise UsageError(
+                    f"--{name}-networks takes 0, or at least {FEWEST_NETWORKS}, not {count}"
+                )
         for encoder in self.made.encoders:
             describe_encoder(encoder)
 

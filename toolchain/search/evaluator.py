@@ -18,6 +18,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from export.onnx_file.writing import normalise
 from export.system.errors import UsageError, is_out_of_memory
+from toolchain.architecture import Architecture
 from toolchain.networks.decoder import Decoder
 from toolchain.networks.segmenter import build_segmenter
 from toolchain.networks.units import shrink_dilations
@@ -36,6 +37,8 @@ from toolchain.training.losses import (
 from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.precision import MixedPrecision
 
+PROBED = 3
+"""Steps of a training by which its time is foretold."""
 GRADIENT_NORM = 3.0
 WEIGHT_DECAY = 1e-5
 
@@ -73,14 +76,35 @@ class CandidateEvaluator:
             CandidateError: the loss is not finite, or memory ran out.
         """
         try:
-            # The caller's random state stays as it is.
-            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(trial_seed(self.seed, 0))
-                return _Training(self, candidate).run()
+            with self._own_chance():
+                return _Training(self, candidate, self.settings).run()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise _out_of_memory(error) from None
+
+    def forecast(self, architecture: Architecture) -> float:
+        """Foretell by a few steps how many seconds the training of a candidate takes."""
+        settings = self.settings
+        few = {
+            "decoder_epochs": min(1, settings.decoder_epochs),
+            "joint_epochs": min(1, settings.joint_epochs),
+        }
+        probe = settings.model_copy(update=few)
+        with self._own_chance():
+            training = _Training(self, Candidate(0, architecture), probe, most_steps=PROBED)
+            phases = training.run().phases
+        steps = training.steps_an_epoch / min(PROBED, training.steps_an_epoch)
+        stage0 = phases.get("stage0", 0.0) * steps * settings.decoder_epochs
+        stage1 = phases.get("stage1", 0.0) * steps * settings.joint_epochs
+        return stage0 + stage1 + phases["scoring"]
+
+    @contextmanager
+    def _own_chance(self) -> Iterator[None]:
+        """Begin with the state that all candidates begin with; the caller's stays as it is."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(trial_seed(self.seed, 0))
+            yield
 
     @torch.no_grad()
     def score(
@@ -111,11 +135,18 @@ class CandidateEvaluator:
 
 
 class _Training:
-    """The short training of one candidate."""
+    """The short training of one candidate; of no more steps an epoch than ``most_steps``."""
 
-    def __init__(self, evaluator: CandidateEvaluator, candidate: Candidate):
+    def __init__(
+        self,
+        evaluator: CandidateEvaluator,
+        candidate: Candidate,
+        settings: EvaluationSettings,
+        most_steps: int | None = None,
+    ):
         self._evaluator, self._candidate = evaluator, candidate
-        self._settings, device = evaluator.settings, evaluator.device
+        self._settings, self._most_steps = settings, most_steps
+        device = evaluator.device
         architecture, classes = candidate.architecture, evaluator.cache.classes
         self._train = evaluator.train[architecture.working_size]
         self._scored = evaluator.scored[architecture.working_size]
@@ -146,6 +177,11 @@ class _Training:
         if settings.joint_epochs and settings.every_epoch and not again:
             return self._evaluation(self._epoch_scores[-1], early)
         return self._evaluation(self._score(partial(self._label, trained.eval()), again), early)
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """How many steps an epoch has that is not cut short."""
+        return max(1, len(self._train.images) // self._settings.batch_size)
 
     def _evaluation(self, score: float | None, early: float | None) -> Evaluation:
         phases = {phase: round(seconds, 4) for phase, seconds in self._phases.items()}
@@ -222,7 +258,7 @@ class _Training:
         """
         count, size = len(self._train.images), self._settings.batch_size
         epochs *= self._candidate.effort
-        steps = max(1, count // size)
+        steps = min(self.steps_an_epoch, self._most_steps or self.steps_an_epoch)
         peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
 
         def steps_of(epoch: int) -> Iterator[Tensor]:

@@ -303,7 +303,8 @@ def _fill(
 ) -> None:
     """Write what a network makes of as many images as there is room for, channels last."""
     count = len(outputs[0])
-    for start in range(0, count, batch):
+    starts = range(0, count, batch)
+    for start in track(starts, "computing features, batches", len(starts)):
         chunk = torch.from_numpy(images[start : min(start + batch, count)]).to(device)
         for output, values in zip(outputs, network(normalise(chunk)), strict=True):
             output[start : start + len(chunk)] = values.permute(0, 2, 3, 1).half().cpu().numpy()

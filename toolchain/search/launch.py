@@ -21,6 +21,7 @@ from toolchain.search.evaluator import CandidateEvaluator, part_numbers
 from toolchain.search.executors import Executor
 from toolchain.search.executors.base import StartEvaluator
 from toolchain.search.feature_cache import FeatureCache, SearchImages, fill_cache
+from toolchain.search.forecast import FEWEST, search_forecast
 from toolchain.search.pareto import default_objectives, pareto_front
 from toolchain.search.progress import Progress
 from toolchain.search.shared_arrays import MEMORY_DISK, SharedArrays, place_arrays
@@ -94,6 +95,9 @@ def run_search(
         record = Record(path, settings, cache.digests())
         if record.path.exists():
             record.check()
+        elif settings.trials >= FEWEST and settings.executor == "local":
+            evaluator = CandidateEvaluator(cache, settings, settings.seed, settings.devices[0])
+            log.info(search_forecast(settings, evaluator))
         progress = Progress(
             search.trials,
             settings.trials,

@@ -13,11 +13,12 @@ from export.system.errors import UsageError
 from export.system.files import only_one, validated, write_json
 from toolchain.search.correlation import FEWEST, Correlation
 from toolchain.search.feature_cache import SearchImages
+from toolchain.search.forecast import ranking_seconds
 from toolchain.search.launch import open_executor
-from toolchain.search.run import RANKING, Run, read_ranking, reward_of
+from toolchain.search.run import Run, read_ranking, reward_of
 from toolchain.search.trial import CandidateError, Trial, TrialState, candidate_of
 from toolchain.settings.base import FILE_NAME, check_files
-from toolchain.settings.search_settings import RankSettings
+from toolchain.settings.search_settings import RANKING, RankSettings
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,10 @@ def rank_run(path: Path, settings: RankSettings, resume: bool = False) -> dict[s
     rows = list(known.values())
     left = {trial.id: (trial, why) for trial, why in chosen if trial.id not in known}
     with only_one(path), open_executor(longer, images, path) as (_, executor):
+        again = [trial for trial, _ in left.values()]
+        took = ranking_seconds(again, search, longer, len(images.train))
+        about = f", about {duration(took / search.workers)}" if took else ""
+        log.info("%d candidates to train for %d epochs%s", len(left), settings.epochs, about)
         began = time.perf_counter()
         candidates = (candidate_of(trial) for trial, _ in left.values())
         for done, result in enumerate(executor.map(candidates), 1):

@@ -19,9 +19,7 @@ from toolchain.search.storage import read_study
 from toolchain.search.stored_trials import Rescored, read_trial
 from toolchain.search.trial import Trial, TrialState
 from toolchain.settings.base import FILE_NAME, read_record
-from toolchain.settings.search_settings import SearchSettings
-
-RANKING = "rank.json"
+from toolchain.settings.search_settings import NOT_A_RUN, RANKING, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Run:
         """
         path = Path(path)
         if not (path / FILE_NAME).is_file():
-            raise DataError(path, f"is not a run folder (it has no {FILE_NAME})")
+            raise DataError(path, NOT_A_RUN)
         settings, _ = read_record(path / FILE_NAME, SearchSettings)
         url = storage_url(path, settings.storage)
         stored, rescored = read_study(url)
@@ -170,19 +168,36 @@ def pick(path: str | Path, which: str) -> list[Trial]:
     run = Run.load(path)
     if not run.finalists:
         raise UsageError(f"{path}: the run has no complete candidate yet")
-    objectives = default_objectives(run.finalists)
     if which == "best":
-        return [max(run.finalists, key=reward_of)]
+        return [_best(run.finalists)]
     if which == "knee":
-        return [knee(pareto_front(run.finalists, objectives), objectives)]
+        return [_knee(run.finalists)]
     if which == "pareto":
-        return pareto_front(run.finalists, objectives)
+        return pareto_front(run.finalists, default_objectives(run.finalists))
     for trial in [*run.finalists, *run.trials]:
         if str(trial.id) == which and trial.score is not None:
             return [trial]
     raise UsageError(
         f"--pick is best, knee, pareto or the number of a trial with a score, not {which!r}"
     )
+
+
+def marks_of(finalists: Sequence[Trial]) -> dict[int, list[str]]:
+    """Say which trials `pick` takes for best and for knee, by their numbers."""
+    marks: dict[int, list[str]] = {}
+    if finalists:
+        marks.setdefault(_best(finalists).id, []).append("best")
+        marks.setdefault(_knee(finalists).id, []).append("knee")
+    return marks
+
+
+def _best(finalists: Sequence[Trial]) -> Trial:
+    return max(finalists, key=reward_of)
+
+
+def _knee(finalists: Sequence[Trial]) -> Trial:
+    objectives = default_objectives(finalists)
+    return knee(pareto_front(finalists, objectives), objectives)
 
 
 def reward_of(trial: Trial) -> float:

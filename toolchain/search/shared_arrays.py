@@ -100,7 +100,7 @@ def place_arrays(needed: int, run: Path, budget: int | None = None) -> SharedArr
         folder.rmdir()
         raise UsageError(
             f"the search's images and features need {needed / 2**30:.1f} GiB, {folder} has room "
-            f"for {room / 2**30:.1f} GiB; lower --search-images or --search-size"
+            f"for {room / 2**30:.1f} GiB; lower --images or --search-size"
         )
     return SharedArrays(folder)
 

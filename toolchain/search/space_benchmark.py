@@ -8,7 +8,6 @@ that algorithms are compared over many seeds in minutes, on a landscape that is 
 import hashlib
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -20,6 +19,7 @@ from scipy.stats import spearmanr
 from export.machine import processor
 from export.system.errors import DataError, UsageError
 from export.system.files import read_json, validated, write_text
+from export.system.version import version
 from toolchain.architecture import STRIDE, Architecture
 from toolchain.genotype import Genotype
 from toolchain.search.algorithms.predictor import ScorePredictor, held_out
@@ -319,5 +319,5 @@ def _provenance(run: Run, settings: SearchSettings) -> dict[str, Any]:
         "contents": [f"{name.split()[0]} {digest}" for name, digest in sorted(contents.items())],
         "cpu": processor.describe()["model"],
         "date": datetime.fromtimestamp(ended, UTC).date().isoformat(),
-        "version": version("nastool"),
+        "version": version(),
     }

@@ -9,7 +9,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from export.system.errors import DataError, UsageError
 from export.system.files import read_json, validated, write_json
@@ -26,10 +34,12 @@ def setting(
     help: str = "",  # noqa: A002  (what click calls it)
     *,
     flag: str | None = None,
+    formerly: tuple[str, ...] = (),
     free: bool = False,
     may_rise: bool = False,
     compared: Callable[[str], str] | None = None,
     known_by_name: bool = False,
+    reads: str | None = None,
     **bounds: Any,
 ) -> Any:
     """State a setting.
@@ -39,19 +49,23 @@ def setting(
         help: what it means, for ``--help`` and readers.
         flag: its flag without the dashes; None: the field's name. Of a tuple the flag is given once
             for each value, so its name is the singular.
+        formerly: earlier names of the flag, which are still taken.
         free: it may change when what it set up is resumed.
         may_rise: it may become larger when what it set up is resumed.
         compared: makes of its text what must stay the same when what it set up is resumed.
         known_by_name: of files: their names matter beside their contents.
+        reads: of texts: what they may name instead, ``data`` or a file of a ``genotype``.
         bounds: of pydantic: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``; `LARGEST` bounds a
             number that has no other limit above.
     """
     extra: Any = {
         "flag": flag,
+        "formerly": formerly,
         "free": free,
         "may_rise": may_rise,
         "compared": compared,
         "known_by_name": known_by_name,
+        "reads": reads,
     }
     if {"ge", "gt"} & bounds.keys() and not {"le", "lt"} & bounds.keys():
         bounds["le"] = LARGEST
@@ -63,9 +77,18 @@ def _located(data: str) -> str:
     return data if data.startswith("synthetic:") else str(Path(data).absolute())
 
 
+def data_problem(data: str) -> str | None:
+    """Say what is wrong with where images are from, at a glance; None: nothing."""
+    if data.startswith("synthetic:") or Path(data).is_dir():
+        return None
+    return "is not a folder; give one, or synthetic:COUNT[:SEED]"
+
+
 # Free, since the images themselves are compared.
 Data = Annotated[
-    str, AfterValidator(_located), setting(help="Folder, or synthetic:COUNT[:SEED].", free=True)
+    str,
+    AfterValidator(_located),
+    setting(help="Folder, or synthetic:COUNT[:SEED].", free=True, reads="data"),
 ]
 """The setting of where images are from."""
 
@@ -77,12 +100,24 @@ class Settings(BaseModel):
 
     Attributes:
         command: what the settings are of.
+        groups: settings, and further flags of the command, that belong together, by a heading for
+            ``--help``; the first are those that matter most.
+        presets: named sets of values, each for those settings that are not given otherwise.
     """
 
     command: ClassVar[str] = ""
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     # pydantic counts nan and inf among numbers; no setting does.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and cls.presets:
+            return {**cls.presets.get(str(values.get("preset")), {}), **values}
+        return values
 
     @field_validator("*", mode="after")
     @classmethod

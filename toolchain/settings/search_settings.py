@@ -1,17 +1,22 @@
 """The settings of a search, and of the short training of its candidates."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Le
 from pydantic import field_validator, model_validator
 
 from export.system.numbers import LARGEST, LARGEST_SEED, LARGEST_SIDE, MOST_THREADS
 from toolchain.architecture import STRIDE
-from toolchain.settings.base import Data, Settings, setting
+from toolchain.settings.base import FILE_NAME, Data, Settings, setting
 from toolchain.settings.training_settings import AUXILIARY_WEIGHT, DISTILLATION_WEIGHT
 
+NOT_A_RUN = f"is not a run folder (it has no {FILE_NAME})"
+"""What is wrong with a folder that holds no search."""
+RANKING = "rank.json"
+"""The file in a run's folder that nastool rank writes."""
 SQLITE = "sqlite:///"
 """What the URL of a SQLite database begins with; all that follows is the path of its file."""
 Algorithm = Literal["predictor", "ppo", "reinforce", "nsga2", "tpe", "random"]
@@ -24,6 +29,17 @@ def without_password(url: str) -> str:
     """Return a database URL without its password."""
     without = re.sub(r"([^:/@]*):(?!//)[^@]*@", r"\1:***@", url)
     return re.sub(r"([?&]password=)[^&]*", r"\1***", without)
+
+
+# For a machine without a GPU.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "cpu": {
+        "search_images": 80,
+        "joint_epochs": 0,
+        "trials": 50,
+        "rescore": 5,
+    }
+}
 
 
 class EvaluationSettings(Settings):
@@ -49,8 +65,16 @@ class EvaluationSettings(Settings):
         ge=32,
         le=LARGEST_SIDE,
     )
-    search_images: int = setting(320, "Images to train on, at most.", ge=2)
-    search_validation: int = setting(80, "Images to score on, at most.", ge=1)
+    search_images: int = setting(
+        320, "Images to train on, at most.", flag="images", formerly=("search-images",), ge=2
+    )
+    search_validation: int = setting(
+        80,
+        "Images to score on, at most.",
+        flag="score-images",
+        formerly=("search-validation",),
+        ge=1,
+    )
     decoder_epochs: int = setting(2, "Stage 0: passes with the encoder frozen.", ge=0)
     joint_epochs: int = setting(1, "Stage 1: passes of encoder and decoder.", ge=0)
     # Of 24 candidates after stage 0: a Spearman of 0.94 with longer trainings, with 16 images 0.91.
@@ -98,10 +122,46 @@ class EvaluationSettings(Settings):
         return {size: max(STRIDE, round(scale * size)) for size in self.working_sizes}
 
 
+def _preset_in_words(name: str) -> str:
+    """Write a preset as its flags."""
+    known = EvaluationSettings.model_fields
+    flags = {n: EvaluationSettings.flag(n) if n in known else n for n in PRESETS[name]}
+    return ", ".join(f"--{flags[n]} {value}" for n, value in PRESETS[name].items())
+
+
 class SearchSettings(EvaluationSettings):
     """Every setting of a search."""
 
     command: ClassVar[str] = "search"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "First of all": ("path", "data", "latency_tables", "objectives", "budgets"),
+        "How long": ("preset", "trials", "hours", "rescore", "timeout", "resume"),
+        "What is searched": (
+            "encoders",
+            "weights",
+            "working_sizes",
+            "input_size",
+            "branches",
+            "cells",
+        ),
+        "How candidates are drawn": ("algorithm", "combination", "bonus_limit", "seed"),
+        "How a candidate is trained and scored": (
+            *("search_images", "search_validation", "search_size", "decoder_epochs"),
+            *("joint_epochs", "batch_size", "teacher", "parts", "distillation_weight"),
+            *("auxiliary_weight", "presence_weight", "polyak", "early_stop", "half"),
+            *("every_epoch", "shrink_dilations"),
+        ),
+        "Where it runs, and what it reads and writes": (
+            *("devices", "workers", "executor", "gpu_share", "memory_budget", "storage"),
+            *("dataset", "force", "tensorboard"),
+        ),
+    }
+    preset: Literal["cpu"] | None = setting(
+        None,
+        "Other values where none are given. cpu, for machines without a GPU: "
+        f"{_preset_in_words('cpu')}.",
+    )
     data: Data
     dataset: str | None = setting(None, "Kind of the data; recognised by its layout when left out.")
     latency_tables: tuple[Path, ...] = setting(
@@ -204,6 +264,11 @@ class ContestSettings(Settings):
     """How search algorithms compete on a benchmark of the space."""
 
     command: ClassVar[str] = "space contest"
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "First of all": ("algorithms", "trials", "seeds", "latency_tables", "processes"),
+        "The search": ("objectives", "budgets", "encoders", "working_sizes", "workers"),
+        "More": ("noise", "force"),
+    }
     algorithms: tuple[Algorithm, ...] = setting(
         ("predictor", "ppo", "nsga2", "tpe", "random"), "Who competes.", flag="algorithm"
     )
@@ -232,12 +297,22 @@ class RankSettings(Settings):
     """How some candidates of a search are trained again, to see what its scores were worth."""
 
     command: ClassVar[str] = "rank"
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "First of all": ("trials", "epochs", "images", "validation", "resume"),
+        "More": ("size", "seed"),
+    }
     trials: int = setting(
         12, "Candidates: half the best of the run, half at random.", ge=5, free=True
     )
     epochs: int = setting(5, "Passes of encoder and decoder together.", ge=1)
-    images: int = setting(1000, "To train on at most, of the part train.", ge=2)
-    validation: int = setting(300, "To score on at most, of the part val.", ge=8)
+    images: int = setting(1000, "Images to train on, at most, of the part train.", ge=2)
+    validation: int = setting(
+        300,
+        "Images to score on, at most, of the part val.",
+        flag="score-images",
+        formerly=("validation",),
+        ge=8,
+    )
     size: int | None = setting(
         None,
         "Pixels of whole faces, up to those of the deployed network; the search's if left out. A "

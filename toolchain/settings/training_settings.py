@@ -1,5 +1,6 @@
 """The settings of one network's training."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -8,6 +9,10 @@ from pydantic import model_validator
 from export.system.numbers import LARGEST_SEED, LARGEST_SIDE, MOST_THREADS
 from toolchain.settings.base import Data, Settings, setting
 
+PLAN = "plan.json"
+"""The file in an ablation's folder that holds its flags."""
+METRICS = "metrics.jsonl"
+"""The file in a training's folder that has a line an epoch."""
 AUXILIARY_WEIGHT = 0.15
 DISTILLATION_WEIGHT = 0.3
 
@@ -80,9 +85,33 @@ class TrainingSettings(LossSettings, AugmentationSettings):
     """Everything that decides the outcome of a training, and where it runs."""
 
     command: ClassVar[str] = "train"
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "First of all": (
+            "data",
+            "genotype",
+            "run",
+            "pick",
+            "output",
+            "weights",
+            "epochs",
+            "resume",
+        ),
+        "Which switches, and how often": ("switches", "seeds", "framing"),
+        "Images": ("dataset", "limit_images", "with_search_images", "rare_share"),
+        "The network": ("encoder", "input_size", "working_size", "aggregation", "teacher"),
+        "Steps": (
+            *("batch_size", "accumulate", "learning_rate", "encoder_rate", "weight_decay"),
+            *("warm_up", "gradient_norm", "average_half_life", "seed"),
+        ),
+        "What is minimised": tuple(LossSettings.model_fields),
+        "How images vary": tuple(AugmentationSettings.model_fields),
+        "Where it runs, and what it keeps": ("device", "half", "workers", "keep_every"),
+    }
     data: Data
     dataset: str | None = setting(None, "Kind of the data; recognised by its layout when left out.")
-    genotype: str = setting(help="Architecture: published text, loose text or .json file.")
+    genotype: str = setting(
+        help="Architecture: published text, loose text or .json file.", reads="genotype"
+    )
     encoder: str = setting("mobilenetv2", "Its name; see nastool encoders.")
     aggregation: int = setting(48, "Channels of the decoder.", ge=1, le=1024)
     weights: Path | None = setting(None, "Start from this checkpoint or encoder file.")
@@ -90,7 +119,13 @@ class TrainingSettings(LossSettings, AugmentationSettings):
     with_search_images: bool = setting(
         False, "Train on the images of a search's candidates too, when no search is to follow."
     )
-    limit_images: int | None = setting(None, "Train on this many, chosen by name.", ge=2)
+    limit_images: int | None = setting(
+        None,
+        "Train on this many at most, chosen by name.",
+        flag="images",
+        formerly=("limit-images",),
+        ge=2,
+    )
     rare_share: float = setting(
         0.0,
         "Show images more often that hold a class which fewer than this share of them hold, by the "

@@ -7,6 +7,8 @@ mean results at the two values. Where switches work together or against each oth
 with those interactions: more rows than switches leave room for them in the error.
 """
 
+import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from scipy.stats import t as student
 
+from export.system.console import duration
 from export.system.errors import UsageError
 from export.system.files import only_one, write_json
-from toolchain.settings.training_settings import TrainingSettings
+from toolchain.settings.training_settings import PLAN, TrainingSettings
 from toolchain.training.start import CHOSEN_BY, Start
 
+log = logging.getLogger(__name__)
 FEWEST_ROWS = 8
 CONFIDENCE = 0.95
 
@@ -41,6 +45,10 @@ class Switch:
     low: Any
     high: Any
 
+    def __str__(self) -> str:
+        """Return what `parse` reads."""
+        return f"{TrainingSettings.flag(self.setting)}={self.low},{self.high}"
+
     @classmethod
     def parse(cls, text: str) -> "Switch":
         """Read ``flag=low,high``, the flag without its dashes.
@@ -50,7 +58,14 @@ class Switch:
         """
         name, _, values = text.partition("=")
         both = values.split(",")
-        flags = {TrainingSettings.flag(field): field for field in TrainingSettings.model_fields}
+        flags = {
+            flag: field
+            for field in TrainingSettings.model_fields
+            for flag in (
+                TrainingSettings.flag(field),
+                *(TrainingSettings.attribute(field, "formerly") or ()),
+            )
+        }
         if len(both) != 2:
             raise UsageError(f"--switch {text} is not FLAG=VALUE,VALUE: dice-weight=0,1")
         if (flag := name.removeprefix("--")) not in flags:
@@ -164,8 +179,22 @@ def ablate(
     Start.of(next(iter(trainings.values()))[0])
 
     with only_one(output):
+        begun = {
+            "settings": TrainingSettings.of(**settings).model_dump(mode="json"),
+            "switches": [str(switch) for switch in switches],
+            "seeds": seeds,
+            "framing": list(framing),
+        }
+        write_json(output / PLAN, begun)
         found: list[dict[str, Any]] = []
-        for (row, seed), (training, folder) in trainings.items():
+        began = time.monotonic()
+        for number, ((row, seed), (training, folder)) in enumerate(trainings.items()):
+            left = (time.monotonic() - began) / max(1, number) * (len(trainings) - number)
+            log.info(
+                "training %d of %d, of %d epochs each%s",
+                *(number + 1, len(trainings), training.epochs),
+                f", {duration(left)} left" if number else "",
+            )
             result = train(training, folder, resume)
             scores = {"1": result.metrics["mean_f1"]}
             if framing:

@@ -148,7 +148,8 @@ def save_checkpoint(
     content = io.BytesIO()
     torch.save(document, content)
     with whole_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        # CPython 3.12.1 crashes over the view of getbuffer() once a disk was full.
+        temporary.write_bytes(content.getvalue())
 
 
 def is_checkpoint(path: str | Path) -> bool:

@@ -1,9 +1,10 @@
 """Which trainings are asked for: of a genotype, or of what a search has found."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.system.errors import UsageError
 from toolchain.genotype import Genotype
@@ -14,6 +15,10 @@ from toolchain.training.initialisation import match_weights
 from toolchain.training.start import Start
 from toolchain.training.trainer import TrainingResult, claim, train
 
+if TYPE_CHECKING:
+    from toolchain.search.trial import Trial
+
+log = logging.getLogger(__name__)
 # Like a feature pyramid (Lin et al., CVPR 2017): a cell of 3x3 convolutions merges the deepest tap
 # into the next higher ones, step by step.
 REFERENCE_DECODER = "[[1, [0, 1, 2, 9], [1, 4, 3, 9]], [[3, 2], [4, 1], [5, 0]]]"
@@ -64,6 +69,7 @@ def train_all(
             match the encoders.
         NastoolError: see `train`.
     """
+    picked: list[Trial] = []
     if genotype is not None and run is None and pick is None:
         default = TrainingSettings.model_fields
         name, size = encoder or default["encoder"].default, default["input_size"].default
@@ -76,6 +82,7 @@ def train_all(
 
         searched = Run.load(run).settings
         assert searched, "a run folder has settings"
+        picked = pick_trials(run, pick)
         chosen = [
             _Chosen(
                 trial.genotype,
@@ -84,7 +91,7 @@ def train_all(
                 working_size or trial.working_size,
                 output / str(trial.id) if pick == "pareto" else output,
             )
-            for trial in pick_trials(run, pick)
+            for trial in picked
         ]
         names = [one.encoder for one in chosen]
         start = match_weights(names, weights) if weights else _weights_of(run, searched, names)
@@ -107,6 +114,12 @@ def train_all(
     for training, folder in plan[1:]:  # the first is checked when it begins
         claim(training, folder, resume)
         Start.of(training)
+    for trial, (training, _) in zip(picked, plan, strict=False):  # a genotype is none of a trial
+        started = training.weights.name if training.weights else "none"
+        log.info(
+            "%s of %s: trial %d with score %.3f, encoder %s, weights %s",
+            *(pick, run, trial.id, trial.score or 0.0, training.encoder, started),
+        )
     return [train(training, folder, resume) for training, folder in plan]
 
 

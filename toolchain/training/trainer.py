@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from export.onnx_file.writing import normalise
-from export.system.console import track
+from export.system.console import duration, track
 from export.system.errors import DataError, UsageError
 from export.system.files import only_one, write_text
 from toolchain.datasets.augmentation import augment
 from toolchain.settings.base import Record, read_record
-from toolchain.settings.training_settings import TrainingSettings
+from toolchain.settings.training_settings import METRICS, TrainingSettings
 from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save_checkpoint
 from toolchain.training.device import on_device
 from toolchain.training.evaluation import network_predictor, score
@@ -34,7 +34,8 @@ from toolchain.training.training_loss import TrainingLoss
 log = logging.getLogger(__name__)
 LAST = "last.pt"
 BEST = "best.pt"
-METRICS = "metrics.jsonl"
+_FORETOLD = 5.0
+"""Seconds of training by which the time of all is foretold."""
 _LOOK = 20
 """Batches between looks at the loss: each look waits for a GPU, which then has nothing to do."""
 
@@ -131,6 +132,7 @@ class Trainer:
     Attributes:
         settings: what decides its outcome.
         history: the record of each epoch done, as in ``metrics.jsonl``.
+        foretold: it was said how long the epochs will take.
         samples: to train on.
         choosing: samples by which the best epoch is chosen.
     """
@@ -138,6 +140,7 @@ class Trainer:
     def __init__(self, settings: TrainingSettings, start: Start):
         self.settings = settings
         self.history: list[dict[str, Any]] = []
+        self.foretold = False
         log.info("start: %s", start.origin)
         self.device, self.parts = start.device, start.parts
         self.label_set, size = start.images.label_set, settings.network_size
@@ -192,11 +195,12 @@ class Trainer:
         self.order.epoch = epoch
         self.network.train()
         waits: list[float] = []
-        loader = track(self.loader, f"epoch {epoch}", len(self.loader))
+        loader = track(self.loader, f"epoch {epoch}/{self.settings.epochs}", len(self.loader))
         total = torch.zeros((), device=self.device)
         for number, (images, labels) in enumerate(_timed(loader, waits), 1):
             last = number == len(self.loader)
             total += self._backward(images, labels)
+            self._foretell(number, time.perf_counter() - start)
             if number % _LOOK == 0 or last:
                 self._check(total.item())
             if number % self.settings.accumulate == 0 or last:
@@ -267,13 +271,13 @@ class Trainer:
     def epoch_line(self) -> str:
         """Say in one line how the last epoch went and how long the others will take."""
         record, epochs = self.history[-1], self.settings.epochs
-        left = self.seconds / len(self.history) * (epochs - len(self.history)) / 60
+        left = self.seconds / len(self.history) * (epochs - len(self.history))
         return (
             f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.3f}, mean F1 "
             f"{record['metrics']['mean_f1']:.3f}, best {self.best['metrics']['mean_f1']:.3f} "
             f"(epoch {self.best['epoch']}), {record['seconds']:.0f} s at "
             f"{record['images_per_second']:.0f} images/s ({record['waiting']:.0%} waiting for "
-            f"them), {left:.1f} min left"
+            f"them), {duration(left)} left"
         )
 
     def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -283,6 +287,17 @@ class Trainer:
             loss = self.loss(self.network, normalise(images), labels.long())
         self.optimisation.backward(loss)
         return loss.detach()
+
+    def _foretell(self, batches: int, seconds: float) -> None:
+        """Say once, after the first seconds of the first epoch, how long all of them will take."""
+        if self.foretold or seconds < _FORETOLD:
+            return
+        self.foretold = True
+        left = self.settings.epochs - len(self.history)
+        # What is scored after an epoch is not trained on: about a third of the work.
+        scored = len(self.choosing) / self.settings.batch_size / 3
+        total = seconds / batches * (len(self.loader) + scored) * left
+        log.info("about %s for %d %s", duration(total), left, "epoch" if left == 1 else "epochs")
 
     def _check(self, loss: float) -> None:
         """Stop a training whose loss is none any more."""

@@ -11,12 +11,12 @@ import pytest
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from export.system import console
+from export.system import command_line, console
 from export.system.files import unfinished_folder
 
 folder = Path(sys.argv.pop())
 
-@console.command("work")
+@command_line.command("work")
 def work():
     with unfinished_folder(folder):
         try:
@@ -26,7 +26,7 @@ def work():
             time.sleep(0.3)  # an orderly end takes a moment
             print("in order", flush=True)
 
-console.main(work)
+command_line.main(work)
 """
 ROOT = Path(__file__).parents[3]
 
@@ -67,8 +67,8 @@ def test_what_is_ignored_stays_ignored(tmp_path):
 
 
 WRITE = """
-from export.system import console
-console.main(console.command("w")(lambda: console.Outcome({}, "x" * 500_000)))
+from export.system import command_line, console
+command_line.main(command_line.command("w")(lambda: console.Outcome({}, "x" * 500_000)))
 """
 
 

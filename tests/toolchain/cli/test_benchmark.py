@@ -205,6 +205,12 @@ def test_prediction_beside_the_measurement(cli, peer: Path, tmp_path: Path) -> N
         "--json",
     )  # fmt: skip
     assert result.code == 0, result.err
+    with_markdown = cli(
+        "benchmark", DEMO, "--seconds", 0.1, "--latency-table", table, "--markdown", "--json"
+    ).document
+    head, _, row = with_markdown["markdown"].splitlines()
+    assert "| predicted ms |" in head
+    assert f"| {with_markdown['models'][0]['predicted_ms']:.2f} (" in row
     assert result.document["settings"] == {"threads": 1}
     ours, other = result.document["models"]
     genotype = onnx.load(DEMO).metadata_props

@@ -181,7 +181,8 @@ def test_an_error_of_the_program_is_no_refusal() -> None:
 def test_what_libraries_print_does_not_reach_a_json_document() -> None:
     program = """
 import os, sys
-from export.system.console import Outcome, command, run
+from export.system.command_line import command, run
+from export.system.console import Outcome
 @command("x")
 def x():
     print("from Python")
@@ -216,7 +217,7 @@ def test_odd_names_of_files_are_written_as_they_are(tmp_path):
 
 def test_a_path_with_brackets_is_shown_as_it_is(cli, tmp_path, capsys):
     outcome = console.lines(f"Wrote {tmp_path}/a[/b].html", console.table(["[red]"], [["[/]:x:"]]))
-    console._print(outcome)
+    console.show(outcome)
     shown = capsys.readouterr().out
     assert "a[/b].html" in shown
     assert "[red]" in shown
@@ -226,9 +227,7 @@ def test_a_path_with_brackets_is_shown_as_it_is(cli, tmp_path, capsys):
 def test_an_error_is_one_line_without_codes_for_terminals(cli):
     result = cli("cost", "a\nb\x1b[31m.json")
     assert result.code == 2
-    assert (
-        result.err == "nastool: a\\nb\\x1b[31m.json: cannot be read (No such file or directory)\n"
-    )
+    assert result.err == "nastool: a\\nb\\x1b[31m.json: does not exist\n"
 
 
 def test_an_error_does_not_repeat_all_of_a_long_text(cli, tmp_path):

@@ -83,13 +83,13 @@ def test_a_working_size(cli, tmp_path):
     ("arguments", "words"),
     [
         ([], "give a GENOTYPE or --batch FILE"),
-        ([GENOTYPE, "--batch", "x"], "and not both"),
+        ([GENOTYPE, "--batch", "{tmp}/bad.txt"], "and not both"),
         (["[[11], [[0, 1]]]"], "operation 0: 11 is not one of 0..10"),
-        (["--batch", "{tmp}/none.txt"], "none.txt: cannot be read"),
+        (["--batch", "{tmp}/none.txt"], "none.txt: does not exist"),
         (["--batch", "{tmp}/bad.txt"], "bad.txt: line 2: "),
         (["--batch", "{tmp}/empty.txt"], "empty.txt: holds no genotype"),
         ([GENOTYPE, "--encoder", "vgg"], "no encoder is named 'vgg'"),
-        ([GENOTYPE, "--latency-table", "{tmp}/none.json"], "none.json: cannot be read"),
+        ([GENOTYPE, "--latency-table", "{tmp}/none.json"], "none.json: does not exist"),
         ([GENOTYPE, "--latency-table", "{tmp}/cut.json"], "cut.json: is not JSON"),
         (
             [GENOTYPE, "--latency-table", "{tmp}/table.json", "--classes", "11"],

@@ -129,7 +129,7 @@ def test_a_value_of_another_kind_is_named(cli, tmp_path, line, words):
 def test_a_flag_that_may_be_given_several_times_takes_one_value_in_a_file(cli, tmp_path, value):
     (tmp_path / "flags.toml").write_text(f"latency-table = {value}")
     result = cli("cost", "--config", tmp_path / "flags.toml", "1 [0,1]")
-    assert result.err.strip() == "nastool: nowhere.json: cannot be read (No such file or directory)"
+    assert result.err.strip() == "nastool: nowhere.json: does not exist (--latency-table)"
 
 
 def test_a_file_without_an_end_is_not_read_to_it(cli):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from toolchain.datasets import open_dataset, resize_sample
-from toolchain.search.run import Run
+from toolchain.search.run import Run, pick
 
 SEARCH = [
     "search",
@@ -51,6 +51,15 @@ def test_pareto(cli, run_folder):
     assert document["objectives"] == ["score", "params", "flops"]
     text = cli("pareto", run_folder, "--objectives", "score,params").out
     assert all(trial["genotype"] in text for trial in document["pareto"][:1])
+    text = cli("pareto", run_folder).out
+    numbers = {trial["id"]: trial["genotype"] for trial in document["pareto"]}
+    shown = text.splitlines()
+    assert all(f"{number:>4}  {genotype}" in shown for number, genotype in numbers.items())
+    assert max(map(len, shown)) <= 100
+    for mark in ("best", "knee"):
+        assert document[mark] == pick(run_folder, mark)[0].id
+        (row,) = [line for line in shown if mark in line]
+        assert row.split()[0] == str(document[mark])
     wrong = cli("pareto", run_folder, "--objectives", "score,taste")
     assert (wrong.code, "'taste' is none of score" in wrong.err) == (2, True)
 

@@ -96,7 +96,7 @@ def test_the_group_is_lazy_and_says_what_is_in_it(cli):
     [
         (["table", "draw"], "nastool table: No such command 'draw'"),
         (["table", "show"], "nastool table show: Missing argument 'TABLE'"),
-        (["table", "show", "{}/missing.json"], "missing.json: cannot be read"),
+        (["table", "show", "{}/missing.json"], "missing.json: does not exist"),
         (["table", "show", "{}/edited.json"], "edited.json: checksum does not fit"),
         (["table", "plot", "{}/truncated.json", "--output", "{}/x.html"], "truncated.json: is not"),
         (["table", "compare", "{}/newer.json", "{}/table.json"], "newer.json: schema_version is 2"),

@@ -134,11 +134,15 @@ def test_pareto_tabulates_what_came_of_the_front(cli, tmp_path, front):
     folder, trials = front
     arguments = "train", *TINY, "--run", folder, "--pick", "pareto", "--output", tmp_path
     documents = cli(*arguments, "--json").document
-    *_, table = cli(*arguments, "--resume").out.partition("GFLOPs")
+    resumed = cli(*arguments, "--resume")
+    *_, table = resumed.out.partition("GFLOPs")
+    genotypes = {trial.genotype for trial in trials.values()}
+    assert genotypes == {line.split(maxsplit=1)[1] for line in table.splitlines() if "[[" in line}
     for document in documents:
         trial = trials[document["trial"]["encoder"]]
-        (row,) = (line for line in table.splitlines() if trial.genotype in line)
+        (row,) = (line for line in table.splitlines() if f" {trial.encoder} " in line)
         assert row.split()[0] == str(trial.id)
+        assert f"pareto of {folder}: trial {trial.id} with score" in resumed.err
         assert f"{document['metrics']['mean_f1']:.3f}" in row.split()[1]
         assert f"{trial.parameters / 1e6:.3f}" in row
 
@@ -255,8 +259,8 @@ def test_weights_of_a_search_that_are_no_more_are_named(cli, tmp_path, searched,
     ("arguments", "problem"),
     [
         ([], "give either --genotype, or --run with --pick"),
-        (["--genotype", GENOTYPE, "--run", "x", "--pick", "best"], "give either --genotype"),
-        (["--run", "x"], "give either --genotype"),
+        (["--genotype", GENOTYPE, "--run", "RUN", "--pick", "best"], "give either --genotype"),
+        (["--run", "RUN"], "give either --genotype"),
         (["--genotype", "[[11], [[0, 1]]]"], "operation 0: 11 is not one of 0..10"),
         (["--genotype", GENOTYPE, "--encoder", "vgg"], "no encoder is named 'vgg'"),
         (
@@ -276,13 +280,15 @@ def test_weights_of_a_search_that_are_no_more_are_named(cli, tmp_path, searched,
         (["--genotype", GENOTYPE, "--weights", "missing.pt"], "missing.pt: does not exist"),
         (
             ["--genotype", GENOTYPE, "--teacher", "missing.pt"],
-            "missing.pt: cannot be read (No such",
+            "missing.pt: does not exist (--teacher)",
         ),
         (["--genotype", GENOTYPE, "--device", "tpu"], "--device tpu is not known"),
     ],
 )
 def test_wrong_use_is_one_line(cli, tmp_path, arguments, problem):
-    result = cli("train", *TINY, "--output", tmp_path / "a", *arguments)
+    (tmp_path / "config.json").write_text("{}")  # as in the folder of a run
+    given = [tmp_path if argument == "RUN" else argument for argument in arguments]
+    result = cli("train", *TINY, "--output", tmp_path / "a", *given)
     assert result.code == 2
     assert problem in result.err
     assert len(result.err.strip().splitlines()) == 1

@@ -198,7 +198,7 @@ def test_working_sizes_are_shown_where_there_are_several(runs: list[Series], pag
 
 def test_a_front_on_the_command_line_has_its_working_sizes(runs: list[Series]) -> None:
     def headings(series: Series) -> list[str]:
-        table = front_table(series.front(chosen_costs([series], None)))
+        table = front_table(series.front(chosen_costs([series], None))).renderables[0]
         return [str(column.header) for column in table.columns]
 
     assert "working size" in headings(runs[0])

@@ -118,7 +118,7 @@ SEARCH = """
 import sys
 from functools import partial
 from pathlib import Path
-from export.system import console
+from export.system import command_line, console
 from test_local_executor import LocalExecutor, base, start, submit
 from toolchain.search import shared_arrays
 
@@ -126,7 +126,7 @@ ways, timeout, folder = dict.fromkeys((1, 2), sys.argv.pop()), 3, Path(sys.argv.
 base.TICK = 0.1
 shared_arrays.MEMORY_DISK = folder
 
-@console.command("search")
+@command_line.command("search")
 def search():
     with (
         shared_arrays.place_arrays(1, folder),
@@ -137,7 +137,7 @@ def search():
         scores = sorted(str(executor.next().outcome.score) for _ in range(2))
     return console.Outcome({}, " ".join(scores))
 
-console.main(search)
+command_line.main(search)
 """
 
 

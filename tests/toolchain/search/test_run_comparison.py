@@ -203,7 +203,7 @@ def test_other_efforts_are_said(small, sixty):
     ("settings", "message"),
     [
         ({"search_size": 96}, "--search-size was 192 and 96; search both with the same"),
-        ({"search_images": 9}, "--search-images was 320 and 9"),
+        ({"search_images": 9}, "--images was 320 and 9"),
         ({"joint_epochs": 2}, "--joint-epochs was 1 and 2"),
         ({"parts": ("nose",)}, "--part was left out and nose"),
         ({"input_size": 256}, "--input-size was 512 and 256"),

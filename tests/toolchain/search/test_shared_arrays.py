@@ -48,7 +48,7 @@ def test_arrays_are_in_memory_while_they_fit_the_budget_and_gone_afterwards(memo
 
 
 def test_too_little_room_is_said_before_it_is_used(memory_disk, tmp_path):
-    with pytest.raises(UsageError, match="lower --search-images or --search-size"):
+    with pytest.raises(UsageError, match="lower --images or --search-size"):
         place_arrays(10**18, tmp_path / "run")
 
 

@@ -109,4 +109,4 @@ def test_the_command_line(cli, tmp_path):
     )  # fmt: skip
     assert result.code == 0, result.err
     assert "framed" in result.out
-    assert "mean F1, %" in result.out
+    assert "mean F1 " in result.out

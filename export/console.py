@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -69,9 +69,20 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the flags, from the command line or a file."""
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
         rest = super().parse_args(ctx, args)
+        self._check_paths(ctx, {**(ctx.default_map or {}), **given})
         check_numbers(ctx)
         return rest
+
+    def _check_paths(self, ctx: click.Context, given: Mapping[str, Any]) -> None:
+        """Refuse a path that is empty, as that of a variable without a value: it is no folder."""
+        for parameter in self.params:
+            values = given.get(parameter.name or "")
+            values = values if isinstance(values, (list, tuple)) else (values,)
+            is_path = isinstance(parameter.type, click.Path) or parameter.name == "data"
+            if is_path and "" in values:
+                raise click.BadParameter("it is empty.", ctx, parameter)
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the callback, print its outcome and return the exit code."""

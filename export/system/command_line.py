@@ -107,7 +107,9 @@ class Command(click.Command):
             # What an argument is that nobody gave, differs from click to click.
             known = {n: v for n, v in given.items() if v and isinstance(v, str | bool | list)}
             ctx.default_map = {**(ctx.default_map or {}), **self._recalled(known)}
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
         rest = super().parse_args(ctx, args)
+        self._check_paths(ctx, {**(ctx.default_map or {}), **given})
         check_numbers(ctx)
         return rest
 
@@ -137,6 +139,15 @@ class Command(click.Command):
         hidden = {name for each in self.params if isinstance(each, Flag) for name in each.formerly}
         found = super().shell_complete(ctx, incomplete)
         return [item for item in found if item.value not in hidden]
+
+    def _check_paths(self, ctx: click.Context, given: Mapping[str, Any]) -> None:
+        """Refuse a path that is empty, as that of a variable without a value: it is no folder."""
+        for parameter in self.params:
+            values = given.get(parameter.name or "")
+            values = values if isinstance(values, (list, tuple)) else (values,)
+            is_path = isinstance(parameter.type, click.Path) or parameter.name == "data"
+            if is_path and "" in values:
+                raise click.BadParameter("it is empty.", ctx, parameter)
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the callback, print its outcome and return the exit code."""
@@ -235,6 +246,7 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
 
 def main(root: click.Command, name: str = "nastool") -> NoReturn:
     """Run the command line of this process, or complete it for a shell, and end it."""
+    _open_standard_streams()
     variable = COMPLETE.format(name.upper())
     if instruction := os.environ.get(variable):
         from click.shell_completion import shell_complete
@@ -245,6 +257,23 @@ def main(root: click.Command, name: str = "nastool") -> NoReturn:
     if code == INTERRUPTED:
         ignore_signals()  # Python gives up its handlers before it has ended
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Open those that the caller has closed: what is opened next would take their numbers.
+
+    A library that complains would then write into a checkpoint.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def _missing(package: str, error: ImportError) -> str:

@@ -235,6 +235,7 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
 
 def main(root: click.Command, name: str = "nastool") -> NoReturn:
     """Run the command line of this process, or complete it for a shell, and end it."""
+    _open_standard_streams()
     variable = COMPLETE.format(name.upper())
     if instruction := os.environ.get(variable):
         from click.shell_completion import shell_complete
@@ -245,6 +246,23 @@ def main(root: click.Command, name: str = "nastool") -> NoReturn:
     if code == INTERRUPTED:
         ignore_signals()  # Python gives up its handlers before it has ended
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Open those that the caller has closed: what is opened next would take their numbers.
+
+    A library that complains would then write into a checkpoint.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def _missing(package: str, error: ImportError) -> str:

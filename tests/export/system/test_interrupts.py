@@ -90,3 +90,35 @@ def test_a_full_disk_under_the_output_is_one_line():
             [sys.executable, "-c", WRITE], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
     assert (done.returncode, done.stderr) == (2, "nastool: No space left on device\n")
+
+
+CLOSED = """
+import os, sys
+from export.system import command_line
+
+path = sys.argv.pop()
+
+@command_line.command("work")
+def work():
+    with open(path, "w") as file:
+        for number in (1, 2):
+            os.write(number, b"of a library")
+        os.system("echo of a child; echo of a child >&2")
+        print("a word", file=sys.stderr)
+        file.write(f"a result, {min(file.fileno(), 3)}, {sys.stdin.read()!r}")
+    return command_line.Outcome({}, "done")
+
+command_line.main(work)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_do_not_end_in_files(tmp_path, closed):
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+    program = [sys.executable, "-c", CLOSED, str(tmp_path / "file")]
+    done = subprocess.run(
+        command + program, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "file").read_text() == "a result, 3, ''"
+    assert ("done" in done.stdout) is (" >&-" not in f" {closed}")

@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from export.system.console import Outcome, one_line, show
 from export.system.errors import DataError, NastoolError, UnavailableError, UsageError, refusal
-from export.system.inputs import check_inputs
+from export.system.inputs import check_inputs, check_paths
 from export.system.interrupts import ignore_signals, raise_on_signals
 from export.system.numbers import check_numbers
 
@@ -102,12 +102,13 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the flags, from the command line or a file."""
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
         if self._recalled and not ctx.resilient_parsing:
-            given, _, _ = self.make_parser(ctx).parse_args(list(args))
             # What an argument is that nobody gave, differs from click to click.
             known = {n: v for n, v in given.items() if v and isinstance(v, str | bool | list)}
             ctx.default_map = {**(ctx.default_map or {}), **self._recalled(known)}
         rest = super().parse_args(ctx, args)
+        check_paths(ctx, {**(ctx.default_map or {}), **given})
         check_numbers(ctx)
         return rest
 

@@ -49,8 +49,8 @@ class SharedArrays:
             DataError: there is no room for it, which a write into it could not tell.
         """
         path = self.folder / f"{name}.npy"
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
         try:
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
             if hasattr(os, "posix_fallocate"):  # not everywhere
                 with path.open("r+b") as file:
                     os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -165,3 +165,27 @@ def test_bad_input_is_one_line_and_an_exit_code(cli, files, arguments, code, wor
     # Nothing half-written is left behind.
     assert not list(files.rglob(".partial-*"))
     assert not (files / "new" / "study.db").exists()
+
+
+EMPTY = [
+    ["faces", "--output", ""],
+    ["faces", "--output="],
+    ["faces", "--data", "", "--output", "x"],
+    ["train", "--genotype", "1 [0,1]", "--data", "synthetic:24", "--output", ""],
+    ["search", "--data", "synthetic:160", "--run", "r", "--latency-table", ""],
+    ["benchmark", ""],
+    ["compare", "", ""],
+    ["faces", "--config", "empty.toml"],
+]
+
+
+@pytest.mark.parametrize("arguments", EMPTY)
+def test_a_path_that_is_empty_is_not_the_current_folder(cli, tmp_path, monkeypatch, arguments):
+    """As of a variable of the shell that has no value."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty.toml").write_text('output = ""')
+    result = cli(*arguments)
+    assert result.code == 2
+    (line,) = result.err.strip().splitlines()
+    assert "it is empty. (see nastool" in line
+    assert [path.name for path in Path().iterdir()] == ["empty.toml"]

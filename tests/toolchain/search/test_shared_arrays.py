@@ -1,10 +1,11 @@
+import resource
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from export.system.errors import UsageError
+from export.system.errors import DataError, UsageError
 from export.system.files import only_one
 from toolchain.search import shared_arrays
 from toolchain.search.shared_arrays import SharedArrays, place_arrays
@@ -22,6 +23,17 @@ def test_another_process_reads_what_was_put_there(tmp_path):
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert read.stdout == "42\n"
+
+
+def test_arrays_that_are_larger_than_a_file_may_be_are_one_line(tmp_path):
+    """Under a quota, or ``ulimit -f``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(DataError, match=r"a\.npy: cannot be written \(File too large\); make"):
+            SharedArrays(tmp_path).new("a", (20_000,), np.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_a_reader_writes_stays_with_it(tmp_path):

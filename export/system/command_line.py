@@ -108,7 +108,8 @@ class Command(click.Command):
             known = {n: v for n, v in given.items() if v and isinstance(v, str | bool | list)}
             ctx.default_map = {**(ctx.default_map or {}), **self._recalled(known)}
         rest = super().parse_args(ctx, args)
-        check_paths(ctx, {**(ctx.default_map or {}), **given})
+        if not ctx.resilient_parsing:
+            check_paths(ctx, {**(ctx.default_map or {}), **given})
         check_numbers(ctx)
         return rest
 

@@ -1,5 +1,6 @@
 """Paths that a command reads: they are looked for before anything large is loaded."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,24 @@ def checkpoint_problem(path: str | Path) -> str | None:
         if file.read(len(_ZIP)) != _ZIP:
             return None
     return f"is a checkpoint, not a model that runs; export it first: nastool export {path}"
+
+
+def check_paths(context: click.Context, given: Mapping[str, Any]) -> None:
+    """Refuse a path that is empty, as that of a variable without a value: it is no folder.
+
+    Args:
+        context: of the command.
+        given: texts by parameter, as they are on the command line or in a file.
+
+    Raises:
+        click.BadParameter: names the flag.
+    """
+    for parameter in context.command.params:
+        values = given.get(parameter.name or "")
+        values = values if isinstance(values, (list, tuple)) else (values,)
+        is_path = isinstance(parameter.type, click.Path) or parameter.name == "data"
+        if is_path and "" in values:
+            raise click.BadParameter("it is empty.", context, parameter)
 
 
 def check_inputs(context: click.Context) -> None:

@@ -143,6 +143,24 @@ def join(*datasets: FaceDataset) -> FaceDataset:
     return _Joined(datasets)
 
 
+def check_labelled(dataset: FaceDataset, *, counts: bool) -> None:
+    """Check that a dataset has anything to learn from or to be judged by.
+
+    Args:
+        dataset: whose masks were read.
+        counts: whether any pixel of theirs has a label that counts.
+
+    Raises:
+        DataError: none has.
+    """
+    if not counts:
+        raise DataError(
+            dataset.image_path(0) or Path("--data"),
+            f"the masks of this image and of the {len(dataset) - 1} others leave out every pixel; "
+            "write the labels into them, 0 for the background",
+        )
+
+
 def resize_sample(sample: Sample, size: int) -> Sample:
     """Resize to ``size`` x ``size`` pixels; the proportions of an image that is not square change.
 

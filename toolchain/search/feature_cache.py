@@ -21,7 +21,7 @@ from torch import Tensor
 
 from export.onnx_file.writing import normalise
 from export.system.console import track
-from toolchain.datasets.base import FaceDataset
+from toolchain.datasets.base import FaceDataset, check_labelled
 from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.splits import Part, first, open_part
 from toolchain.genotype import Genotype
@@ -254,6 +254,7 @@ def fill_cache(
     imitated = load_teacher(teacher, label_set.classes, computer) if teacher else None
     for role, dataset in zip(ROLES, (images.train, images.score), strict=True):
         _fill_images(arrays, role, dataset, size, distinct)
+        check_labelled(dataset, counts=bool((arrays[f"{role}.labels"] < classes).any()))
     pixels = np.zeros(classes, np.int64)
     for labels in arrays["train.labels"]:
         pixels += np.bincount(labels.ravel(), minlength=classes)[:classes]

@@ -25,7 +25,7 @@ from export.onnx_file.writing import Deployable
 from export.runtimes import Session, open_session
 from export.system.console import track
 from export.system.errors import DataError, UsageError
-from toolchain.datasets.base import FaceDataset, Sample, resize_sample
+from toolchain.datasets.base import FaceDataset, Sample, check_labelled, resize_sample
 from toolchain.datasets.framing import framed
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import first, open_for_figures
@@ -172,6 +172,7 @@ def score(predict: Predict, samples: Samples, batch_size: int, workers: int = 0)
     loader = batches(samples, EpochOrder(len(samples), shuffle=False), batch_size, workers)
     for images, labels in track(loader, "evaluating", len(loader)):
         matrix.update(labels, predict(images))
+    check_labelled(samples.dataset, counts=bool(matrix.counts.any()))
     return matrix
 
 
@@ -189,6 +190,7 @@ def score_at_own_size(model: Model, dataset: FaceDataset) -> ConfusionMatrix:
             matrix.update(
                 sample.labels, cv2.resize(found, size, interpolation=cv2.INTER_NEAREST_EXACT)
             )
+    check_labelled(dataset, counts=bool(matrix.counts.any()))
     return matrix
 
 

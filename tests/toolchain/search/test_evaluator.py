@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from export.onnx_file.writing import normalise
-from export.system.errors import UsageError
+from export.system.errors import DataError, UsageError
 from toolchain.architecture import Architecture
 from toolchain.datasets import open_dataset
+from toolchain.datasets.labels import IGNORED
 from toolchain.genotype import Genotype
 from toolchain.networks.segmenter import build_segmenter
 from toolchain.networks.units import DilatedConvolution, shrink_dilations
@@ -53,6 +54,20 @@ def prepare(images, tmp_path_factory):
         return fill_cache(shared, images, settings, encoders, more.pop("weights", {}), **more)
 
     return prepared
+
+
+@pytest.mark.parametrize("role", ["train", "score"])
+def test_masks_that_leave_out_every_pixel_are_not_searched_on(faces, tmp_path, monkeypatch, role):
+    parts = {"train": faces.subset(range(16)), "score": faces.subset(range(16, 30))}
+    read = parts[role].read
+
+    def without_labels(index):
+        sample = read(index)
+        return replace(sample, labels=np.full_like(sample.labels, IGNORED))
+
+    monkeypatch.setattr(parts[role], "read", without_labels)
+    with pytest.raises(DataError, match=r"the masks of this image .* leave out every pixel; write"):
+        fill_cache(SharedArrays(tmp_path), SearchImages(**parts, scored=6), SMALL, (ENCODER,), {})
 
 
 @pytest.fixture(scope="module")

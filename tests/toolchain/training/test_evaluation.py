@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from export.onnx_file.writing import export_onnx
 from export.system.errors import DataError, UnavailableError, UsageError
@@ -43,6 +44,19 @@ def test_a_checkpoint_and_its_export_score_alike(checkpoint, info, network):
     ]  # fmt: skip
     assert {"eyes", "brows", "nose", "mouth", "overall"} == set(document["groups"])
     assert expected["pixel_accuracy"] > 0
+
+
+@pytest.mark.parametrize("size", [{}, {"own_size": True}])
+def test_masks_that_leave_out_every_pixel_are_no_score(tmp_path, checkpoint, size):
+    for kind, pixels in (("images", np.zeros((64, 64, 3))), ("masks", np.full((64, 64), 255))):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number in range(4):
+            path = tmp_path / "data" / kind / f"{number}.png"
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    with pytest.raises(
+        DataError, match=r"0\.png: the masks of this image and of the 3 others leave"
+    ):
+        evaluate(checkpoint, str(tmp_path / "data"), split="all", **size)
 
 
 @pytest.mark.parametrize("working_size", [64, 96])

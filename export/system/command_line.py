@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from export.system.console import Outcome, one_line, show
 from export.system.errors import DataError, NastoolError, UnavailableError, UsageError, refusal
-from export.system.inputs import check_inputs
+from export.system.inputs import check_inputs, check_paths
 from export.system.interrupts import ignore_signals, raise_on_signals
 from export.system.numbers import check_numbers
 
@@ -102,14 +102,14 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the flags, from the command line or a file."""
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
         if self._recalled and not ctx.resilient_parsing:
-            given, _, _ = self.make_parser(ctx).parse_args(list(args))
             # What an argument is that nobody gave, differs from click to click.
             known = {n: v for n, v in given.items() if v and isinstance(v, str | bool | list)}
             ctx.default_map = {**(ctx.default_map or {}), **self._recalled(known)}
-        given, _, _ = self.make_parser(ctx).parse_args(list(args))
         rest = super().parse_args(ctx, args)
-        self._check_paths(ctx, {**(ctx.default_map or {}), **given})
+        if not ctx.resilient_parsing:
+            check_paths(ctx, {**(ctx.default_map or {}), **given})
         check_numbers(ctx)
         return rest
 
@@ -139,15 +139,6 @@ class Command(click.Command):
         hidden = {name for each in self.params if isinstance(each, Flag) for name in each.formerly}
         found = super().shell_complete(ctx, incomplete)
         return [item for item in found if item.value not in hidden]
-
-    def _check_paths(self, ctx: click.Context, given: Mapping[str, Any]) -> None:
-        """Refuse a path that is empty, as that of a variable without a value: it is no folder."""
-        for parameter in self.params:
-            values = given.get(parameter.name or "")
-            values = values if isinstance(values, (list, tuple)) else (values,)
-            is_path = isinstance(parameter.type, click.Path) or parameter.name == "data"
-            if is_path and "" in values:
-                raise click.BadParameter("it is empty.", ctx, parameter)
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the callback, print its outcome and return the exit code."""

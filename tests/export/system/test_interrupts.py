@@ -94,11 +94,11 @@ def test_a_full_disk_under_the_output_is_one_line():
 
 CLOSED = """
 import os, sys
-from export.system import console
+from export.system import command_line
 
 path = sys.argv.pop()
 
-@console.command("work")
+@command_line.command("work")
 def work():
     with open(path, "w") as file:
         for number in (1, 2):
@@ -106,9 +106,9 @@ def work():
         os.system("echo of a child; echo of a child >&2")
         print("a word", file=sys.stderr)
         file.write(f"a result, {min(file.fileno(), 3)}, {sys.stdin.read()!r}")
-    return console.Outcome({}, "done")
+    return command_line.Outcome({}, "done")
 
-console.main(work)
+command_line.main(work)
 """
 
 

@@ -110,7 +110,7 @@ def test_a_killed_owner_keeps_nobody_out_though_its_children_live(tmp_path):
 import os, sys, time
 from export.system.files import only_one
 with only_one(sys.argv[1]):
-    if os.fork():
+    if not os.fork():
         print("owned", flush=True)
     time.sleep(20)
 """

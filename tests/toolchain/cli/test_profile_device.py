@@ -120,10 +120,10 @@ def test_a_table_of_two_working_sizes(cli, hasty, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "_fastest_tail", lambda *_: "resize")
     begin = ("profile-device", *SMALL, "--input-size", "128", *networks)
     assert cli(*begin, *sizes).code == 130
-    other = cli(*begin, "--resume")
+    other = cli(*begin, "--working-size", "128", "--resume")
     assert other.code == 2
     assert "was begun with working_sizes [64, 96], not [128]" in other.err
-    result = cli(*begin, *sizes, "--resume")
+    result = cli(*begin, "--resume")
     assert result.code == 0, result.err
     backbones = [Backbone("ghostnet-0.1", size) for size in (64, 96)]
     pieces = recipes(Shape(image=(128, 128)), backbones)
@@ -184,7 +184,7 @@ def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, mon
         (["--working-size", "32"], "at least 64 and at most the input size 512, not 32"),
         (["--working-size", "256", "--working-size", "544"], "the input size 512, not 544"),
         (["--encoder", "vgg"], "no encoder is named 'vgg'"),
-        (["--fit-networks", "3"], "--fit-networks takes 0, or at least 10, not 3"),
+        (["--fit-networks", "3"], "'--fit-networks': 3 is too few: 0, or at least 10"),
         (["--runtime", "abacus"], "runtime 'abacus' is not known"),
         (["--device", "gpu"], "device 'gpu' is not known"),
         (["--precision", "int4"], "'int4' is not one of"),

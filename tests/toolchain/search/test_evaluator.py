@@ -155,7 +155,8 @@ def test_chance_is_common_to_all_candidates(cache):
     orders = []
     for genotype in (GENOTYPE, Genotype.parse("1 [0,3] [1,2] [2,5]")):
         architecture = Architecture(genotype, ENCODER)
-        training = evaluator._Training(evaluate, replace(CANDIDATE, architecture=architecture))
+        candidate = replace(CANDIDATE, architecture=architecture)
+        training = evaluator._Training(evaluate, candidate, SMALL)
         torch.rand(len(str(genotype)))
         orders.append(torch.cat([step for epoch in training._epochs(2, []) for step in epoch]))
     assert torch.equal(*orders)

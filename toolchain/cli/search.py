@@ -50,8 +50,8 @@ def search(path: Path, resume: bool, tensorboard: bool, **settings: Any) -> Outc
     Writes config.json and study.db into the folder --run. Ctrl-C or a crash loses at most the
     candidate at work; --resume continues, with the flags that the run had.
 
-    With the usual settings a candidate takes about a minute of two cores; how long all of them
-    will take is said before the first one. --preset cpu is for machines without a GPU.
+    How long all candidates will take here is said before the first one. --preset cpu is for
+    machines without a GPU.
 
     \b
       nastool search --data DATA --run runs/quick --preset cpu

@@ -156,7 +156,8 @@ def ablate(
         resume: go on with what is there.
 
     Raises:
-        UsageError: there is no switch, one is named twice, or a value is out of bounds.
+        UsageError: there is no switch, one is named twice, a value is out of bounds, or the weights
+            or the teacher were trained on images that results are of.
         NastoolError: see `toolchain.training.trainer.train`.
     """
     from toolchain.training.evaluation import evaluate
@@ -176,7 +177,13 @@ def ablate(
     }
     for training, folder in trainings.values():
         claim(training, folder, resume)
-    Start.of(next(iter(trainings.values()))[0])
+    start = Start.of(next(iter(trainings.values()))[0])
+    known = start.inherited.count(start.choosing) if start.inherited else 0
+    if known:
+        raise UsageError(
+            f"--weights and --teacher know {known} of the {len(start.choosing)} images that "
+            "results are of, which would flatter them all alike; start from weights that do not"
+        )
 
     with only_one(output):
         begun = {

@@ -1,11 +1,14 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from export.system.errors import UsageError
+from toolchain.datasets.seen import SeenImages
+from toolchain.datasets.splits import open_part
 from toolchain.training.ablation import Switch, ablate, main_effects, plan
-from toolchain.training.checkpoints import read_checkpoint
+from toolchain.training.checkpoints import read_checkpoint, save_checkpoint
 
 SWITCHES = [Switch.parse("dice-weight=1,0"), Switch.parse("--mirror=true,false")]
 
@@ -98,6 +101,16 @@ def test_what_is_wrong_shows_before_the_first_training(tmp_path, configure):
             ablate(
                 settings_of(configure), switches, tmp_path / "a", seeds=1, framing=(), resume=False
             )
+    assert not (tmp_path / "a").exists()
+
+
+def test_weights_that_know_the_images_of_the_results(tmp_path, configure, info, network):
+    images = open_part("synthetic:24", "search-score")
+    knowing = dataclasses.replace(info, seen=SeenImages.of(images).encode())
+    save_checkpoint(tmp_path / "knowing.pt", knowing, network.state_dict())
+    settings = settings_of(configure, weights=tmp_path / "knowing.pt")
+    with pytest.raises(UsageError, match=f"know {len(images)} of the {len(images)} images"):
+        ablate(settings, SWITCHES, tmp_path / "a", seeds=1, framing=(), resume=False)
     assert not (tmp_path / "a").exists()
 
 

@@ -24,9 +24,11 @@ def parse(session: Any, image: Any, size: int) -> tuple[Any, float]:
     square[down:, right:][:height, :width] = image
     method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     feeds = {"image": cv2.resize(square, (size, size), interpolation=method)[None]}
-    session.run(["labels"], feeds)  # the first run also prepares memory
+    alone = onnxruntime.RunOptions()
+    alone.only_execute_path_to_fetches = True  # what only probabilities need is not computed
+    session.run(["labels"], feeds, alone)  # the first run also prepares memory
     start = time.perf_counter()
-    labels = session.run(["labels"], feeds)[0][0]
+    labels = session.run(["labels"], feeds, alone)[0][0]
     milliseconds = 1000 * (time.perf_counter() - start)
     whole = cv2.resize(labels, (side, side), interpolation=cv2.INTER_NEAREST)
     return whole[down:, right:][:height, :width], milliseconds

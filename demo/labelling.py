@@ -56,6 +56,7 @@ class Labeller:
             look = found
         else:
             # Without a face there is nobody, whatever single pixels may look like.
+            self._meter.faceless += 1
             whole = Fit.make(_shape(image), self.parser.size, "letterbox")
             side = self.parser.size
             return Look(whole, np.zeros((side, side), np.uint8))

@@ -22,12 +22,13 @@ class Meter:
         milliseconds: by stage.
         frames: how many are done.
         dropped: how many of a camera came while the one before was at work.
+        faceless: in how many a face was looked for and not found.
         held: seconds in which the user paused or looked at a still image; not counted.
     """
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, deque[float]] = {stage: deque(maxlen=KEPT) for stage in STAGES}
-        self.frames = self.dropped = 0
+        self.frames = self.dropped = self.faceless = 0
         self.held = 0.0
         self._started = time.perf_counter()
         self._done: deque[float] = deque()

@@ -116,6 +116,11 @@ class Player:
             done = f"{meter.frames} of {source.total or 'the'} frames"
             log.info("stopped after %s%s", done, f"; they are in {output}" if output else "")
             raise KeyboardInterrupt
+        if faceless := min(meter.faceless, meter.frames):
+            log.info(
+                "no face was found in %d of %d frames; --fit letterbox labels frames as they are",
+                *(faceless, meter.frames),
+            )
         return {
             "source": str(source.path or source.name),
             "model": str(model),

@@ -200,7 +200,9 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
         return 2
     except click.ClickException as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else name  # type: ignore[attr-defined]
-        click.echo(one_line(f"{where}: {error.format_message()} (see {where} --help)"), err=True)
+        # click lists choices in lines of their own.
+        problem = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")
+        click.echo(one_line(f"{where}: {problem} (see {where} --help)"), err=True)
         return 2
     except NastoolError as error:
         if meta.get("debug"):

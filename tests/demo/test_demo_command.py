@@ -62,6 +62,16 @@ def test_image(run, picture, tmp_path):
     assert np.abs(drawn[30, 80] - np.array(overlaid(GREEN, 2, 0.5))).max() <= 1
 
 
+def test_pictures_without_a_face_are_counted(cli, model, folder, tmp_path):
+    """What these pictures show has no features of a face."""
+    arguments = ("--no-display", "--source", folder, "--output", tmp_path / "parsed")
+    result = cli("demo", "--model", model, *arguments)
+    assert result.code == 0, result.err
+    said = "no face was found in 2 of 2 frames; --fit letterbox labels frames as they are"
+    assert said in result.err
+    assert said not in cli("demo", "--model", model, *arguments, "--fit", "letterbox").err
+
+
 def test_folder_keeps_names_and_sizes(run, folder, tmp_path):
     output = tmp_path / "parsed"
     result = run("--source", folder, "--output", output)

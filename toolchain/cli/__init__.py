@@ -79,10 +79,13 @@ def nastool() -> None:
     \b
       nastool doctor
       nastool profile-device --encoder mobilenetv2
-      nastool search --data DATA --run runs/first --latency-table latency_tables/TABLE.json
-      nastool train --data DATA --run runs/first --pick best --output runs/first/best
-      nastool export runs/first/best/best.pt --onnx --output runs/first/export
-      nastool demo --model runs/first/export/model.onnx
+      nastool pretrain --data DATA --encoder mobilenetv2 --output runs/encoder
+      nastool search --data DATA --run runs/first --weights runs/encoder/best.pt \\
+        --latency-table latency_tables/TABLE.json --objective latency:40ms:-0.3
+      nastool pareto runs/first
+      nastool train --data DATA --run runs/first --pick best --output runs/best
+      nastool export runs/best/best.pt --output runs/best/export
+      nastool demo --model runs/best/export/model.onnx
 
     Exit codes: 0 done; 1 a gate failed; 2 wrong use or bad input; 3 something is missing on this
     machine; 130 interrupted (Ctrl-C). What was interrupted goes on with --resume.

@@ -13,6 +13,9 @@ from export.system.numbers import LONGEST, MOST_NETWORKS, SEED
 if TYPE_CHECKING:
     from toolchain.profiling.certificate import Certificate
 
+ROUGH = 10.0
+"""Per cent of mean error from which a table is said to be rough."""
+
 
 @command(
     "certify",
@@ -101,15 +104,20 @@ def certificate_table(certificate: "Certificate") -> Any:
         [case.genotype, case.backbone, f"{case.predicted_ms:.2f}", f"{case.measured_ms:.2f}"]
         for case in c.worst
     ]
-    pace = []
+    remarks = []
+    if c.mape > ROUGH:
+        remarks.append(
+            f"This table is rough: its milliseconds are off by {c.mape:.0f} % on average. Measure "
+            "again where nothing else runs; nastool doctor says when that can succeed."
+        )
     if c.slowdown is not None and c.pace is not None:
-        pace = [
+        remarks.append(
             f"All together the networks took {c.pace:.3f} times what the table predicts, a fixed "
             f"piece of network {c.slowdown:.3f} times what it took then. At that pace the mean "
             f"error is {c.mape_at_pace:.1f} %: nastool table anchor brings a table to it."
-        ]
+        )
     return lines(
         table([f"{c.architectures} fresh networks", ""], summary),
         table(["worst", "encoder", "predicted ms", "measured ms"], worst),
-        *pace,
+        *remarks,
     )

@@ -33,7 +33,11 @@ def _recalled(given: Given) -> Given:
         names = ", ".join(str(each).removesuffix(PARTIAL) for each in found)
         raise UsageError(f"several tables were begun; name one with --output: {names}")
     if not found:
-        return {}
+        if given.keys() & {name for names in GROUPS.values() for name in names} - {"resume"}:
+            return {}
+        raise UsageError(
+            f"{TABLES} has no table that was begun; name the one to go on with: --output TABLE.json"
+        )
     settings = read_settings(found[0] / FLAGS)
     settings["max_drift"] = 100 * settings.get("max_drift", 0.1)  # the flag is in per cent
     return defaults(settings) | {"output": str(found[0]).removesuffix(PARTIAL)}

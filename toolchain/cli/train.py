@@ -30,7 +30,9 @@ def _recalled(given: Given) -> Given:
         return recall(TrainingSettings, (folders or [output])[0], given, without=_OF_A_TRIAL)
     # What is picked, or given, is compared with what was trained.
     again = {"genotype", "run", "pick"} & given.keys()
-    return recall(TrainingSettings, output, given, without=("genotype",) if again else ())
+    begun = recall(TrainingSettings, output, given, without=("genotype",) if again else ())
+    # The flag may be given for each of several encoders; a training has one file.
+    return {name: [value] if name == "weights" else value for name, value in begun.items()}
 
 
 @command("train", recalled=_recalled, kept=kept("train"), groups=TrainingSettings.groups)

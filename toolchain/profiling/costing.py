@@ -58,8 +58,8 @@ def load_tables(
             if (found := getattr(made, field)) != value:
                 raise DataError(
                     path,
-                    f"{field} is {found}, not {value}; give --classes and --input-size as in the "
-                    "table, or profile the device again",
+                    f"{field} is {found}, not {value}; make a table for these networks with "
+                    f"nastool profile-device --classes {classes} --input-size {input_size}",
                 )
         if missing := [name for name in encoders if name not in made.encoders]:
             raise DataError(

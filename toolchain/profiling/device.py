@@ -18,7 +18,7 @@ from export.machine.processor import usable_cores
 from export.onnx_file.metadata import Precision
 from export.runtimes import get_runtime
 from export.runtimes.base import parse_device
-from export.system.errors import DataError
+from export.system.errors import DataError, GateError
 from export.system.files import write_json
 from export.system.version import version
 from toolchain.architecture import Architecture
@@ -185,6 +185,9 @@ def profile_device(
             made.settings, level = stopwatch.settings, stopwatch.level_ms
     except JournalError as error:
         raise DataError(error.path, error.problem) from None
+    except GateError as error:
+        kept = "; what is measured is kept, --resume goes on with it"
+        raise GateError(f"{error}{kept if (partial / MEASURED).exists() else ''}") from None
     finally:
         if not (partial / MEASURED).exists():  # nothing to go on with
             shutil.rmtree(partial, ignore_errors=True)

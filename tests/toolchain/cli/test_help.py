@@ -90,6 +90,11 @@ def complete(*words):
     return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
 
+def test_choices_are_listed_in_one_line(cli):
+    result = cli("completion")
+    assert (result.code, "Choose from: bash, zsh, fish (see" in result.err) == (2, True)
+
+
 def test_a_shell_completes_commands_flags_and_choices(cli):
     assert "_nastool_completion" in cli("completion", "bash").out
     assert "#compdef nastool" in cli("completion", "zsh").out

@@ -1,11 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 
 from export.benchmarking.tail_choice import TailChoice
 from export.kit import protocol
 from export.kit.contention import Contention
 from export.kit.journal import settings_of
+from export.system.errors import GateError
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
@@ -173,7 +175,20 @@ def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, mon
     result = cli("profile-device", *SMALL, "--output", tmp_path / "table.json")
     assert result.code == 1
     assert "too busy to measure on" in result.err
+    assert "or measure roughly with a larger --max-drift" in result.err
+    assert "is kept" not in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_measured_before_a_machine_grew_busy_is_kept(cli, hasty, tmp_path, monkeypatch):
+    def grows_busy(stopwatch, jobs, shape, journal):
+        journal.add("a unit", np.ones((2, 3)))
+        raise GateError("too busy")
+
+    monkeypatch.setattr(device, "measure_all", grows_busy)
+    result = cli("profile-device", *SMALL, "--output", tmp_path / "table.json")
+    assert (result.code, (tmp_path / "table.json.partial").is_dir()) == (1, True)
+    assert "too busy; what is measured is kept, --resume goes on with it" in result.err
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,20 @@ def test_a_training_goes_on_by_the_flags_that_it_was_begun_with(cli, tmp_path, m
     assert (result.code, "--batch-size was 3, now it is 4" in result.err) == (2, True)
 
 
+@pytest.mark.parametrize("again", [(), ("--genotype", G)])
+def test_a_training_from_weights_goes_on(cli, tmp_path, again):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli(*TRAIN, "--epochs", 1, "--output", first).code == 0
+    begun = (*TRAIN, "--epochs", 1, "--weights", first / "best.pt", "--output", second)
+    assert cli(*begun).code == 0
+    result = cli("train", "--output", second, "--resume", "--epochs", 2, *again, "--json")
+    assert (result.code, result.document["epochs"]) == (0, 2), result.err
+    # Other weights are another training.
+    other = ("--weights", second / "best.pt")
+    result = cli("train", "--output", second, "--resume", *again, *other)
+    assert (result.code, "--weights" in result.err) == (2, True), result.err
+
+
 def test_before_the_first_epoch_nothing_is_kept(cli, tmp_path, interrupt):
     import toolchain.training.plan
 
@@ -167,6 +181,11 @@ def test_a_profiling_goes_on_by_its_flags(cli, tmp_path, monkeypatch):
         (partial / "flags.json").write_text(json.dumps(flags))
 
     monkeypatch.setattr(toolchain.profiling.device, "profile_device", profile)
+    result = cli("profile-device", "--resume", "--json")
+    assert (result.code, asked) == (2, [])
+    assert "latency_tables has no table that was begun; name the one" in result.err
+    assert cli("profile-device", "--resume", "--threads", 1).code == 130
+    assert asked.pop()[1]["threads"] == 1
     begin("a.json")
     result = cli("profile-device", "--resume")
     output, settings = asked.pop()

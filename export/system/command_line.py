@@ -20,6 +20,7 @@ from export.system.errors import DataError, NastoolError, UnavailableError, Usag
 from export.system.inputs import check_inputs, check_paths
 from export.system.interrupts import ignore_signals, raise_on_signals
 from export.system.numbers import check_numbers
+from export.system.outputs import check_outputs
 
 INTERRUPTED = 130
 COMPLETE = "_{}_COMPLETE"
@@ -145,6 +146,7 @@ class Command(click.Command):
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         ctx.find_root().meta["debug"] = debug
         check_inputs(ctx)
+        check_outputs(ctx)
         logging.basicConfig(
             level=logging.DEBUG if debug else logging.INFO,
             format="%(message)s",

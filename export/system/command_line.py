@@ -192,6 +192,7 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
     """Run a command line and return its exit code; errors become one line on stderr."""
     meta: dict[str, Any] = {}
     try:
+        _check_current_folder()
         with root.make_context(name, list(sys.argv[1:] if arguments is None else arguments)) as ctx:
             meta = ctx.meta
             return root.invoke(ctx) or 0
@@ -235,6 +236,14 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
             raise
         click.echo(f"{name}: {problem}", err=True)
         return NastoolError.exit_code
+
+
+def _check_current_folder() -> None:
+    """Refuse to begin in a folder that was removed: libraries of torch end the process there."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise UsageError("the current folder was removed; change to one that is there") from None
 
 
 def main(root: click.Command, name: str = "nastool") -> NoReturn:

@@ -234,3 +234,13 @@ def test_an_error_does_not_repeat_all_of_a_long_text(cli, tmp_path):
     given = ("--data", "synthetic:160", "--run", tmp_path / "run")
     result = cli("search", *given, "--objective", "x" * 100_000)
     assert (result.code, len(result.err) < 2100) == (2, True)
+
+
+@pytest.mark.parametrize("command", [["cost", "1 [0,1]"], ["encoders"]])
+def test_a_current_folder_that_was_removed_is_one_line(cli, tmp_path, monkeypatch, command):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = cli(*command)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == ("nastool: the current folder was removed; change to one that is there\n")

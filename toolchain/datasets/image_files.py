@@ -1,5 +1,6 @@
 """Reading image and mask files: from anywhere, bounded, with errors that name the file."""
 
+import unicodedata
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -145,7 +146,7 @@ def describe_size(picture: Pixels) -> str:
 
 
 def list_images(folder: Path) -> dict[str, Path]:
-    """Map the stem of each image file in ``folder`` to its path, sorted by stem.
+    """Map the stem of each image file in ``folder``, `composed`, to its path, sorted by stem.
 
     Hidden files are none: a Mac leaves a ``._NAME`` beside each file on other systems' disks.
 
@@ -157,9 +158,9 @@ def list_images(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda path: (_natural(path.stem), path.suffix)):
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise DataError(path, f"shares its stem with {found[path.stem].name}; remove one")
-            found[path.stem] = path
+            if (stem := composed(path.stem)) in found:
+                raise DataError(path, f"shares its stem with {found[stem].name}; remove one")
+            found[stem] = path
     if not found:
         raise DataError(folder, f"has no image ({', '.join(IMAGE_SUFFIXES)})")
     return found
@@ -184,10 +185,15 @@ def find(stem: str, files: dict[str, Path], needed_by: Path) -> Path:
     Raises:
         DataError: there is none.
     """
-    if stem not in files:
+    if (stem := composed(stem)) not in files:
         folder = next(iter(files.values())).parent
         raise DataError(folder / f"{stem}.*", f"is missing; {needed_by} needs it")
     return files[stem]
+
+
+def composed(stem: str) -> str:
+    """Return a name with letters that are one character each: in a Mac's copy accents are apart."""
+    return unicodedata.normalize("NFC", stem)
 
 
 def require_split(root: Path, split: Split | None, splits: tuple[Split, ...]) -> None:

@@ -133,6 +133,10 @@ class EndsItself(torch.utils.data.Dataset):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def find_no_processor():
+    raise RuntimeError("Failed to initialize cpuinfo!")  # what torch says without /proc
+
+
 def start_a_thread_too_many():
     raise RuntimeError("can't start new thread")  # what Python says when the system refuses
 
@@ -146,6 +150,7 @@ def start_a_thread_too_many():
             lambda: next(iter(torch.utils.data.DataLoader(EndsItself(), num_workers=1))),
             "a process that prepared images was ended, perhaps for want of memory; lower --workers",
         ),
+        (find_no_processor, "the processor cannot be read; mount /proc and /sys here"),
         (start_a_thread_too_many, "no more threads may be started; end other programs"),
     ],
 )

@@ -11,14 +11,13 @@ from PIL import Image, UnidentifiedImageError
 
 from export.system.errors import DataError
 from export.system.files import read_bytes, read_text
+from export.system.numbers import MOST_PIXELS
 from toolchain.datasets.base import Pixels, Split
 from toolchain.datasets.labels import IGNORED, LabelSet
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LARGEST_FILE = 512 * 2**20
 """Bytes."""
-MOST_PIXELS = 120_000_000
-"""Of a picture: cameras of 108 megapixels are in use, and a PNG of 50 kB can hold 400."""
 _SIXTEEN_BITS = ("I;16", "I;16B", "I")
 """Modes of greys, as different versions of Pillow call them."""
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")

@@ -11,7 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from export.system.errors import DataError
-from toolchain.datasets.image_files import MOST_PIXELS, open_picture, read_image, read_mask
+from export.system.numbers import MOST_PIXELS
+from toolchain.datasets.image_files import open_picture, read_image, read_mask
 
 GREY = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21
 

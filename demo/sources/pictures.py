@@ -23,6 +23,10 @@ UNSAID_MS = 100
 
 def is_image(path: Path) -> bool:
     """Say whether a file is an image that OpenCV reads."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # at a name that is no text OpenCV ends the process
+        return path.suffix.lower() in IMAGE_SUFFIXES
     return bool(cv2.haveImageReader(str(path)))
 
 
@@ -47,7 +51,11 @@ def read_image(path: Path) -> Array:
                 return _opaque(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, ValueError):
             raise _damaged(path) from None
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        content = np.fromfile(path, np.uint8)  # see `is_image`
+    except OSError:
+        raise _damaged(path) from None
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if pixels is None:
         raise _damaged(path)
     return pixels

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from demo.sinks.pictures import save_image, to_folder
+from demo.sinks.pictures import has_writer, save_image, to_folder
 from demo.sinks.videos import FORMATS, open_video_sink
 from demo.sources import Frame, Source
 from export.system.errors import UsageError
@@ -57,7 +56,7 @@ def open_sink(
             in_background(encode, write_ms) as write,
         ):
             yield write
-    elif not cv2.haveImageWriter(output.name):
+    elif not has_writer(output):
         raise UsageError(
             f"{output}: unknown format; give {' '.join(FORMATS)}, an image or a folder"
         )

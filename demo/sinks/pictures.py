@@ -15,6 +15,12 @@ from export.system.files import whole_file
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+def has_writer(name: str | Path) -> bool:
+    """Say whether OpenCV writes images of such a suffix; it never sees names that are no text."""
+    suffix = Path(name).suffix
+    return suffix.isascii() and bool(cv2.haveImageWriter(f"a{suffix}"))
+
+
 def save_image(path: Path, image: Array, labels: bytes | None = None) -> None:
     """Write an image in the format of its suffix; whole or not at all.
 
@@ -34,7 +40,9 @@ def save_image(path: Path, image: Array, labels: bytes | None = None) -> None:
                 picture.save(temporary)
                 written = True
             else:
-                written = cv2.imwrite(str(temporary), image)
+                # Not imwrite: at a name that is no text OpenCV ends the process.
+                written, content = cv2.imencode(path.suffix, image)
+                temporary.write_bytes(content.tobytes())
         except OSError as error:
             raise DataError(path, f"cannot be written ({error.strerror})") from None
         if not written:
@@ -45,7 +53,7 @@ def to_folder(folder: Path, labels: bytes | None = None) -> Callable[[Frame, Arr
     """Return a function that writes each frame under its own name."""
 
     def write(frame: Frame, image: Array) -> None:
-        name = frame.name if cv2.haveImageWriter(frame.name) else f"{frame.name}.png"
+        name = frame.name if has_writer(frame.name) else f"{frame.name}.png"
         if labels:
             name = f"{Path(frame.name).stem}.png"
         save_image(folder / name, image, labels)

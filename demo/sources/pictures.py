@@ -2,6 +2,9 @@
 
 import re
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -10,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from demo.sources.frames import DEFAULT_FPS, Array, Frame, Frames, Source
 from export.system.errors import DataError
+from export.system.numbers import MOST_PIXELS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 PAPER = 255  # what shows through transparent pixels
@@ -19,13 +23,17 @@ UNSAID_MS = 100
 
 def is_image(path: Path) -> bool:
     """Say whether a file is an image that OpenCV reads."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # at a name that is no text OpenCV ends the process
+        return path.suffix.lower() in IMAGE_SUFFIXES
     return bool(cv2.haveImageReader(str(path)))
 
 
 def is_animated(path: Path) -> bool:
     """Say whether a file is an image that moves: GIF, WebP, PNG. Pages of a TIFF do not."""
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return image.format in ("GIF", "WEBP", "PNG") and getattr(image, "n_frames", 1) > 1
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
         return False
@@ -35,15 +43,19 @@ def read_image(path: Path) -> Array:
     """Read an image as uint8 [H, W, 3] BGR, turned upright, transparent pixels white.
 
     Raises:
-        DataError: it is not an image, or is damaged.
+        DataError: it is not an image, is damaged or too large.
     """
     if _has_alpha(path):
         try:
-            with Image.open(path) as image:
+            with _opened(path) as image:
                 return _opaque(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, ValueError):
             raise _damaged(path) from None
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        content = np.fromfile(path, np.uint8)  # see `is_image`
+    except OSError:
+        raise _damaged(path) from None
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if pixels is None:
         raise _damaged(path)
     return pixels
@@ -75,7 +87,7 @@ def open_folder(path: Path) -> Source:
 
 def open_animation(path: Path) -> Source:
     """Open an animated GIF, WebP or PNG as a video."""
-    with Image.open(path) as image:
+    with _opened(path) as image:
         total = int(getattr(image, "n_frames", 1))
         seconds = 0.0
         for number in range(total):
@@ -101,7 +113,7 @@ def _images(paths: list[Path]) -> Frames:
 
 def _animation(path: Path, total: int) -> Frames:
     timestamp = 0.0
-    with Image.open(path) as image:
+    with _opened(path) as image:
         for number in range(total):
             start = time.perf_counter()
             try:
@@ -115,6 +127,21 @@ def _animation(path: Path, total: int) -> Frames:
             timestamp += duration
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image of which no file of some kilobytes makes gigabytes of memory."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    with image:
+        if image.width * image.height > MOST_PIXELS:
+            raise _too_large(path)
+        yield image
+
+
 def _duration(image: Image.Image) -> float:
     # A WebP tells how long its frame is shown only once that has been decoded.
     image.load()
@@ -124,7 +151,7 @@ def _duration(image: Image.Image) -> float:
 
 def _has_alpha(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
         return False
@@ -135,6 +162,10 @@ def _opaque(image: Image.Image) -> Array:
     paper = Image.new("RGBA", layer.size, (PAPER, PAPER, PAPER, 255))
     pixels = np.asarray(Image.alpha_composite(paper, layer).convert("RGB"))
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+
+
+def _too_large(path: Path) -> DataError:
+    return DataError(path, f"has more than {MOST_PIXELS // 10**6} million pixels; shrink it")
 
 
 def _damaged(path: Path) -> DataError:

@@ -254,7 +254,9 @@ class _Tally:
             return None
         target = path.with_name(f"{path.stem}-worst.png")
         with whole_file(target) as temporary:
-            cv2.imwrite(str(temporary), cv2.cvtColor(self.worst_picture, cv2.COLOR_RGB2BGR))
+            # Not imwrite: at a name that is no text OpenCV ends the process.
+            picture = cv2.cvtColor(self.worst_picture, cv2.COLOR_RGB2BGR)
+            temporary.write_bytes(cv2.imencode(target.suffix, picture)[1].tobytes())
         return target
 
 

@@ -58,15 +58,18 @@ def busy_seconds(cores: set[int]) -> float | None:
     return float(sum(sum(times) - times.idle for core, times in each if core in cores))
 
 
-def _linux(cores: set[int], path: str = "/proc/stat") -> float:
+def _linux(cores: set[int], path: str = "/proc/stat") -> float | None:
     # Lines "cpu3 user nice system idle iowait irq softirq steal guest guest_nice"; guests are
     # counted among the users as well.
     names = {f"cpu{core}" for core in cores}
     ticks = 0
-    with open(path) as file:
-        for line in file:
-            name, *fields = line.split()
-            if name in names:
-                times = [int(field) for field in fields[:8]]
-                ticks += sum(times) - times[3] - times[4]
+    try:
+        with open(path) as file:
+            for line in file:
+                name, *fields = line.split()
+                if name in names:
+                    times = [int(field) for field in fields[:8]]
+                    ticks += sum(times) - times[3] - times[4]
+    except OSError:  # a container need not have it
+        return None
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -54,9 +54,21 @@ def describe() -> dict[str, Any]:
 def _memory_and_load() -> tuple[int | None, list[float]]:
     try:
         import psutil
-    except ImportError:
+
+        load = [round(load, 2) for load in psutil.getloadavg()]
+        return psutil.virtual_memory().total, load
+    except Exception:  # it is not there, or the system does not tell
         return None, []
-    return psutil.virtual_memory().total, [round(load, 2) for load in psutil.getloadavg()]
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that programs may still take; 0 where the system does not tell."""
+    try:
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+    except Exception:  # see above
+        return 0
 
 
 def device_facts(device: str, environment: Mapping[str, Any] | None = None) -> dict[str, Any]:

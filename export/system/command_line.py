@@ -20,6 +20,7 @@ from export.system.errors import DataError, NastoolError, UnavailableError, Usag
 from export.system.inputs import check_inputs, check_paths
 from export.system.interrupts import ignore_signals, raise_on_signals
 from export.system.numbers import check_numbers
+from export.system.outputs import check_outputs
 
 INTERRUPTED = 130
 COMPLETE = "_{}_COMPLETE"
@@ -145,6 +146,7 @@ class Command(click.Command):
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         ctx.find_root().meta["debug"] = debug
         check_inputs(ctx)
+        check_outputs(ctx)
         logging.basicConfig(
             level=logging.DEBUG if debug else logging.INFO,
             format="%(message)s",
@@ -190,6 +192,7 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
     """Run a command line and return its exit code; errors become one line on stderr."""
     meta: dict[str, Any] = {}
     try:
+        _check_current_folder()
         with root.make_context(name, list(sys.argv[1:] if arguments is None else arguments)) as ctx:
             meta = ctx.meta
             return root.invoke(ctx) or 0
@@ -235,6 +238,14 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
             raise
         click.echo(f"{name}: {problem}", err=True)
         return NastoolError.exit_code
+
+
+def _check_current_folder() -> None:
+    """Refuse to begin in a folder that was removed: libraries of torch end the process there."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise UsageError("the current folder was removed; change to one that is there") from None
 
 
 def main(root: click.Command, name: str = "nastool") -> NoReturn:

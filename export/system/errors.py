@@ -61,6 +61,8 @@ _REFUSALS = {
     "memory; lower --workers",
     "No usable temporary directory": "there is no folder for temporary files; make room in one, or "
     "let TMPDIR name another",
+    # Where a container has no /proc and /sys.
+    "initialize cpuinfo": "the processor cannot be read; mount /proc and /sys here",
     "start new thread": "no more threads may be started; end other programs, or raise ulimit -u",
 }
 

@@ -11,6 +11,8 @@ LARGEST_SEED = 2**63 - 1
 """That torch, numpy and Optuna take."""
 LARGEST_SIDE = 8192
 """Of an image that a network takes, pixels."""
+MOST_PIXELS = 120_000_000
+"""Of a picture: cameras of 108 megapixels are in use, and a PNG of 50 kB can hold 400."""
 MOST_CLASSES = 255
 """Labels are bytes, and 255 is that of pixels which do not count."""
 MOST_THREADS = 1024

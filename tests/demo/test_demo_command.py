@@ -357,6 +357,24 @@ def test_images_of_two_sizes_cannot_share_a_video(run, folder, tmp_path):
     assert not list(tmp_path.glob("*.mp4")), "no half video is left"
 
 
+@pytest.mark.parametrize("side", [11_000, 20_000])
+@pytest.mark.parametrize("flag", ["--source", "--background"])
+def test_a_picture_that_unpacks_to_hundreds_of_megabytes_is_refused(
+    run, picture, tmp_path, side, flag
+):
+    """Pillow warns of the smaller one alone."""
+    bomb = tmp_path / "bomb.png"
+    Image.new("1", (side, side)).save(bomb)
+    assert bomb.stat().st_size < 60_000
+    given = ("--effect", "background") if flag == "--background" else ()
+    rest = ("--source", picture) if flag == "--background" else ()
+    result = run(flag, bomb, *given, *rest, "--no-display", "--output", tmp_path / "a.png")
+    assert result.code == 2
+    (line,) = result.err.splitlines()
+    assert "bomb.png: has more than 120 million pixels; shrink it" in line
+    assert not (tmp_path / "a.png").exists()
+
+
 def test_broken_image_late_leaves_no_half_video(run, folder, tmp_path):
     (folder / "b.jpg").write_bytes(b"\xff\xd8\xff")
     result = run("--source", folder, "--output", tmp_path / "both.mp4")

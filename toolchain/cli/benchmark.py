@@ -9,6 +9,7 @@ from export.system.command_line import command
 from export.system.console import Outcome, lines, table
 from export.system.inputs import InputFile, ModelFile
 from export.system.numbers import LARGEST_SIDE, LONGEST, MOST_THREADS, THREADS
+from export.system.outputs import JSON
 
 PARTS, NODES = 16, 8
 
@@ -91,7 +92,7 @@ PARTS, NODES = 16, 8
     help="Also time BiSeNet with ResNet-18, a published face parser's network, from this file; "
     "it is written there, with random weights, if it is not there.",
 )
-@click.option("--raw", type=click.Path(path_type=Path), help="Write every sample (JSON, ms).")
+@click.option("--raw", type=JSON, help="Write every sample (JSON, ms).")
 @click.option(
     "--markdown",
     is_flag=True,

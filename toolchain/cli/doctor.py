@@ -8,6 +8,7 @@ import click
 from export.system.command_line import command
 from export.system.console import Outcome, lines, table
 from export.system.errors import UsageError
+from export.system.outputs import JSON
 
 REPORT = Path("nastool-selftest.json")
 OUTCOMES = ("passed", "failed", "skipped")
@@ -21,7 +22,7 @@ OUTCOMES = ("passed", "failed", "skipped")
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=JSON,
     help=f"With --selftest: where the report goes.  [default: {REPORT}]",
 )
 def doctor(selftest: bool, output: Path | None) -> Outcome:

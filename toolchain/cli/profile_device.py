@@ -10,6 +10,7 @@ from export.system.console import Outcome, lines
 from export.system.errors import UsageError
 from export.system.inputs import InputFile
 from export.system.numbers import CLASSES, LONGEST, SEED, THREADS, Networks, Side
+from export.system.outputs import JSON
 from toolchain.cli.certify import certificate_table
 from toolchain.cli.resuming import NOTHING_YET, Given, defaults, go_on, read_settings
 from toolchain.settings.profile_files import FLAGS, MEASURED, PARTIAL, TABLES
@@ -90,7 +91,7 @@ def _kept(given: Given) -> str:
 @click.option("--classes", type=CLASSES, default=19, show_default=True)
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=JSON,
     help="File; latency_tables/DEVICE-RUNTIME-PRECISION-THREADSt.json if left out.",
 )
 @click.option(

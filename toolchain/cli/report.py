@@ -6,6 +6,7 @@ import click
 
 from export.system.command_line import command
 from export.system.console import Outcome, lines, table
+from export.system.outputs import PAGE
 from toolchain.cli.inputs import RunOrLog
 
 
@@ -13,7 +14,7 @@ from toolchain.cli.inputs import RunOrLog
 @click.argument("sources", nargs=-1, required=True, type=RunOrLog())
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PAGE,
     default="report.html",
     show_default=True,
     help="The HTML file.",

@@ -8,11 +8,10 @@ import click
 from export.system.command_line import command
 from export.system.console import Outcome, lines, table
 from export.system.inputs import InputFile
+from export.system.outputs import JSON
 from toolchain.cli.flags import flags
 from toolchain.cli.inputs import RunFolder
 from toolchain.settings.search_settings import ContestSettings
-
-FILE = click.Path(path_type=Path)
 
 
 @click.group("space")
@@ -35,7 +34,7 @@ def space() -> None:
 @space.add_command
 @command("make")
 @click.argument("run", type=RunFolder())
-@click.option("--output", required=True, type=FILE, help="The benchmark, a JSON file.")
+@click.option("--output", required=True, type=JSON, help="The benchmark, a JSON file.")
 def make(run: Path, output: Path) -> Outcome:
     """Make a benchmark of RUN, a search that scored its candidates after --every-epoch.
 

@@ -9,6 +9,7 @@ from export.system.command_line import command
 from export.system.console import Outcome, lines
 from export.system.console import table as text_table
 from export.system.inputs import InputFile
+from export.system.outputs import JSON, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,7 +89,7 @@ def compare(path_a: Path, path_b: Path) -> Outcome:
 @click.argument("path", metavar="TABLE", type=TABLE)
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PAGE,
     default="table.html",
     show_default=True,
     help="The HTML file.",
@@ -115,7 +116,7 @@ def plot(path: Path, output: Path) -> Outcome:
 @click.argument("path", metavar="TABLE", type=TABLE)
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=JSON,
     required=True,
     help="The new table.",
 )

@@ -12,6 +12,7 @@ import numpy as np
 from toolchain.datasets.base import FaceDataset, Sample, Split
 from toolchain.datasets.image_files import (
     check_labels,
+    composed,
     find,
     fit_image,
     list_images,
@@ -44,8 +45,9 @@ class EG1800Dataset(FaceDataset):
         self._files: dict[str, tuple[Path, Path]] = {}
         for part in self.splits if split is None else (split,):
             for line in read_lines(root / LISTS[part]):
-                image = find(Path(line).stem, images, needed_by=root / LISTS[part])
-                self._files[image.stem] = (image, find(image.stem, masks, needed_by=image))
+                name = composed(Path(line).stem)
+                image = find(name, images, needed_by=root / LISTS[part])
+                self._files[name] = (image, find(name, masks, needed_by=image))
         self.names = tuple(self._files)
 
     @staticmethod

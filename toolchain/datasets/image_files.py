@@ -1,5 +1,6 @@
 """Reading image and mask files: from anywhere, bounded, with errors that name the file."""
 
+import unicodedata
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -10,14 +11,13 @@ from PIL import Image, UnidentifiedImageError
 
 from export.system.errors import DataError
 from export.system.files import read_bytes, read_text
+from export.system.numbers import MOST_PIXELS
 from toolchain.datasets.base import Pixels, Split
 from toolchain.datasets.labels import IGNORED, LabelSet
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LARGEST_FILE = 512 * 2**20
 """Bytes."""
-MOST_PIXELS = 120_000_000
-"""Of a picture: cameras of 108 megapixels are in use, and a PNG of 50 kB can hold 400."""
 _SIXTEEN_BITS = ("I;16", "I;16B", "I")
 """Modes of greys, as different versions of Pillow call them."""
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
@@ -145,7 +145,7 @@ def describe_size(picture: Pixels) -> str:
 
 
 def list_images(folder: Path) -> dict[str, Path]:
-    """Map the stem of each image file in ``folder`` to its path, sorted by stem.
+    """Map the stem of each image file in ``folder``, `composed`, to its path, sorted by stem.
 
     Hidden files are none: a Mac leaves a ``._NAME`` beside each file on other systems' disks.
 
@@ -157,9 +157,9 @@ def list_images(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda path: (_natural(path.stem), path.suffix)):
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise DataError(path, f"shares its stem with {found[path.stem].name}; remove one")
-            found[path.stem] = path
+            if (stem := composed(path.stem)) in found:
+                raise DataError(path, f"shares its stem with {found[stem].name}; remove one")
+            found[stem] = path
     if not found:
         raise DataError(folder, f"has no image ({', '.join(IMAGE_SUFFIXES)})")
     return found
@@ -184,10 +184,15 @@ def find(stem: str, files: dict[str, Path], needed_by: Path) -> Path:
     Raises:
         DataError: there is none.
     """
-    if stem not in files:
+    if (stem := composed(stem)) not in files:
         folder = next(iter(files.values())).parent
         raise DataError(folder / f"{stem}.*", f"is missing; {needed_by} needs it")
     return files[stem]
+
+
+def composed(stem: str) -> str:
+    """Return a name with letters that are one character each: in a Mac's copy accents are apart."""
+    return unicodedata.normalize("NFC", stem)
 
 
 def require_split(root: Path, split: Split | None, splits: tuple[Split, ...]) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
+from export.machine.environment import free_memory
 from export.system.errors import DataError, UsageError
 from export.system.files import only_one
 
@@ -89,7 +89,7 @@ def place_arrays(needed: int, run: Path, budget: int | None = None) -> SharedArr
         UsageError: not even the disk has room.
     """
     _remove_leftovers()
-    free = psutil.virtual_memory().available
+    free = free_memory()
     limit = MEMORY_SHARE * free if budget is None else min(budget, free)
     if MEMORY_DISK.is_dir() and needed <= min(limit, _room(MEMORY_DISK)):
         return _InMemory(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=MEMORY_DISK)))

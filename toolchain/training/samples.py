@@ -7,11 +7,11 @@ from typing import Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from export.machine.environment import free_memory
 from export.machine.processor import usable_cores
 from export.onnx_file.writing import normalise
 from export.system.console import track
@@ -61,7 +61,7 @@ class Samples(Dataset[Batch]):
     ):
         self.dataset, self.size, self.augment, self.seed = dataset, size, augment, seed
         needed = len(dataset) * size * size * BYTES_PER_PIXEL
-        self.kept = keep and needed <= MEMORY_SHARE * psutil.virtual_memory().available
+        self.kept = keep and needed <= MEMORY_SHARE * free_memory()
         self._samples: list[Sample] = []
         if self.kept:
             # Decoding leaves Python's lock alone, so threads are enough here.

@@ -81,6 +81,7 @@ def test_seconds_of_the_allowed_cores_alone(tmp_path):
     # Neither idle nor waiting for a disk; guests are in the users' time already.
     assert module._linux({0}, str(tmp_path / "stat")) == pytest.approx(148 / ticks)
     assert module._linux({0, 1}, str(tmp_path / "stat")) == pytest.approx(348 / ticks)
+    assert module._linux({0}, str(tmp_path / "nowhere")) is None
 
 
 def test_seconds_agree_with_another_reader_of_them():

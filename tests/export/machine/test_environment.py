@@ -2,8 +2,10 @@ import json
 import os
 import platform
 from importlib import metadata
+from pathlib import Path
 
 import cv2
+import psutil
 import pytest
 
 from export.checks import diagnosis
@@ -19,6 +21,16 @@ def test_describe_is_json_and_true() -> None:
     assert found["packages"]["onnx"] == metadata.version("onnx")
     assert found["memory_bytes"] > 2**28
     assert len(found["load_average"]) == 3
+
+
+def test_a_machine_that_does_not_tell_its_memory_is_described(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a container without /proc, from which psutil reads."""
+    assert environment.free_memory() > 2**26
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert environment.free_memory() == 0
+    assert environment.describe()["memory_bytes"] is None
 
 
 def test_diagnosis_opens_real_sessions(capfd: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,10 @@ class EndsItself(torch.utils.data.Dataset):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def find_no_processor():
+    raise RuntimeError("Failed to initialize cpuinfo!")  # what torch says without /proc
+
+
 def start_a_thread_too_many():
     raise RuntimeError("can't start new thread")  # what Python says when the system refuses
 
@@ -146,6 +150,7 @@ def start_a_thread_too_many():
             lambda: next(iter(torch.utils.data.DataLoader(EndsItself(), num_workers=1))),
             "a process that prepared images was ended, perhaps for want of memory; lower --workers",
         ),
+        (find_no_processor, "the processor cannot be read; mount /proc and /sys here"),
         (start_a_thread_too_many, "no more threads may be started; end other programs"),
     ],
 )
@@ -234,3 +239,13 @@ def test_an_error_does_not_repeat_all_of_a_long_text(cli, tmp_path):
     given = ("--data", "synthetic:160", "--run", tmp_path / "run")
     result = cli("search", *given, "--objective", "x" * 100_000)
     assert (result.code, len(result.err) < 2100) == (2, True)
+
+
+@pytest.mark.parametrize("command", [["cost", "1 [0,1]"], ["encoders"]])
+def test_a_current_folder_that_was_removed_is_one_line(cli, tmp_path, monkeypatch, command):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = cli(*command)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == ("nastool: the current folder was removed; change to one that is there\n")

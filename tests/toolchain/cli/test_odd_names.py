@@ -2,12 +2,18 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 NAME = "größe ñ 日本 [b]x[red] %s {} :smile:"
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +67,27 @@ def test_a_table(cli, folder):
     assert result.code == 0, result.err
     assert str(output) in result.out
     assert output.is_file()
+
+
+@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_the_demo(trained, folder, data, tmp_path, locale):
+    """In a process of its own, which OpenCV would end at names that are no text."""
+    from toolchain.cli import run
+
+    model = tmp_path / "m" / "model.onnx"
+    given = ["export", str(trained), "--images", "1", "--tail", "resize"]
+    assert run([*given, "--output", str(model.parent)]) == 0
+    odd = os.fsencode(tmp_path) + b"/\xff\xc3\xbc"
+    os.mkdir(odd)
+    first = sorted(os.listdir(os.fsencode(data / "images")))[0]
+    shutil.copy(os.fsencode(data / "images") + b"/" + first, odd + b"/\xfe.png")
+    made = odd + b" made"
+    for source, output in ((odd, made), (odd + b"/\xfe.png", made + b"/o.png")):
+        done = subprocess.run(
+            [sys.executable, "-m", "toolchain.cli", "demo", "--model", model, "--no-display",
+             "--source", source, "--output", output],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONCOERCECLOCALE": "0"} | locale,
+            capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert os.path.exists(output)

@@ -1,6 +1,7 @@
 """Pictures as people have them, and as nobody should: read, or refused in one line."""
 
 import struct
+import unicodedata
 import zlib
 
 import cv2
@@ -10,7 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from export.system.errors import DataError
-from toolchain.datasets.image_files import MOST_PIXELS, open_picture, read_image, read_mask
+from export.system.numbers import MOST_PIXELS
+from toolchain.datasets.image_files import open_picture, read_image, read_mask
 
 GREY = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21
 
@@ -174,6 +176,28 @@ def test_names_of_masks_as_people_write_them(make_layout):
         np.testing.assert_array_equal(sample.labels, layout.expected[sample.name])
     (layout.mask.parent / "2.png").write_bytes((layout.mask.parent / "2_mask.PNG").read_bytes())
     with pytest.raises(DataError, match=r"2_mask\.PNG: and 2\.png are both for 2; remove one"):
+        layout.open()
+
+
+@pytest.mark.parametrize("kind", ["folder", "eg1800"])
+def test_accents_may_be_written_as_a_mac_does(make_layout, kind):
+    """Whose copies name one letter in two characters."""
+    layout = make_layout(kind)
+    name = "größe é"
+    apart = unicodedata.normalize("NFD", name)
+    assert apart != name
+    old = layout.image.stem
+    layout.image.rename(layout.image.with_name(apart + layout.image.suffix))
+    layout.mask.rename(layout.mask.with_name(name + layout.mask.suffix))
+    for listed in layout.image.parents[1].glob("*.txt"):
+        listed.write_text(listed.read_text().replace(old, apart), encoding="utf-8")
+    dataset = layout.open()
+    assert name in dataset.names
+    sample = dataset.read(dataset.names.index(name))
+    np.testing.assert_array_equal(sample.labels, layout.expected[old])
+    copy = layout.image.with_name(name + layout.image.suffix)
+    copy.write_bytes(layout.image.with_name(apart + layout.image.suffix).read_bytes())
+    with pytest.raises(DataError, match="shares its stem with"):
         layout.open()
 
 

@@ -168,6 +168,15 @@ def test_too_few_resources(cluster, resources, message):
     assert not ray.is_initialized()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_cluster_that_is_not_there_is_not_waited_for(monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    message = rf"the Ray cluster at {address} cannot be reached \(.*\); check RAY_ADDRESS"
+    with pytest.raises(UnavailableError, match=message):
+        RayExecutor(broken)
+    assert not ray.is_initialized()
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UnavailableError, match=r"needs the package ray: pip install 'nastool\[ray"):

@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,6 +22,8 @@ from toolchain.search.executors.base import (
 from toolchain.search.trial import Candidate, CandidateError, Failure
 
 log = logging.getLogger(__name__)
+REACH = 10.0
+"""Seconds in which a cluster must answer; Ray itself would ask for a quarter of an hour."""
 PATIENCE = 30
 """Seconds between two words about a worker that does not start."""
 
@@ -46,6 +50,7 @@ def joined_cluster(workers: int, cpus: float = 1, gpus: float = 0) -> Iterator[A
         ) from None
     with ExitStack() as stack:
         if not ray.is_initialized():
+            _check_reachable(os.environ.get("RAY_ADDRESS", ""))
             try:
                 ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
             except (ConnectionError, RuntimeError, ValueError) as error:
@@ -57,6 +62,19 @@ def joined_cluster(workers: int, cpus: float = 1, gpus: float = 0) -> Iterator[A
         if problem := _shortage(ray, {"CPU": cpus, "GPU": gpus}, workers):
             raise UnavailableError(f"{problem}; lower --workers, or add machines")
         yield ray
+
+
+def _check_reachable(address: str) -> None:
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():  # Ray on this machine
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnavailableError(
+            f"the Ray cluster at {address} cannot be reached ({reason}); check RAY_ADDRESS"
+        ) from None
 
 
 def _shortage(ray: Any, needs: Mapping[str, float], workers: int) -> str | None:

@@ -204,8 +204,8 @@ def run(root: click.Command, arguments: Sequence[str] | None = None, name: str =
     except click.ClickException as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else name  # type: ignore[attr-defined]
         # click lists choices in lines of their own.
-        problem = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")
-        click.echo(one_line(f"{where}: {problem} (see {where} --help)"), err=True)
+        text = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")
+        click.echo(one_line(f"{where}: {text} (see {where} --help)"), err=True)
         return 2
     except NastoolError as error:
         if meta.get("debug"):

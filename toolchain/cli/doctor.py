@@ -96,7 +96,7 @@ def _diagnosis() -> Outcome:
     found = diagnose()
     if found["runtimes"][0]["works"]:
         found |= {"measuring": prospect.measuring(), "tables": prospect.tables()}
-    cpu = found["cpu"]
+    cpu, memory, load = found["cpu"], found["memory_bytes"], found["load_average"]
     machine = [
         ("python", f"{found['python']} on {found['platform']}"),
         (
@@ -104,8 +104,8 @@ def _diagnosis() -> Outcome:
             f"{cpu['model']}, {cpu['cores']} cores, {', '.join(cpu['vector']) or 'no vectors'}",
         ),
         ("clock", f"{cpu['mhz'] or '?'} MHz, governor {cpu['governor'] or 'not visible'}"),
-        ("memory", f"{found['memory_bytes'] / 2**30:.1f} GiB"),
-        ("load", ", ".join(map(str, found["load_average"])) + " (1, 5, 15 minutes)"),
+        ("memory", f"{memory / 2**30:.1f} GiB" if memory else "not visible"),
+        ("load", f"{', '.join(map(str, load))} (1, 5, 15 minutes)" if load else "not visible"),
         *(("gpu", ", ".join(f"{k} {v}" for k, v in gpu.items())) for gpu in found["gpus"]),
         *(
             (f"{entry['runtime']} on {entry['device']}", "works" if entry["works"] else "missing")

@@ -1,6 +1,7 @@
 import json
 import platform
 
+import psutil
 import pytest
 
 from export.checks.conformance import Target, contract
@@ -34,6 +35,14 @@ def test_text_lists_what_is_missing_with_cost_and_remedy(cli, monkeypatch) -> No
     assert "camera 0" in missing
     assert "connect a webcam" in missing
     assert "display " not in missing
+
+
+def test_a_machine_that_does_not_tell_its_memory_is_described(cli, monkeypatch, tmp_path) -> None:
+    """In a container without /proc."""
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    result = cli("doctor")
+    assert result.code == 0
+    assert "memory                   not visible" in result.out
 
 
 def test_every_runtime_is_listed_on_the_devices_it_may_use(cli) -> None:

@@ -29,12 +29,16 @@ class Labeller:
             face.
         smooth: strength of `Smoother`.
         stream: frames follow each other; else each is a picture for itself, and searched in full.
+
+    Attributes:
+        faceless: whether a face was looked for in the last frame, and not found.
     """
 
     def __init__(
         self, parser: FaceParser, meter: Meter, fit: str, smooth: float, stream: bool = True
     ):
         self.parser, self._meter, self.stream = parser, meter, stream
+        self.faceless = False
         self.smoother = Smoother(smooth)
         self._finder = FaceFinder(parser.metadata.classes)
         self._fit_mode = fit if self._finder.certain or fit != "face" else "letterbox"
@@ -50,13 +54,14 @@ class Labeller:
             image: uint8 [H, W, 3] BGR.
             view: how much around the face is wanted.
         """
+        self.faceless = False
         if self._fit_mode != "face":
             look = self._look(image, Fit.make(_shape(image), self.parser.size, self._fit_mode))
         elif (found := self._follow(image, view)) is not None:
             look = found
         else:
             # Without a face there is nobody, whatever single pixels may look like.
-            self._meter.faceless += 1
+            self.faceless = True
             whole = Fit.make(_shape(image), self.parser.size, "letterbox")
             side = self.parser.size
             return Look(whole, np.zeros((side, side), np.uint8))

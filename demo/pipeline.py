@@ -210,6 +210,7 @@ class Pipeline:
                 labeller.smoother.strength = settings.smooth
                 views = set(VIEWS.values()) if self._every_view else {settings.view}
                 looks = {view: labeller(frame.image, view) for view in views}
+                self._meter.faceless += labeller.faceless
                 yield Labelled(frame, looks, parser.metadata, parser.path)
 
     def _opened(self, stack: ExitStack) -> tuple[FaceParser, Labeller]:

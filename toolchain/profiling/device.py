@@ -186,8 +186,10 @@ def profile_device(
     except JournalError as error:
         raise DataError(error.path, error.problem) from None
     except GateError as error:
-        kept = "; what is measured is kept, --resume goes on with it"
-        raise GateError(f"{error}{kept if (partial / MEASURED).exists() else ''}") from None
+        advice = ", or measure roughly with a larger --max-drift"
+        if (partial / MEASURED).exists():
+            advice += "; what is measured is kept, --resume goes on with it"
+        raise GateError(f"{error}{advice}") from None
     finally:
         if not (partial / MEASURED).exists():  # nothing to go on with
             shutil.rmtree(partial, ignore_errors=True)

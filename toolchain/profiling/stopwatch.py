@@ -88,7 +88,7 @@ class Stopwatch(Protocol):
         try:
             yield from super().each(items, measure)
         except BusyError as error:
-            raise GateError(f"{error}, or measure roughly with a larger --max-drift") from None
+            raise GateError(str(error)) from None
 
 
 def sentinel() -> bytes:

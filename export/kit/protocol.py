@@ -42,7 +42,7 @@ SETTLE_SECONDS = 2.0
 # Lost to disturbances, before a comparison is put off.
 PATIENCE_SECONDS = 12.0
 # Seconds to wait after the first, second, ... of several disturbed comparisons in a row.
-PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 # The best is a low quantile of the last readings: a median would follow a machine that is busy for
 # most of the time, the minimum a single lucky reading. Clocks fall when a processor gets warm, and
 # shared machines have slow hours: older readings do not count.

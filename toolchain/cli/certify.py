@@ -13,9 +13,6 @@ from export.system.numbers import LONGEST, MOST_NETWORKS, SEED
 if TYPE_CHECKING:
     from toolchain.profiling.certificate import Certificate
 
-ROUGH = 10.0
-"""Per cent of mean error from which a table is said to be rough."""
-
 
 @command(
     "certify",
@@ -105,7 +102,7 @@ def certificate_table(certificate: "Certificate") -> Any:
         for case in c.worst
     ]
     remarks = []
-    if c.mape > ROUGH:
+    if c.is_rough:
         remarks.append(
             f"This table is rough: its milliseconds are off by {c.mape:.0f} % on average. Measure "
             "again where nothing else runs; nastool doctor says when that can succeed."

@@ -177,25 +177,28 @@ def deploy(
     if "int8" in precisions:
         not_these = SeenImages() if data is None else SeenImages.of(judged)
         calibrating = open_calibration(str(calibration), CHOICE_IMAGES, not_these.prints)
-    deployable = network.deployable(info.network_size, any_size=any_size)
-    runs = _runs(precisions, len(judged), data is not None, calibrating)
-    log.info(
-        "about %s: %s, compared with torch on %d images",
-        *(duration(runs * _seconds_of_a_run(deployable, info.network_size)), ", ".join(precisions)),
-        len(judged),
-    )
-    if tail == FASTEST:
-        log.info("measuring which way from logits to labels is fastest")
-    chosen = place.choose_tail(info, target) if tail == FASTEST else TailChoice(tail, {})
-    losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
-    if min_class_agreement is None and not info.training:
-        min_class_agreement = 0  # the labels of an untrained network are noise
-    floors = {p: _floors(p, min_agreement, min_class_agreement) for p in precisions}
-    # What a GPU's int8 file is worth is judged in float: it is not for the kernels of this CPU.
-    options = {p: {"float_quantised": p == "int8" and target == "gpu"} for p in precisions}
-    paths = {precision: folder / NAMES[precision] for precision in precisions}
-    float_parts = None
     with only_one(folder), TemporaryDirectory() as temporary:
+        deployable = network.deployable(info.network_size, any_size=any_size)
+        runs = _runs(precisions, len(judged), data is not None, calibrating)
+        log.info(
+            "about %s: %s, compared with torch on %d images",
+            *(
+                duration(runs * _seconds_of_a_run(deployable, info.network_size)),
+                ", ".join(precisions),
+            ),
+            len(judged),
+        )
+        if tail == FASTEST:
+            log.info("measuring which way from logits to labels is fastest")
+        chosen = place.choose_tail(info, target) if tail == FASTEST else TailChoice(tail, {})
+        losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
+        if min_class_agreement is None and not info.training:
+            min_class_agreement = 0  # the labels of an untrained network are noise
+        floors = {p: _floors(p, min_agreement, min_class_agreement) for p in precisions}
+        # What a GPU's int8 file is worth is judged in float: it is not for the kernels of this CPU.
+        options = {p: {"float_quantised": p == "int8" and target == "gpu"} for p in precisions}
+        paths = {precision: folder / NAMES[precision] for precision in precisions}
+        float_parts = None
         plain = export_onnx(
             deployable,
             Path(temporary) / "model.onnx",

@@ -11,6 +11,8 @@ from toolchain.genotype import Genotype
 from toolchain.profiling.backbone import Backbone
 
 WORST = 5
+ROUGH = 10.0
+"""Per cent of mean error above which milliseconds are not to be relied on."""
 
 
 class Case(BaseModel):
@@ -89,6 +91,11 @@ class Certificate(BaseModel):
     mape_at_pace: float | None = None
     slowdown: float | None = None
     cases: list[Case] = []
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether the milliseconds are too far off to be relied on."""
+        return self.mape > ROUGH
 
     def complaint(self, max_mape: float | None, min_spearman: float | None) -> str | None:
         """Say which floor is missed, if one is."""

@@ -114,13 +114,8 @@ class LatencyTable(BaseModel):
                 "profile the device again",
             )
         table._source = str(path)
-        if drift := table.provenance.rough:
-            log.warning(
-                "%s: measured while the machine was busy (--max-drift %g): order holds better than "
-                "milliseconds",
-                path,
-                100 * drift,
-            )
+        if reason := table._roughness():
+            log.warning("%s: %s: order holds better than milliseconds", path, reason)
         return table
 
     def save(self, path: str | Path) -> None:
@@ -139,6 +134,14 @@ class LatencyTable(BaseModel):
         text = json.dumps(document, indent=2)
         write_text(path, re.sub(r'"row (\d+)"', lambda found: rows[int(found[1])], text) + "\n")
         self._source = str(path)
+
+    def _roughness(self) -> str | None:
+        """Say why this table is rough, if it is."""
+        if drift := self.provenance.rough:
+            return f"measured while the machine was busy (--max-drift {100 * drift:g})"
+        if self.certificate and self.certificate.is_rough:
+            return f"off by {self.certificate.mape:.0f} % on average when it was made"
+        return None
 
     def _sum(self) -> str:
         content = self.model_dump(mode="json", include={"entries", "correction"})

@@ -90,3 +90,13 @@ def test_the_pace_is_what_all_networks_have_in_common():
     assert found.pace == pytest.approx(1.1)
     assert found.mape == pytest.approx(100 * (1 - 1 / 1.1), abs=0.1)
     assert found.mape_at_pace == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("measured", "rough"), [(11.0, False), (12.5, True)])
+def test_a_table_that_was_far_off_says_so_where_it_is_read(tmp_path, caplog, measured, rough):
+    cases = [case("a", 10.0, measured), case("b", 20.0, 2 * measured)]
+    table = made_table()
+    table.certificate = certify(cases, [(9, 11), (19, 21)], seed=5)
+    table.save(tmp_path / "table.json")
+    LatencyTable.load(tmp_path / "table.json")
+    assert ("off by 20 % on average when it was made" in caplog.text) is rough

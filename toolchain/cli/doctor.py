@@ -133,7 +133,11 @@ def _measuring(found: dict[str, Any]) -> list[str]:
         f"moments, other programs take {state['other_programs_cores']:.2f} cores"
     )
     parts = [f"{'measuring now':24} {'can succeed' if state['possible'] else 'waits'}: {words}"]
+    alike: dict[str, list[str]] = {}
     for entry in found["tables"]:
-        fits = "is of this machine" if entry["fits"] else entry["reason"]
-        parts.append(f"{'latency table':24} {entry['path']}: {fits}")
+        said = "is of this machine" if entry["fits"] else entry["reason"]
+        alike.setdefault(said, []).append(entry["path"])
+    for said, (path, *others) in alike.items():
+        more = f" and {len(others)} more" if others else ""
+        parts.append(f"{'latency table':24} {path}{more}: {said}")
     return parts

@@ -95,6 +95,18 @@ class CheckpointInfo:
         working = None if working == size else working
         return dataclasses.replace(self, input_size=size, working_size=working)
 
+    def difference(self, earlier: Self) -> str | None:
+        """Say in which field an earlier checkpoint's network was another one; None: in none."""
+        for name in (each.name for each in dataclasses.fields(self) if each.name != "training"):
+            then, now = getattr(earlier, name), getattr(self, name)
+            if name == "label_set" and then.classes != now.classes:
+                then, now = ", ".join(then.classes), ", ".join(now.classes)
+                return f"its classes were {then}; those of the data are {now} now"
+            if then != now:
+                brief = isinstance(then, str | int) and name != "seen"
+                return f"its {name} was {then}, now it is {now}" if brief else f"its {name} changed"
+        return None
+
     def build(self) -> Segmenter:
         """Build the network, untrained."""
         return build_segmenter(

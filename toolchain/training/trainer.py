@@ -253,10 +253,10 @@ class Trainer:
             DataError: it is not of a training of these settings.
         """
         info, document = read_checkpoint(path)
-        problem: object = "the network is another one"
+        problem: object = self.info.difference(info)
         state = document["resume"]
         try:
-            if dataclasses.replace(info, training={}) == self.info:
+            if not problem:
                 # Those of earlier nastools do not hold their settings.
                 earlier = type(self.settings)(**state.get("settings", self.settings.model_dump()))
                 problem = self.settings.difference(earlier)

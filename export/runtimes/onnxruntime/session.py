@@ -71,7 +71,14 @@ class OnnxRuntimeSession(Session):
             with self.reopen(Path(folder) / "profile") as session:
                 session.time(feeds, runs)
             (path,) = Path(folder).iterdir()
-            return node_times(path, runs)
+            try:
+                return node_times(path, runs)
+            except DataError:  # ONNX Runtime does not say that a disk is full
+                raise DataError(
+                    Path(folder).parent,
+                    "the times of the nodes could not be written there whole; make room, or let "
+                    "TMPDIR name another folder",
+                ) from None
 
     def close_impl(self) -> None:
         """Free the model; write the profile, if one was asked for."""

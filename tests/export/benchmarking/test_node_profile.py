@@ -1,5 +1,7 @@
 import json
+import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from export.benchmarking.node_profile import (
 )
 from export.runtimes import Session, open_session
 from export.runtimes.onnxruntime.node_times import node_times
-from export.system.errors import UnavailableError
+from export.system.errors import DataError, UnavailableError
 
 
 def event(name: str, start: int, duration: int, **arguments: Any) -> dict[str, Any]:
@@ -188,3 +190,16 @@ def test_runtime_that_does_not_tell() -> None:
     session = Told("model.onnx", {})
     with pytest.raises(UnavailableError, match=r"model\.onnx: .* leave out --profile"):
         Session.layer_times(session, {}, 3)
+
+
+def test_a_full_disk_for_temporary_files_is_said(
+    exported: Path, mount: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime writes as much of its profile as there is room for, without a word."""
+    disk = mount("tmpfs", "size=12k")
+    with open_session(exported, threads=1) as session:
+        feeds = sample_feeds(session)
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(DataError, match=r"mounted: .* make room, or let TMPDIR name another"):
+            session.layer_times(feeds, 50)
+    assert not list(disk.iterdir())

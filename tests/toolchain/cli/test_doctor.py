@@ -8,6 +8,7 @@ from export.checks.conformance import Target, contract
 from export.runtimes import Session
 from export.runtimes.onnxruntime.runtime import OnnxRuntime
 from export.system.errors import BrokenError, GateError
+from tests.toolchain.profiling.made_tables import made_table
 
 
 def test_json_is_as_promised(cli) -> None:
@@ -43,6 +44,15 @@ def test_a_machine_that_does_not_tell_its_memory_is_described(cli, monkeypatch, 
     result = cli("doctor")
     assert result.code == 0
     assert "memory                   not visible" in result.out
+
+
+def test_tables_that_do_not_fit_for_one_reason_are_one_line(cli, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        made_table(runtime_version="1.0").save(tmp_path / "latency_tables" / f"{name}.json")
+    out = cli("doctor").out
+    assert "a.json and 1 more: runtime_version is 1.0, here it is" in out
+    assert "b.json" not in out
 
 
 def test_every_runtime_is_listed_on_the_devices_it_may_use(cli) -> None:

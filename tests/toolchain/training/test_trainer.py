@@ -172,7 +172,10 @@ def test_a_training_whose_last_epoch_is_gone_does_not_begin_anew(
     ("changes", "problem"),
     [
         (None, "it holds no training to go on with"),
-        ({"genotype": "[[2, [0, 1, 0, 9]], [[0, 1], [1, 4]]]"}, "the network is another one"),
+        (
+            {"encoder": "mobilenetv2-0.35"},
+            "its encoder was mobilenetv2-0.35, now it is ghostnet-0.1",
+        ),
         ({"seed": 7}, "--seed was 7, now it is 0"),
     ],
 )
@@ -301,6 +304,17 @@ def test_a_training_whose_images_changed_is_not_resumed(tmp_path, configure):
     for kind in ("images", "masks"):
         (data / kind / f"{trained}.png").write_bytes((data / kind / f"{other}.png").read_bytes())
     with pytest.raises(DataError, match=r"--data \(images to train on\) has changed since"):
+        train(settings, tmp_path / "out", resume=True)
+
+
+def test_a_training_whose_classes_changed_says_so(tmp_path, configure):
+    data = tmp_path / "data"
+    write_folder([(None, open_dataset("synthetic:30"))], data)
+    settings = configure(data=str(data), epochs=1)
+    train(settings, tmp_path / "out")
+    file = data / "labels.json"
+    file.write_text(file.read_text().replace('"hat"', '"helmet"'))
+    with pytest.raises(DataError, match=r"its classes were .*, hat, .*are .*, helmet, .* now"):
         train(settings, tmp_path / "out", resume=True)
 
 

@@ -31,7 +31,7 @@ class LossSettings(Settings):
         0.0, "Of the cross-entropy of pixels where labels change, beside that of all.", ge=0
     )
     dice_weight: float = setting(1.0, "Of the soft F1 loss.", ge=0)
-    lovasz_weight: float = setting(0.0, "Of the Lovasz loss, a soft IoU.", ge=0)
+    lovasz_weight: float = setting(1.0, "Of the Lovasz loss, a soft IoU.", ge=0)
     auxiliary_weight: float = setting(
         AUXILIARY_WEIGHT, "Of the auxiliary heads on the merge cells.", ge=0
     )

@@ -69,17 +69,18 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("way", FAILURES)
-def test_a_failure_has_a_kind_and_the_next_candidate_a_worker(cluster, tmp_path, way):
-    kind, message = FAILURES[way]
-    with RayExecutor(partial(Scorer, tmp_path, {1: way}), timeout=2) as executor:
-        submit(executor, 1)
-        outcome = executor.next()
-        assert isinstance(outcome.outcome, CandidateError)
-        assert outcome.outcome.kind is kind
-        assert str(outcome.outcome).startswith(message)
-        submit(executor, 2)
-        assert executor.next().outcome.score == score(GENOTYPE)
+def test_a_failure_has_a_kind_and_the_next_candidate_a_worker(cluster, tmp_path):
+    ways = {2 * place + 1: way for place, way in enumerate(FAILURES)}
+    with RayExecutor(partial(Scorer, tmp_path, ways), timeout=2) as executor:
+        for number, way in ways.items():
+            kind, message = FAILURES[way]
+            submit(executor, number)
+            outcome = executor.next()
+            assert isinstance(outcome.outcome, CandidateError)
+            assert outcome.outcome.kind is kind
+            assert str(outcome.outcome).startswith(message)
+            submit(executor, number + 1)
+            assert executor.next().outcome.score == score(GENOTYPE)
 
 
 def search(path, executor, report):

@@ -3,11 +3,11 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 import torch
@@ -53,6 +53,13 @@ CHOICES = 4
 FASTEST = "fastest"
 # Pixels of the images by which an untrained network's batch norms are set.
 SETTLING_SIZE = 128
+
+
+class Gate(NamedTuple):
+    """What a file has to reach: its agreement with torch, and how much mean F1 it may lose."""
+
+    floors: Floors
+    max_loss: float
 
 
 def load_network(
@@ -180,25 +187,27 @@ def deploy(
     with only_one(folder), TemporaryDirectory() as temporary:
         deployable = network.deployable(info.network_size, any_size=any_size)
         runs = _runs(precisions, len(judged), data is not None, calibrating)
+        seconds = runs * _seconds_of_a_run(deployable, info.network_size)
         log.info(
             "about %s: %s, compared with torch on %d images",
-            *(
-                duration(runs * _seconds_of_a_run(deployable, info.network_size)),
-                ", ".join(precisions),
-            ),
+            duration(seconds),
+            ", ".join(precisions),
             len(judged),
         )
         if tail == FASTEST:
             log.info("measuring which way from logits to labels is fastest")
         chosen = place.choose_tail(info, target) if tail == FASTEST else TailChoice(tail, {})
-        losses = {p: MAX_LOSSES[p] if max_f1_loss is None else max_f1_loss for p in precisions}
         if min_class_agreement is None and not info.training:
             min_class_agreement = 0  # the labels of an untrained network are noise
-        floors = {p: _floors(p, min_agreement, min_class_agreement) for p in precisions}
+        gates = {
+            precision: Gate(
+                _floors(precision, min_agreement, min_class_agreement),
+                MAX_LOSSES[precision] if max_f1_loss is None else max_f1_loss,
+            )
+            for precision in precisions
+        }
         # What a GPU's int8 file is worth is judged in float: it is not for the kernels of this CPU.
         options = {p: {"float_quantised": p == "int8" and target == "gpu"} for p in precisions}
-        paths = {precision: folder / NAMES[precision] for precision in precisions}
-        float_parts = None
         plain = export_onnx(
             deployable,
             Path(temporary) / "model.onnx",
@@ -211,29 +220,21 @@ def deploy(
             tail=chosen.name,
             target=target,
         )
-        for precision, path in paths.items():
+        written: list[ExportedFile] = []
+        for precision in precisions:
+            path = folder / NAMES[precision]
             log.info("writing %s", path)
+            float_parts = None
             if precision == "fp16":
                 to_fp16(plain, path)
             elif precision == "int8":
                 assert calibrating is not None
-                aim = None if data is None else AIM * losses["int8"]
-                if aim is not None and not calibrating.labelled:
-                    log.warning(
-                        "%s: photographs alone do not tell what int8 costs; no part stays in float",
-                        calibration,
-                    )
-                    aim = None
-                float_parts = _write_int8(
-                    plain, path, calibrating, size, target, aim, options["int8"]
-                )
+                aim = None if data is None else AIM * gates["int8"].max_loss
+                float_parts = _write_int8(plain, path, calibrating, size, target, aim, options)
             else:
                 with whole_file(path) as copy:
                     shutil.copyfile(plain, copy)
-        written = [
-            ExportedFile(path, p, _opset(path), float_parts=float_parts if p == "int8" else None)
-            for p, path in paths.items()
-        ]
+            written.append(ExportedFile(path, precision, _opset(path), float_parts=float_parts))
         # Files are judged where they are to run, and compared on every other device here.
         wheres = {file.path: place.wheres(options[file.precision]) for file in written}
         if place.binding:
@@ -243,41 +244,24 @@ def deploy(
                 )
                 written.append(replace(file, path=built.path, engine=built.record))
                 wheres[built.path] = place.engine_wheres()
-        subjects = [
-            Subject(file.path, floors[file.precision], where)
-            for file in written
-            for where in wheres[file.path]
-        ]
-        parities = check_parity(
+        files = _judged(
             deployable,
-            subjects,
-            track(_pictures(judged, size), "comparing with torch", len(judged)),
-            info.label_set.classes,
-            info.shrink,
+            written,
+            wheres,
+            gates,
+            judged,
+            info,
+            labelled=data is not None,
+            min_f1=min_f1,
         )
-        qualities: dict[Path, Quality] = {}
-        if data is not None:
-            gates = [
-                (file.path, losses[file.precision], wheres[file.path][0])
-                for file in written
-                if wheres[file.path]
-            ]
-            found = measure_quality(deployable, gates, judged, size, min_f1, info.shrink)
-            qualities = {path: quality for (path, *_), quality in zip(gates, found, strict=True)}
-        files = [
-            replace(
-                file,
-                parities=tuple(parity for parity in parities if parity.path == file.path),
-                quality=qualities.get(file.path),
-            )
-            for file in written
-        ]
-        deployment = Deployment(tuple(files), chosen, split, seen)
+        deployment = Deployment(files, chosen, split, seen)
         write_json(folder / "export.json", deployment.document())
         if bundle and not deployment.failure:
-            sample = face_photo(size)
             bundled = write_bundle(
-                list(paths.values()), folder / "bundle", sample=sample, figures=_figures(files)
+                [folder / NAMES[precision] for precision in precisions],
+                folder / "bundle",
+                sample=face_photo(size),
+                figures=_figures(files),
             )
             deployment = replace(deployment, bundle=bundled)
             write_json(folder / "export.json", deployment.document())
@@ -319,18 +303,66 @@ def _write_int8(
     size: int,
     target: Target,
     max_loss: float | None,
-    options: dict[str, Any],
+    options: dict[Precision, dict[str, Any]],
 ) -> FloatParts | None:
     """Write an int8 file; unless ``max_loss`` is None, choose by F1 what stays in float."""
+    if max_loss is not None and not images.labelled:
+        log.warning(
+            "--calibration: photographs alone do not tell what int8 costs; no part stays in float"
+        )
+        max_loss = None
     ranging = images.subset(range(min(CALIBRATION_IMAGES, len(images))))
     looked_at = track(_pictures(ranging, size), "ranges for int8", len(ranging))
     pictures = (image for _, image in looked_at)
     with Quantiser(plain, pictures, target) as quantiser:
         chosen = None
         if max_loss is not None:
-            chosen = choose_int8(plain, quantiser, images, size, max_loss, **options)
+            chosen = choose_int8(plain, quantiser, images, size, max_loss, **options["int8"])
         quantiser.write(path, chosen.names if chosen else ())
     return chosen
+
+
+def _judged(
+    deployable: nn.Module,
+    files: Sequence[ExportedFile],
+    wheres: Mapping[Path, list[dict[str, Any]]],
+    gates: Mapping[Precision, Gate],
+    images: FaceDataset,
+    info: CheckpointInfo,
+    *,
+    labelled: bool,
+    min_f1: float | None,
+) -> tuple[ExportedFile, ...]:
+    """Compare files with torch wherever they run; of labelled images measure their F1, too."""
+    subjects = [
+        Subject(file.path, gates[file.precision].floors, where)
+        for file in files
+        for where in wheres[file.path]
+    ]
+    parities = check_parity(
+        deployable,
+        subjects,
+        track(_pictures(images, info.input_size), "comparing with torch", len(images)),
+        info.label_set.classes,
+        info.shrink,
+    )
+    qualities: dict[Path, Quality] = {}
+    if labelled:
+        tried = [
+            (file.path, gates[file.precision].max_loss, wheres[file.path][0])
+            for file in files
+            if wheres[file.path]
+        ]
+        found = measure_quality(deployable, tried, images, info.input_size, min_f1, info.shrink)
+        qualities = {path: quality for (path, *_), quality in zip(tried, found, strict=True)}
+    return tuple(
+        replace(
+            file,
+            parities=tuple(parity for parity in parities if parity.path == file.path),
+            quality=qualities.get(file.path),
+        )
+        for file in files
+    )
 
 
 def _figures(files: Sequence[ExportedFile]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from shutil import disk_usage
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -14,6 +15,7 @@ from export.runtimes.measurement import Timer
 from export.runtimes.onnxruntime.node_times import node_times
 from export.system.errors import DataError
 
+FULL = 1 << 20  # bytes left on a disk that is called full
 DTYPES = {
     "float": "float32",
     "double": "float64",
@@ -74,6 +76,8 @@ class OnnxRuntimeSession(Session):
             try:
                 return node_times(path, runs)
             except DataError:  # ONNX Runtime does not say that a disk is full
+                if disk_usage(folder).free > FULL:
+                    raise
                 raise DataError(
                     Path(folder).parent,
                     "the times of the nodes could not be written there whole; make room, or let "

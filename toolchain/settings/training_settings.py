@@ -101,7 +101,7 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         "The network": ("encoder", "input_size", "working_size", "aggregation", "teacher"),
         "Steps": (
             *("batch_size", "accumulate", "learning_rate", "encoder_rate", "weight_decay"),
-            *("warm_up", "gradient_norm", "average_half_life", "seed"),
+            *("warm_up", "gradient_norm", "average_half_life", "class_offsets", "seed"),
         ),
         "What is minimised": tuple(LossSettings.model_fields),
         "How images vary": tuple(AugmentationSettings.model_fields),
@@ -159,6 +159,13 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         "Epochs after which a weight counts half in the averaged weights, which are the ones that "
         "are kept; 0 keeps the last ones.",
         ge=0,
+    )
+    # It changes what comes of a training, not where it goes.
+    class_offsets: bool = setting(
+        False,
+        "In the end shift each class's logits by what raises mean F1 on the images that choose the "
+        "epoch, if it does so too from either half of them to the other; may cost small faces.",
+        free=True,
     )
     seed: int = setting(0, "Of initial weights, order and augmentation.", ge=0, le=LARGEST_SEED)
     half: bool | None = setting(None, "Train in 16 bits; on CUDA if left out.")

@@ -22,6 +22,7 @@ from toolchain.datasets.augmentation import augment
 from toolchain.settings.base import Record, read_record
 from toolchain.settings.training_settings import METRICS, TrainingSettings
 from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save_checkpoint
+from toolchain.training.class_offsets import shift_classes
 from toolchain.training.device import on_device
 from toolchain.training.evaluation import network_predictor, score
 from toolchain.training.losses import class_weights
@@ -66,7 +67,8 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
 
     Writes into ``output``: ``config.json``; after each epoch ``last.pt`` (from which ``resume``
     goes on), ``metrics.jsonl`` (a line an epoch), when it is the best so far by mean F1 on the
-    images of the part search-score ``best.pt``, and as often as asked for ``epoch-NNN.pt``. Each
+    images of the part search-score ``best.pt``, and as often as asked for ``epoch-NNN.pt``. In the
+    end ``best.pt`` gets class offsets, if asked for, see `toolchain.training.class_offsets`. Each
     file is whole at all times. ``last.pt`` comes first and the others follow from it, so that a
     training that is killed, or whose disk is full, loses nothing but the epoch in flight. Nothing
     is written when the settings or their files cannot be used.
@@ -97,8 +99,11 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
             if not record.path.exists():  # somebody has removed the folder meanwhile
                 record.write()
             log.info(trainer.epoch_line())
-    best = trainer.best
-    return TrainingResult(output / BEST, len(trainer.history), trainer.seconds, best["metrics"])
+        best = output / BEST
+        if settings.class_offsets and best.exists():  # it is not where the folder was removed
+            shift_classes(best, trainer.choosing, settings.batch_size, trainer.device)
+    metrics = trainer.best["metrics"]
+    return TrainingResult(best, len(trainer.history), trainer.seconds, metrics)
 
 
 def claim(settings: TrainingSettings, output: Path, resume: bool) -> None:

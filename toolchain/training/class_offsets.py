@@ -62,11 +62,11 @@ def shift_classes(path: Path, samples: Samples, batch_size: int, device: torch.d
         for found, tried in zip(halves, reversed(halves), strict=True)
     ]
     gain = sum(gains) / len(gains)
-    offsets = find_offsets(logits, labels, pairs)
+    offsets = torch.zeros(logits.shape[1])
     if gain <= 0:
-        offsets = torch.zeros_like(offsets)
         log.info("class offsets: none, they would gain nothing on images not looked at")
     else:
+        offsets = find_offsets(logits, labels, pairs)
         log.info(
             "class offsets: %+.4f of mean F1 where they were found, %+.4f from either half of "
             "the images to the other",

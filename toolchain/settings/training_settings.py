@@ -162,9 +162,9 @@ class TrainingSettings(LossSettings, AugmentationSettings):
     )
     # It changes what comes of a training, not where it goes.
     class_offsets: bool = setting(
-        False,
+        True,
         "In the end shift each class's logits by what raises mean F1 on the images that choose the "
-        "epoch, if it does so too from either half of them to the other; may cost small faces.",
+        "epoch, small faces included, if it does so too from either half of them to the other.",
         free=True,
     )
     seed: int = setting(0, "Of initial weights, order and augmentation.", ge=0, le=LARGEST_SEED)

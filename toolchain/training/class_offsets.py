@@ -10,8 +10,11 @@ classifier, so a network with them costs nothing more.
 import dataclasses
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +22,9 @@ from torch import Tensor
 from export.onnx_file.writing import Deployable
 from export.system.console import track
 from toolchain.datasets.labels import IGNORED
-from toolchain.training.checkpoints import load_segmenter, save_checkpoint
+from toolchain.networks.segmenter import Segmenter
+from toolchain.training.checkpoints import CheckpointInfo, load_segmenter, save_checkpoint
+from toolchain.training.evaluation import framed_samples, network_predictor, score
 from toolchain.training.metrics import ConfusionMatrix
 from toolchain.training.samples import EpochOrder, Samples, batches
 
@@ -27,6 +32,9 @@ log = logging.getLogger(__name__)
 BIAS = "decoder.classifier.bias"
 FACT, GAIN = "class_offsets", "class_offsets_gain"
 """What a checkpoint's facts call the offsets, and what they were worth where not found."""
+SCALES = (1.0, 0.5, 0.35)
+"""Sizes of the images in parts of the frame's, each as important: what helps faces that fill the
+frame may cost small ones."""
 STEP, STEPS = 0.05, 30
 """An offset moves by so much, so many times at most."""
 LARGEST = 1.5
@@ -38,7 +46,29 @@ LEAST_IMAGES = 5
 MOST_PIXELS = 1_000_000
 
 
-def shift_classes(path: Path, samples: Samples, batch_size: int, device: torch.device) -> None:
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of some images.
+
+    Attributes:
+        logits: float [K, P].
+        labels: integers [P].
+        images: of which image each is, [P].
+    """
+
+    logits: Tensor
+    labels: Tensor
+    images: Tensor
+
+    def half(self, number: int) -> "Pixels":
+        """Return those of every other image, from image 0 or 1 on."""
+        chosen = self.images % 2 == number
+        return Pixels(self.logits[:, chosen], self.labels[chosen], self.images[chosen])
+
+
+def shift_classes(
+    path: Path, samples: Samples, batch_size: int, device: torch.device
+) -> dict[str, Any]:
     """Put class offsets into a checkpoint, unless it has them.
 
     They are found on half of the images and tried on the other half, both ways; where that gains
@@ -46,87 +76,115 @@ def shift_classes(path: Path, samples: Samples, batch_size: int, device: torch.d
 
     Args:
         path: the checkpoint; replaced whole.
-        samples: images, at the checkpoint's input size, that its network was not trained on.
+        samples: of its input size, not augmented, that its network was not trained on.
         batch_size: images at once.
         device: that computes the logits.
+
+    Returns:
+        The figures of the checkpoint's network, as it is then, on the samples.
     """
     network, info = load_segmenter(path)
-    if FACT in info.training:
-        return
+    found = None if FACT in info.training else _find(network, info, samples, batch_size, device)
+    if found:
+        network.get_parameter(BIAS).data += found[0].to(device)
+    matrix = score(network_predictor(network, device, info.shrink), samples, batch_size)
+    if found:
+        offsets, gain = found
+        facts = info.training | {
+            FACT: [round(offset, 2) for offset in offsets.tolist()],
+            GAIN: round(gain, 4),
+            "mean_f1": matrix.mean_f1,
+        }
+        state = network.cpu().state_dict()
+        save_checkpoint(path, dataclasses.replace(info, training=facts), state)
+    return matrix.summary(info.label_set)
+
+
+def _find(
+    network: Segmenter,
+    info: CheckpointInfo,
+    samples: Samples,
+    batch_size: int,
+    device: torch.device,
+) -> tuple[Tensor, float]:
+    """Find a network's offsets, and what those of half of the images are worth on the others."""
     whole = Deployable(network, shrink=info.shrink).eval().to(device)
-    logits, labels = _pixels(whole, samples, batch_size, device)
+    sets = [_pixels(whole, samples, scale, batch_size, device) for scale in SCALES]
     pairs = info.label_set.swaps
-    halves = [(logits[n::2], labels[n::2]) for n in range(2)]
-    gains = [
-        _gain(find_offsets(*found, pairs), *tried)
+    halves = [[pixels.half(number) for pixels in sets] for number in range(2)]
+    gain = fmean(
+        fmean(_gains(find_offsets(found, pairs), tried))
         for found, tried in zip(halves, reversed(halves), strict=True)
-    ]
-    gain = sum(gains) / len(gains)
-    offsets = torch.zeros(logits.shape[1])
+    )
     if gain <= 0:
         log.info("class offsets: none, they would gain nothing on images not looked at")
-    else:
-        offsets = find_offsets(logits, labels, pairs)
-        log.info(
-            "class offsets: %+.4f of mean F1 where they were found, %+.4f from either half of "
-            "the images to the other",
-            *(_gain(offsets, logits, labels), gain),
-        )
-    state = network.cpu().state_dict()
-    state[BIAS] += offsets
-    facts = info.training | {
-        FACT: [round(offset, 2) for offset in offsets.tolist()],
-        GAIN: round(gain, 4),
-    }
-    save_checkpoint(path, dataclasses.replace(info, training=facts), state)
+        return torch.zeros(len(info.label_set.classes)), gain
+    offsets = find_offsets(sets, pairs)
+    log.info(
+        "class offsets: %s of mean F1 with images at %s of the frame, %+.4f on average from "
+        "either half of the images to the other",
+        ", ".join(f"{each:+.4f}" for each in _gains(offsets, sets)),
+        ", ".join(f"{scale:g}" for scale in SCALES),
+        gain,
+    )
+    return offsets, gain
 
 
-def find_offsets(logits: Tensor, labels: Tensor, pairs: Sequence[tuple[int, int]] = ()) -> Tensor:
-    """Find what to add to the logits of each class for the highest mean F1.
+def find_offsets(sets: Sequence[Pixels], pairs: Sequence[tuple[int, int]] = ()) -> Tensor:
+    """Find what to add to the logits of each class for the highest mean F1, of all sets on average.
 
     One class after the other gets what is best beside the others' present offsets, twice over. All
     values for it are tried at once: what a pixel becomes depends on nothing but whether the class's
     offset is above a margin of that pixel.
 
     Args:
-        logits: float [N, K, h, w].
-        labels: integers [N, h, w]; `IGNORED` counts as nothing.
+        sets: pixels; each set has a mean F1 of its own.
         pairs: classes, left and right of a part, that get the same offset.
 
     Returns:
         Offsets, float [K].
     """
-    classes = logits.shape[1]
-    known = labels != IGNORED
-    held = torch.stack([((labels == k) & known).flatten(1).any(1).sum() for k in range(classes)])
-    logits, labels = logits.movedim(1, 0)[:, known], labels[known].long()
-    present = labels.bincount(minlength=classes)
-    scored = (present > 0) & (torch.arange(classes) > 0)  # as mean F1 is: without background
+    classes = len(sets[0].logits)
     paired = {k for pair in pairs for k in pair}
     groups = [[k] for k in range(classes) if k not in paired] + [list(pair) for pair in pairs]
-    groups = [group for group in groups if held[group].min() >= LEAST_IMAGES]
+    held = [_images_with(k, sets) for k in range(classes)]
+    groups = [group for group in groups if min(held[k] for k in group) >= LEAST_IMAGES]
 
     offsets = torch.zeros(classes)
     moves = STEP * torch.arange(-STEPS, STEPS + 1)
     for _ in range(SWEEPS):
         for group in groups:
-            shifted = logits + offsets[:, None]
-            own, to = shifted[group].max(0)
-            to = torch.tensor(group)[to]
-            shifted[group] = -torch.inf
-            rest, of = shifted.max(0)
-            # With this many steps more, and all above, a pixel goes over to the group.
-            margin = ((rest - own) / STEP).floor().add(STEPS + 1).clamp(0, 2 * STEPS + 1).long()
-            gone, lost = _by_step(of, margin, labels, classes)
-            come, won = _by_step(to, margin, labels, classes)
-            predicted = gone.sum(1, keepdim=True) - gone.cumsum(1) + come.cumsum(1)
-            right = lost.sum(1, keepdim=True) - lost.cumsum(1) + won.cumsum(1)
-            f1 = 2 * right / (predicted + present[:, None]).clamp(min=1)
             moved = offsets[group[0]] + moves
-            worth = f1[scored].mean(0)[: len(moves)] - PRICE * moved**2
+            means = [_means(pixels, offsets, group) for pixels in sets]
+            worth = torch.stack(means).mean(0) - PRICE * moved**2
             worth[moved.abs() > LARGEST] = -torch.inf
             offsets[group] = moved[worth.argmax()]
     return offsets
+
+
+def _images_with(k: int, sets: Sequence[Pixels]) -> int:
+    """Count the images that show a class in every set."""
+    return min(len(pixels.images[pixels.labels == k].unique()) for pixels in sets)
+
+
+def _means(pixels: Pixels, offsets: Tensor, group: list[int]) -> Tensor:
+    """Return mean F1 for each move of a group's offset, [2 * STEPS + 1]."""
+    classes, labels = len(offsets), pixels.labels
+    present = labels.bincount(minlength=classes)
+    scored = (present > 0) & (torch.arange(classes) > 0)  # as mean F1 is: without background
+    shifted = pixels.logits + offsets[:, None]
+    own, to = shifted[group].max(0)
+    to = torch.tensor(group)[to]
+    shifted[group] = -torch.inf
+    rest, of = shifted.max(0)
+    # With this many steps more, and all above, a pixel goes over to the group.
+    margin = ((rest - own) / STEP).floor().add(STEPS + 1).clamp(0, 2 * STEPS + 1).long()
+    gone, lost = _by_step(of, margin, labels, classes)
+    come, won = _by_step(to, margin, labels, classes)
+    predicted = gone.sum(1, keepdim=True) - gone.cumsum(1) + come.cumsum(1)
+    right = lost.sum(1, keepdim=True) - lost.cumsum(1) + won.cumsum(1)
+    f1 = 2 * right / (predicted + present[:, None]).clamp(min=1)
+    return f1[scored].mean(0)[:-1]
 
 
 def _by_step(
@@ -142,29 +200,31 @@ def _by_step(
     return every, right
 
 
-def _gain(offsets: Tensor, logits: Tensor, labels: Tensor) -> float:
-    """Say how much mean F1 over the classes that the labels have rises."""
-    means = []
-    for shift in (torch.zeros_like(offsets), offsets):
-        matrix = ConfusionMatrix(len(offsets))
-        matrix.update(labels, (logits + shift[:, None, None]).argmax(1))
-        means.append(matrix.mean_f1)
-    return means[1] - means[0]
+def _gains(offsets: Tensor, sets: Sequence[Pixels]) -> list[float]:
+    """Say how much mean F1 over the classes that the labels have rises in each set."""
+    gains = []
+    for pixels in sets:
+        before, after = ConfusionMatrix(len(offsets)), ConfusionMatrix(len(offsets))
+        before.update(pixels.labels, pixels.logits.argmax(0))
+        after.update(pixels.labels, (pixels.logits + offsets[:, None]).argmax(0))
+        gains.append(after.mean_f1 - before.mean_f1)
+    return gains
 
 
 @torch.inference_mode()
 def _pixels(
-    network: Deployable, samples: Samples, batch_size: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return logits, float [N, K, h, w], and the labels there, [N, h, w], of a grid of pixels."""
-    logits, labels = [], []
+    network: Deployable, samples: Samples, scale: float, batch_size: int, device: torch.device
+) -> Pixels:
+    """Return a grid of the pixels of images at a part of the frame's size."""
+    parts: list[Pixels] = []
+    samples = framed_samples(samples.dataset, samples.size, scale)
     loader = batches(samples, EpochOrder(len(samples), shuffle=False), batch_size)
-    for images, truth in track(loader, "class offsets", len(loader)):
-        found = network.network(network.input(images.to(device))).float().cpu()
+    for inputs, truth in track(loader, f"class offsets at {scale:g}", len(loader)):
+        found = network.network(network.input(inputs.to(device))).float().cpu()
         height, width = found.shape[2:]
-        step = ceil((height * width * len(samples) / MOST_PIXELS) ** 0.5)
+        step = ceil((height * width * scale**2 * len(samples) / MOST_PIXELS) ** 0.5)
         rows, columns = (torch.arange(step // 2, side, step) for side in (height, width))
-        logits.append(found[:, :, rows][..., columns])
+        logits = found[:, :, rows][..., columns].movedim(1, 0)
         # Of the label map the pixel in the middle of what a logit stands for.
         rows, columns = (
             ((places + 0.5) * labelled / side).long()
@@ -172,5 +232,13 @@ def _pixels(
                 (rows, columns), (height, width), truth.shape[1:], strict=True
             )
         )
-        labels.append(truth[:, rows][..., columns])
-    return torch.cat(logits), torch.cat(labels)
+        labels = truth[:, rows][..., columns]
+        known = labels != IGNORED
+        first = len(parts) * batch_size
+        numbers = torch.arange(first, first + len(labels))[:, None, None].expand_as(labels)
+        parts.append(Pixels(logits[:, known], labels[known].long(), numbers[known]))
+    return Pixels(
+        torch.cat([part.logits for part in parts], 1),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.images for part in parts]),
+    )

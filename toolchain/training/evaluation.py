@@ -32,7 +32,7 @@ from toolchain.datasets.splits import first, open_for_figures
 from toolchain.training.checkpoints import load_segmenter
 from toolchain.training.device import on_device, torch_device
 from toolchain.training.metrics import ConfusionMatrix
-from toolchain.training.samples import Augment, EpochOrder, Samples, batches
+from toolchain.training.samples import EpochOrder, Samples, batches
 
 log = logging.getLogger(__name__)
 MOST_IMAGES = 1024
@@ -114,8 +114,8 @@ def evaluate(
     size = opened.input_size
     own_size = images.own_size if own_size is None else own_size
 
-    def summary(place: Augment | None = None) -> dict[str, Any]:
-        samples = Samples(images, size, place, keep=False)
+    def summary(scale: float = 1) -> dict[str, Any]:
+        samples = framed_samples(images, size, scale)
         return score(opened.predict, samples, opened.batch_size).summary(images.label_set)
 
     whole = score_at_own_size(opened, images).summary(images.label_set) if own_size else summary()
@@ -125,11 +125,14 @@ def evaluate(
         "seen_in_training": seen,
         "own_size": own_size,
         **whole,
-        "framing": [
-            {"scale": scale, **summary(partial(_in_frame, size=size, scale=scale))}
-            for scale in framing
-        ],
+        "framing": [{"scale": scale, **summary(scale)} for scale in framing],
     }
+
+
+def framed_samples(images: FaceDataset, size: int, scale: float) -> Samples:
+    """Return samples of ``size`` x ``size`` pixels, each at a part of it, to be read once."""
+    place = None if scale == 1 else partial(_in_frame, size=size, scale=scale)
+    return Samples(images, size, place, keep=False)
 
 
 def _in_frame(sample: Sample, *_: Any, size: int, scale: float, **__: Any) -> Sample:

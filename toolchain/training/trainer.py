@@ -99,10 +99,9 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
             if not record.path.exists():  # somebody has removed the folder meanwhile
                 record.write()
             log.info(trainer.epoch_line())
-        best = output / BEST
+        best, metrics = output / BEST, trainer.best["metrics"]
         if settings.class_offsets and best.exists():  # it is not where the folder was removed
-            shift_classes(best, trainer.choosing, settings.batch_size, trainer.device)
-    metrics = trainer.best["metrics"]
+            metrics = shift_classes(best, trainer.choosing, settings.batch_size, trainer.device)
     return TrainingResult(best, len(trainer.history), trainer.seconds, metrics)
 
 

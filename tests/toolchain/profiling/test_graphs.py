@@ -56,7 +56,7 @@ def test_has_the_nodes_of_the_exported_file_at_a_working_size(tmp_path):
     )
     assert found == wanted
     # The averaging from 4x4 to 3x3 pixels; the tail takes the scale of 16/3 without a resize.
-    assert found["input", "Conv"] == found["input", "DepthToSpace"] == 1
+    assert found["input", "MatMul"] == 2
     assert not found["tail", "Resize"]
 
 

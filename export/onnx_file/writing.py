@@ -73,8 +73,8 @@ class InputConversion(nn.Module):
 
     Each pixel becomes the mean of the area that it covers, each pixel below in proportion to its
     share of that, as ``cv2.INTER_AREA`` has it: nothing is lost between two samples, as it is in
-    bilinear resizing. It is a pooling for 1/p. For q/p, on CPUs, p rows after p rows become q by a
-    product with their shares, and then p columns after p columns: a third to a seventh of the time
+    bilinear resizing. It is a pooling for 1/p. For q/p, on CPUs, p columns after p columns become q
+    by a product with their shares, and then p rows after p rows: a third to a seventh of the time
     of a convolution that makes q x q pixels of p x p. That is for GPUs: TensorRT for RTX has no
     products of float32 on Turing. So it costs little, is the same everywhere (a Resize is not),
     and takes only operators that every runtime has.
@@ -85,32 +85,40 @@ class InputConversion(nn.Module):
         target: where it is to run.
     """
 
-    shares: Tensor
-    products: Tensor
+    columns: Tensor
+    rows: Tensor
+    blocks: Tensor
 
     def __init__(self, shrink: Fraction = Fraction(1), target: Target = "cpu"):
         super().__init__()
         self.shrink = shrink
         self.target = target
         shares = torch.tensor(_area_shares(shrink))
-        products = torch.einsum("ai,bj->abij", shares, shares).flatten(0, 1)[:, None]
-        self.register_buffer("shares", shares, persistent=False)
-        self.register_buffer("products", products.repeat(3, 1, 1, 1), persistent=False)
+        # Whole numbers, so that a file in int8 can add up bytes; the rest is left to the rows.
+        whole = (shares * shrink.denominator).round()
+        blocks = torch.einsum("ai,bj->abij", shares, shares).flatten(0, 1)[:, None]
+        for name, value in (
+            ("columns", torch.kron(whole, torch.eye(3)).T.contiguous()),  # colours lie together
+            ("rows", shares / shrink.denominator),
+            ("blocks", blocks.repeat(3, 1, 1, 1)),
+        ):
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn uint8 [N, H, W, 3] RGB into float32 [N, 3, H x shrink, W x shrink] of -1 to 1."""
-        pixels = _planes(images, self.target)
-        blocks, block = self.shrink.numerator, self.shrink.denominator
+        made, given = self.shrink.numerator, self.shrink.denominator
         # What is averaged is scaled last, being smaller.
-        if blocks < block:
-            if blocks == 1:
-                pixels = F.avg_pool2d(pixels, block)
-            elif self.target == "cpu":
-                rows = (self.shares @ pixels.unflatten(2, (-1, block))).flatten(2, 3)
-                pixels = (rows.unflatten(3, (-1, block)) @ self.shares.T).flatten(3)
-            else:
-                pixels = F.conv2d(pixels, self.products, stride=block, groups=3)
-                pixels = F.pixel_shuffle(pixels, blocks)
+        if made == given:
+            pixels = _planes(images, self.target)
+        elif made == 1:
+            pixels = F.avg_pool2d(_planes(images, self.target), given)
+        elif self.target == "cpu":
+            narrow = images.float().unflatten(2, (-1, given)).flatten(3) @ self.columns
+            small = self.rows @ narrow.flatten(2).unflatten(1, (-1, given))
+            pixels = small.flatten(1, 2).unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
+        else:
+            pixels = F.conv2d(_planes(images, "gpu"), self.blocks, stride=given, groups=3)
+            pixels = F.pixel_shuffle(pixels, made)
         return _scaled(pixels)
 
 

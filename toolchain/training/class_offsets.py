@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from export.onnx_file.writing import Deployable
 from export.system.console import track
@@ -215,24 +216,24 @@ def _gains(offsets: Tensor, sets: Sequence[Pixels]) -> list[float]:
 def _pixels(
     network: Deployable, samples: Samples, scale: float, batch_size: int, device: torch.device
 ) -> Pixels:
-    """Return a grid of the pixels of images at a part of the frame's size."""
+    """Return a grid of the pixels of images at a part of the frame's size.
+
+    Logits are of the labels' pixels, between those of the network, as a tail has them.
+    """
     parts: list[Pixels] = []
     samples = framed_samples(samples.dataset, samples.size, scale)
     loader = batches(samples, EpochOrder(len(samples), shuffle=False), batch_size)
+    side = samples.size
+    needed = ceil((len(samples) / MOST_PIXELS) ** 0.5 * scale * side)
+    # Odd, so that they lie anywhere between the logits, as all pixels do.
+    places = torch.arange(side)[needed // 2 :: needed + 1 - needed % 2]
+    at = (2 * places + 1) / side - 1
+    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1)[None]
     for inputs, truth in track(loader, f"class offsets at {scale:g}", len(loader)):
         found = network.network(network.input(inputs.to(device))).float().cpu()
-        height, width = found.shape[2:]
-        step = ceil((height * width * scale**2 * len(samples) / MOST_PIXELS) ** 0.5)
-        rows, columns = (torch.arange(step // 2, side, step) for side in (height, width))
-        logits = found[:, :, rows][..., columns].movedim(1, 0)
-        # Of the label map the pixel in the middle of what a logit stands for.
-        rows, columns = (
-            ((places + 0.5) * labelled / side).long()
-            for places, side, labelled in zip(
-                (rows, columns), (height, width), truth.shape[1:], strict=True
-            )
-        )
-        labels = truth[:, rows][..., columns]
+        points = grid.expand(len(found), -1, -1, -1)
+        found = grid_sample(found, points, padding_mode="border", align_corners=False)
+        logits, labels = found.movedim(1, 0), truth[:, places][..., places]
         known = labels != IGNORED
         first = len(parts) * batch_size
         numbers = torch.arange(first, first + len(labels))[:, None, None].expand_as(labels)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.nn.functional import one_hot
+from torch.nn.functional import interpolate
 
 from toolchain.datasets.labels import IGNORED
 from toolchain.datasets.splits import open_part
@@ -155,24 +155,24 @@ def test_what_gains_nothing_elsewhere_is_not_done(checkpoint, monkeypatch):
 
 
 @pytest.mark.parametrize("scale", [1, 0.5])
-def test_a_pixel_is_the_middle_of_what_its_logit_stands_for(monkeypatch, scale):
+def test_pixels_are_those_of_the_labels(monkeypatch, scale):
+    """Whatever the stride of the logits, they are upsampled as a file does it."""
     samples = Samples(open_part("synthetic:400", "search-score"), 64)
     seen = framed_samples(samples.dataset, 64, scale)
-    truth = iter(range(len(samples)))
-    monkeypatch.setattr(module, "MOST_PIXELS", 900 * scale**2 * len(samples))  # of 1024 an image
-
-    def say(images):
-        """Give logits as a network of stride 2 that makes no error."""
-        labels = torch.stack([seen[0, next(truth)][1] for _ in images])
-        labels[labels == IGNORED] = 0
-        return one_hot(labels[:, 1::2, 1::2].long(), 19).movedim(-1, 1)
-
-    network = SimpleNamespace(input=lambda images: images, network=say)
+    monkeypatch.setattr(module, "MOST_PIXELS", 500 * scale**2 * len(samples))  # of 4096 an image
+    torch.manual_seed(0)
+    drawn = torch.randn(len(samples), 19, 16, 16)
+    given = iter(drawn.split(4))
+    network = SimpleNamespace(input=lambda images: images, network=lambda _: next(given))
     pixels = module._pixels(network, samples, scale, 4, CPU)
-    counts = pixels.images.bincount(minlength=len(samples))
-    assert len(counts) == len(samples)
-    assert counts.tolist() == pytest.approx([256 * scale**2] * len(counts), abs=9)
-    assert torch.equal(pixels.logits.argmax(0), pixels.labels)
+
+    places = slice(1, None, 3)
+    truth = torch.stack([seen[0, n][1][places, places] for n in range(len(samples))])
+    known = truth != IGNORED
+    assert torch.equal(pixels.labels, truth[known].long())
+    upsampled = interpolate(drawn, 64, mode="bilinear")[:, :, places, places].movedim(1, 0)
+    torch.testing.assert_close(pixels.logits, upsampled[:, known])
+    assert torch.equal(pixels.images, known.nonzero()[:, 0])
     half = pixels.half(1)
     assert set(half.images.tolist()) == set(range(1, len(samples), 2))
-    assert torch.equal(half.logits.argmax(0), half.labels)
+    assert torch.equal(half.labels, truth[1::2][known[1::2]].long())

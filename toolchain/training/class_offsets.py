@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 BIAS = "decoder.classifier.bias"
 FACT, GAIN = "class_offsets", "class_offsets_gain"
 """What a checkpoint's facts call the offsets, and what they were worth where not found."""
-SCALES = (1.0, 0.5, 0.35)
-"""Sizes of the images in parts of the frame's, each as important: what helps faces that fill the
-frame may cost small ones."""
+SCALES = {1.0: 0.5, 0.5: 0.25, 0.35: 0.25}
+"""Sizes of the images in parts of the frame's, and how much mean F1 counts there: what helps faces
+that fill the frame alone costs small ones several times as much."""
 STEP, STEPS = 0.05, 30
 """An offset moves by so much, so many times at most."""
 LARGEST = 1.5
@@ -55,16 +55,18 @@ class Pixels:
         logits: float [K, P].
         labels: integers [P].
         images: of which image each is, [P].
+        weight: how much their mean F1 counts.
     """
 
     logits: Tensor
     labels: Tensor
     images: Tensor
+    weight: float = 1
 
     def half(self, number: int) -> "Pixels":
         """Return those of every other image, from image 0 or 1 on."""
         chosen = self.images % 2 == number
-        return Pixels(self.logits[:, chosen], self.labels[chosen], self.images[chosen])
+        return Pixels(self.logits[:, chosen], self.labels[chosen], self.images[chosen], self.weight)
 
 
 def shift_classes(
@@ -114,7 +116,7 @@ def _find(
     pairs = info.label_set.swaps
     halves = [[pixels.half(number) for pixels in sets] for number in range(2)]
     gain = fmean(
-        fmean(_gains(find_offsets(found, pairs), tried))
+        fmean(_gains(find_offsets(found, pairs), tried), [pixels.weight for pixels in tried])
         for found, tried in zip(halves, reversed(halves), strict=True)
     )
     if gain <= 0:
@@ -132,14 +134,14 @@ def _find(
 
 
 def find_offsets(sets: Sequence[Pixels], pairs: Sequence[tuple[int, int]] = ()) -> Tensor:
-    """Find what to add to the logits of each class for the highest mean F1, of all sets on average.
+    """Find what to add to the logits of each class for the highest mean F1 of sets on average.
 
     One class after the other gets what is best beside the others' present offsets, twice over. All
     values for it are tried at once: what a pixel becomes depends on nothing but whether the class's
     offset is above a margin of that pixel.
 
     Args:
-        sets: pixels; each set has a mean F1 of its own.
+        sets: each has a mean F1 and a weight of its own.
         pairs: classes, left and right of a part, that get the same offset.
 
     Returns:
@@ -152,12 +154,13 @@ def find_offsets(sets: Sequence[Pixels], pairs: Sequence[tuple[int, int]] = ()) 
     groups = [group for group in groups if min(held[k] for k in group) >= LEAST_IMAGES]
 
     offsets = torch.zeros(classes)
+    weights = torch.tensor([pixels.weight for pixels in sets]).double()
     moves = STEP * torch.arange(-STEPS, STEPS + 1)
     for _ in range(SWEEPS):
         for group in groups:
             moved = offsets[group[0]] + moves
-            means = [_means(pixels, offsets, group) for pixels in sets]
-            worth = torch.stack(means).mean(0) - PRICE * moved**2
+            means = torch.stack([_means(pixels, offsets, group) for pixels in sets])
+            worth = weights @ means / weights.sum() - PRICE * moved**2
             worth[moved.abs() > LARGEST] = -torch.inf
             offsets[group] = moved[worth.argmax()]
     return offsets
@@ -242,4 +245,5 @@ def _pixels(
         torch.cat([part.logits for part in parts], 1),
         torch.cat([part.labels for part in parts]),
         torch.cat([part.images for part in parts]),
+        SCALES[scale],
     )

@@ -15,7 +15,7 @@ from toolchain.cli.training import framing_option, images_named, scores_table, s
 @command(
     "evaluate",
     groups={
-        "First of all": ("data", "split", "framing", "min_f1", "limit_images"),
+        "First of all": ("data", "split", "framing", "mirrored", "min_f1", "limit_images"),
         "More": ("device", "own_size", "dataset", "force"),
     },
 )
@@ -32,6 +32,7 @@ from toolchain.cli.training import framing_option, images_named, scores_table, s
     help="Score this many at most, chosen by name.",
 )
 @framing_option
+@click.option("--mirrored", is_flag=True, help="Score mirror images too, left and right exchanged.")
 @click.option(
     "--own-size/--model-size",
     default=None,
@@ -56,7 +57,9 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
     right count as one.
 
     With --framing each image is also placed somewhere in a wider frame, as a webcam sees a face,
-    its edges drawn out around it, and scored inside.
+    its edges drawn out around it, and scored inside. With --mirrored its mirror image is scored
+    too: what differs between left and right in both is the model's doing, what turns about lies in
+    the images.
 
     \b
       nastool evaluate runs/first/best/best.pt --data DATA
@@ -70,6 +73,8 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
     failure = f"mean F1 {mean:.4f} is below {min_f1:g}" if min_f1 and mean < min_f1 else None
     columns = {images_named(document["images"], document["split"]): document}
     columns |= {f"at {each['scale']:g} of the frame": each for each in document["framing"]}
+    if document["mirrored"]:
+        columns["mirrored"] = document["mirrored"]
     parts = [scores_table(columns)]
     if seen := document["seen_in_training"]:
         parts.append(f"{seen} of them were seen in training")

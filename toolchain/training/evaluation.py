@@ -25,8 +25,10 @@ from export.onnx_file.writing import Deployable
 from export.runtimes import Session, open_session
 from export.system.console import track
 from export.system.errors import DataError, UsageError
+from toolchain.datasets.augmentation import mirror
 from toolchain.datasets.base import FaceDataset, Sample, check_labelled, resize_sample
 from toolchain.datasets.framing import framed
+from toolchain.datasets.labels import LabelSet
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import first, open_for_figures
 from toolchain.training.checkpoints import load_segmenter
@@ -69,6 +71,7 @@ def evaluate(
     device: str = "cpu",
     force: bool = False,
     framing: Sequence[float] = (),
+    mirrored: bool = False,
     own_size: bool | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint or an exported ONNX file on a dataset.
@@ -83,13 +86,15 @@ def evaluate(
         force: even on images that the model was trained on.
         framing: score again with each image at these parts of the frame's size; see
             `toolchain.datasets.framing`.
+        mirrored: score again with each image mirrored, left and right labels exchanged.
         own_size: compare at the resolution of each label map instead of the model's; None: where
             the protocol of the data does.
 
     Returns:
         ``images``, their ``split``, how many were ``seen_in_training`` (None where the model does
-        not say), ``own_size``, the figures of `ConfusionMatrix.summary`, and under ``framing`` a
-        list with the ``scale`` and the figures of each, at the model's resolution.
+        not say), ``own_size``, the figures of `ConfusionMatrix.summary`, under ``framing`` a list
+        with the ``scale`` and the figures of each, and those of ``mirrored`` or None, both at the
+        model's resolution.
 
     Raises:
         UsageError: a part of the frame's size is not above 0 and at most 1.
@@ -114,18 +119,24 @@ def evaluate(
     size = opened.input_size
     own_size = images.own_size if own_size is None else own_size
 
-    def summary(scale: float = 1) -> dict[str, Any]:
-        samples = framed_samples(images, size, scale)
+    def summary(samples: Samples) -> dict[str, Any]:
         return score(opened.predict, samples, opened.batch_size).summary(images.label_set)
 
-    whole = score_at_own_size(opened, images).summary(images.label_set) if own_size else summary()
+    if own_size:
+        whole = score_at_own_size(opened, images).summary(images.label_set)
+    else:
+        whole = summary(framed_samples(images, size, 1))
+    reflection = Samples(images, size, partial(_reflected, label_set=images.label_set), keep=False)
     return {
         "images": len(images),
         "split": part,
         "seen_in_training": seen,
         "own_size": own_size,
         **whole,
-        "framing": [{"scale": scale, **summary(scale)} for scale in framing],
+        "framing": [
+            {"scale": scale, **summary(framed_samples(images, size, scale))} for scale in framing
+        ],
+        "mirrored": summary(reflection) if mirrored else None,
     }
 
 
@@ -137,6 +148,10 @@ def framed_samples(images: FaceDataset, size: int, scale: float) -> Samples:
 
 def _in_frame(sample: Sample, *_: Any, size: int, scale: float, **__: Any) -> Sample:
     return framed(sample, size, scale)
+
+
+def _reflected(sample: Sample, *_: Any, label_set: LabelSet, **__: Any) -> Sample:
+    return mirror(sample, label_set)
 
 
 def count_seen(

@@ -1,11 +1,13 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from toolchain.cli.training import SPLITS
 from toolchain.datasets import open_dataset
 from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.datasets.seen import SeenImages
-from toolchain.datasets.splits import open_part
+from toolchain.datasets.splits import first, open_part
 from toolchain.datasets.writing import write_folder
 from toolchain.training.checkpoints import CheckpointInfo, save_checkpoint
 
@@ -30,7 +32,7 @@ def test_evaluate_gives_the_promised_document(cli, checkpoint):
     document = result.document
     assert set(document) == {
         *("images", "split", "seen_in_training", "own_size"),
-        *("pixel_accuracy", "mean_f1", "miou", "f1", "groups", "framing"),
+        *("pixel_accuracy", "mean_f1", "miou", "f1", "groups", "framing", "mirrored"),
     }
     assert document["framing"] == []
     assert list(document["f1"]) == list(CELEBAMASK_HQ.classes)
@@ -54,6 +56,27 @@ def test_framing_scores_faces_that_do_not_fill_the_picture(cli, checkpoint):
     ):
         result = cli(*command, "--framing", wrong)
         assert (result.code, words in result.err) == (2, True)
+
+
+def test_mirror_images_are_scored_with_left_and_right_exchanged(cli, checkpoint, tmp_path):
+    write_folder([(None, first(open_part(DATA, "val"), 3))], tmp_path)
+
+    def change(action):
+        for path in tmp_path.glob("*/*.png"):
+            with Image.open(path) as picture:
+                pixels = action(np.asarray(picture), path.parent.name)
+            Image.fromarray(pixels).save(path)
+
+    def turned(pixels, kind):
+        pixels = np.ascontiguousarray(pixels[:, ::-1])
+        return np.array(CELEBAMASK_HQ.mirrored, np.uint8)[pixels] if kind == "masks" else pixels
+
+    change(lambda pixels, _: pixels[:64, :64])  # the model's size: nothing is resized
+    command = ("evaluate", checkpoint, "--data", tmp_path, "--split", "all")
+    document = cli(*command, "--mirrored", "--json").document
+    assert "mirrored" in cli(*command, "--mirrored").out
+    change(turned)
+    assert cli(*command, "--json").document["f1"] == document["mirrored"]["f1"] != document["f1"]
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -54,6 +54,7 @@ def configure() -> Callable[..., TrainingSettings]:
             "batch_size": 4,
             "epochs": 3,
             "keep_every": 2,
+            "class_offsets": False,
         }
         return TrainingSettings.of(**{**tiny, **changes})
 

@@ -101,7 +101,7 @@ def test_classes_of_few_images_keep_their_logits():
 def checkpoint(tmp_path, configure):
     """One whose network sees skin in everything, and the images to put that right by."""
     folder = tmp_path / "trained"
-    settings = configure(data="synthetic:400", limit_images=60, class_offsets=False)
+    settings = configure(data="synthetic:400", limit_images=60)
     path = train(settings, folder).checkpoint
     network, info = load_segmenter(path)
     network.decoder.classifier.bias.data[1] += 1
@@ -135,7 +135,7 @@ def test_a_network_is_shifted_once(checkpoint):
 def test_a_training_shifts_its_best_epoch_in_the_end(checkpoint, configure):
     path, _ = checkpoint
     content = path.read_bytes()
-    settings = configure(data="synthetic:400", limit_images=60, class_offsets=False)
+    settings = configure(data="synthetic:400", limit_images=60)
     assert train(settings, path.parent, resume=True).checkpoint.read_bytes() == content
     settings = settings.model_copy(update={"class_offsets": True})
     figures = train(settings, path.parent, resume=True).metrics

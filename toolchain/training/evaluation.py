@@ -126,7 +126,7 @@ def evaluate(
         whole = score_at_own_size(opened, images).summary(images.label_set)
     else:
         whole = summary(framed_samples(images, size, 1))
-    reflection = Samples(images, size, partial(_reflected, label_set=images.label_set), keep=False)
+    reflect = partial(_reflected, label_set=images.label_set)
     return {
         "images": len(images),
         "split": part,
@@ -136,7 +136,7 @@ def evaluate(
         "framing": [
             {"scale": scale, **summary(framed_samples(images, size, scale))} for scale in framing
         ],
-        "mirrored": summary(reflection) if mirrored else None,
+        "mirrored": summary(Samples(images, size, reflect, keep=False)) if mirrored else None,
     }
 
 

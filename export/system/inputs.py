@@ -39,6 +39,16 @@ class InputFile(Input):
         return "is a folder, not a file" if Path(value).is_dir() else super().problem(value)
 
 
+class InputFolder(Input):
+    """A folder."""
+
+    called = "folder"
+
+    def problem(self, value: Any) -> str | None:
+        """See `Input`."""
+        return super().problem(value) or (None if Path(value).is_dir() else "is not a folder")
+
+
 class ModelFile(InputFile):
     """A file that a runtime opens."""
 

@@ -7,7 +7,7 @@ import click
 
 from export.system.command_line import Flag, command
 from export.system.console import Outcome, lines
-from export.system.inputs import InputFile
+from export.system.inputs import InputFile, InputFolder
 from toolchain.cli.inputs import Data
 from toolchain.cli.training import framing_option, images_named, scores_table, split_options
 
@@ -15,8 +15,8 @@ from toolchain.cli.training import framing_option, images_named, scores_table, s
 @command(
     "evaluate",
     groups={
-        "First of all": ("data", "split", "framing", "mirrored", "min_f1", "limit_images"),
-        "More": ("device", "own_size", "dataset", "force"),
+        "First of all": ("data", "split", "framing", "faceless", "min_f1", "limit_images"),
+        "More": ("mirrored", "device", "own_size", "dataset", "force"),
     },
 )
 @click.argument("model", type=InputFile())
@@ -33,6 +33,11 @@ from toolchain.cli.training import framing_option, images_named, scores_table, s
 )
 @framing_option
 @click.option("--mirrored", is_flag=True, help="Score mirror images too, left and right exchanged.")
+@click.option(
+    "--faceless",
+    type=InputFolder(),
+    help="Say how much of these pictures, without a face, is taken for one.",
+)
 @click.option(
     "--own-size/--model-size",
     default=None,
@@ -59,7 +64,8 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
     With --framing each image is also placed somewhere in a wider frame, as a webcam sees a face,
     its edges drawn out around it, and scored inside. With --mirrored its mirror image is scored
     too: what differs between left and right in both is the model's doing, what turns about lies in
-    the images.
+    the images. With --faceless pictures that nobody is in are looked at, such as those of an empty
+    desk: all of them should be background.
 
     \b
       nastool evaluate runs/first/best/best.pt --data DATA
@@ -78,4 +84,10 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
     parts = [scores_table(columns)]
     if seen := document["seen_in_training"]:
         parts.append(f"{seen} of them were seen in training")
+    if faceless := document["faceless"]:
+        worst = faceless["worst"]
+        parts.append(
+            f"of {faceless['pictures']} pictures without a face {faceless['share']:.1%} is taken "
+            f"for one; most of {worst['name']}, {worst['share']:.0%}"
+        )
     return Outcome(document, lines(*parts), failure)

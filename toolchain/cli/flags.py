@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from export.system.command_line import Flag, is_given
-from export.system.inputs import InputFile
+from export.system.inputs import InputFile, InputFolder
 from export.system.numbers import LARGEST
 from toolchain.cli.inputs import Data, GenotypeText
 from toolchain.settings.base import Settings
@@ -88,7 +88,7 @@ def _kinds(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def _reads(what: str | None) -> Any:
-    return {"data": Data(), "genotype": GenotypeText(), None: None}[what]
+    return {"data": Data(), "folder": InputFolder(), "genotype": GenotypeText(), None: None}[what]
 
 
 def _type(field: FieldInfo) -> Any:

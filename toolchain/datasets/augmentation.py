@@ -1,6 +1,7 @@
 """Random changes to training samples: place, colour, quality and mirroring."""
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 
 from toolchain.datasets.base import Pixels, Sample, resize_sample
 from toolchain.datasets.labels import IGNORED, LabelSet
-from toolchain.datasets.surroundings import Matrix, surroundings
+from toolchain.datasets.surroundings import Matrix, Pictures, backdrop, surroundings
 from toolchain.settings.training_settings import AugmentationSettings
 
 Other = Callable[[], Sample]
 """Draws another sample of the same dataset."""
+Behind = Callable[[], Pixels]
 
 
 def augment(
@@ -22,6 +24,7 @@ def augment(
     size: int,
     settings: AugmentationSettings,
     other: Other | None = None,
+    pictures: Pictures | None = None,
 ) -> Sample:
     """Return a changed sample of ``size`` x ``size`` pixels; the same ``rng`` gives the same one.
 
@@ -32,16 +35,20 @@ def augment(
         size: side of the result in pixels.
         settings: how much is changed.
         other: draws another sample, for scenes and neighbours; None: there are none.
+        pictures: see `toolchain.datasets.surroundings.backdrop`.
     """
+    behind = partial(backdrop, rng, size, other, pictures)
     sample = resize_sample(sample, size)
     if rng.random() < 0.5 and settings.mirror:
         sample = mirror(sample, label_set)
-    if rng.random() < settings.framed:
-        sample = _framed(sample, rng, settings, other)
+    if rng.random() < settings.faceless:
+        sample = Sample(sample.name, behind(), np.zeros_like(sample.labels))
+    elif rng.random() < settings.framed:
+        sample = _framed(sample, rng, settings, behind, other)
     else:
         scale = rng.uniform(settings.smallest_crop, settings.largest_crop)
         centre = 0.5 + rng.uniform(-settings.shift, settings.shift, 2)
-        sample = _placed(sample, scale, centre, rng, settings, other)
+        sample = _placed(sample, scale, centre, rng, settings, behind)
     image = cv2.transform(sample.image, colour_change(rng, settings))
     return Sample(sample.name, _degrade(image, rng, settings), sample.labels)
 
@@ -58,7 +65,11 @@ def mirror(sample: Sample, label_set: LabelSet) -> Sample:
 
 
 def _framed(
-    sample: Sample, rng: np.random.Generator, settings: AugmentationSettings, other: Other | None
+    sample: Sample,
+    rng: np.random.Generator,
+    settings: AugmentationSettings,
+    behind: Behind,
+    other: Other | None,
 ) -> Sample:
     """Place a sample in a wider frame, perhaps with a neighbour."""
     size = len(sample.labels)
@@ -67,18 +78,18 @@ def _framed(
         scale = float(np.exp(rng.uniform(np.log(settings.smallest), 0)))
         return scale, rng.uniform(scale / 4, 1 - scale / 4, 2)
 
-    result = _placed(sample, *draw(), rng, settings, other)
+    result = _placed(sample, *draw(), rng, settings, behind)
     if other is not None and rng.random() < settings.neighbours:
         scale, centre = draw()
         # Across the left or the right edge.
         centre[0] = rng.choice([0.0, 1.0]) + rng.uniform(-0.35, 0.35) * scale
         angle = rng.uniform(-settings.rotation, settings.rotation)
-        behind = _warped(*_shrunk(resize_sample(other(), size), scale, centre, angle), size)
-        seen = (behind.labels > 0) & (result.labels == 0)
+        beside = _warped(*_shrunk(resize_sample(other(), size), scale, centre, angle), size)
+        seen = (beside.labels > 0) & (result.labels == 0)
         result = Sample(
             sample.name,
-            np.where(seen[..., None], behind.image, result.image),
-            np.where(seen, behind.labels, result.labels),
+            np.where(seen[..., None], beside.image, result.image),
+            np.where(seen, beside.labels, result.labels),
         )
     return result
 
@@ -89,7 +100,7 @@ def _placed(
     centre: NDArray[np.float64],
     rng: np.random.Generator,
     settings: AugmentationSettings,
-    other: Other | None,
+    behind: Behind,
 ) -> Sample:
     """Turn a sample, scale it, place its middle at ``centre``, and surround it.
 
@@ -99,7 +110,7 @@ def _placed(
         centre: in parts of the frame, x and y.
         rng: the source of chance.
         settings: of the turn.
-        other: see `augment`.
+        behind: draws a backdrop.
     """
     size = len(sample.labels)
     angle = rng.uniform(-settings.rotation, settings.rotation)
@@ -108,7 +119,7 @@ def _placed(
     covered = cv2.warpAffine(np.full_like(small.labels, 255), place, (size, size))
     if covered.min() == 255:
         return warped
-    around = surroundings(small, place, rng, size, other)
+    around = surroundings(small, place, rng, size, behind)
     # Half of them as they were photographed, half cut out along the person.
     person = np.where(warped.labels > 0, 255, 0).astype(np.uint8)
     shown = covered if rng.random() < 0.5 else person

@@ -54,7 +54,8 @@ def setting(
         may_rise: it may become larger when what it set up is resumed.
         compared: makes of its text what must stay the same when what it set up is resumed.
         known_by_name: of files: their names matter beside their contents.
-        reads: of texts: what they may name instead, ``data`` or a file of a ``genotype``.
+        reads: of texts: what they may name instead, ``data`` or a file of a ``genotype``; of paths:
+            ``folder`` where they name one.
         bounds: of pydantic: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``; `LARGEST` bounds a
             number that has no other limit above.
     """
@@ -157,7 +158,10 @@ class Settings(BaseModel):
     @classmethod
     def file_settings(cls) -> list[str]:
         """Return the settings that name files."""
-        return [name for name, field in cls.model_fields.items() if "Path" in str(field.annotation)]
+        paths = [
+            name for name, field in cls.model_fields.items() if "Path" in str(field.annotation)
+        ]
+        return [name for name in paths if cls.attribute(name, "reads") != "folder"]
 
     def files(self) -> dict[str, tuple[Path, ...]]:
         """Return the files that settings name, by setting; those without are left out."""

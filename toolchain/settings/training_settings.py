@@ -44,6 +44,9 @@ class AugmentationSettings(Settings):
     """How much training images are changed; each change is drawn evenly from its range."""
 
     augment: bool = setting(True, "Vary the images.")
+    faceless: float = setting(
+        0.1, "Share that becomes a frame without anybody: surroundings alone.", ge=0, le=1
+    )
     mirror: bool = setting(True, "Exchange left and right in half of them.")
     smallest_crop: float = setting(0.75, "Least factor of size of a face that fills it.", gt=0)
     largest_crop: float = setting(1.4, "Greatest one.", gt=0, le=100)
@@ -97,7 +100,13 @@ class TrainingSettings(LossSettings, AugmentationSettings):
             "resume",
         ),
         "Which switches, and how often": ("switches", "seeds", "framing"),
-        "Images": ("dataset", "limit_images", "with_search_images", "rare_share"),
+        "Images": (
+            "dataset",
+            "limit_images",
+            "with_search_images",
+            "rare_share",
+            "faceless_images",
+        ),
         "The network": ("encoder", "input_size", "working_size", "aggregation", "teacher"),
         "Steps": (
             *("batch_size", "accumulate", "learning_rate", "encoder_rate", "weight_decay"),
@@ -132,6 +141,13 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         "square root of the quotient, and the others less.",
         ge=0,
         le=1,
+    )
+    faceless_images: Path | None = setting(
+        None,
+        "Folder of pictures without a face: frames without anybody, and what lies around faces, "
+        "are made of them too.",
+        free=True,
+        reads="folder",
     )
     epochs: int = setting(30, "Passes over the training images.", ge=1, may_rise=True)
     input_size: int = setting(

@@ -5,6 +5,7 @@ for; the device changes the pixels. Both modules follow the same settings, with 
 the same things; the pixels are not the same ones.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,16 +15,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from export.machine.processor import usable_cores
 from toolchain.datasets.augmentation import colour_change
+from toolchain.datasets.base import Pixels, Sample
 from toolchain.datasets.labels import IGNORED, LabelSet
+from toolchain.datasets.surroundings import Pictures, backdrop
 from toolchain.settings.training_settings import AugmentationSettings
-from toolchain.training.batch_pixels import Floats, blurred, looked_up, without_people
+from toolchain.training.batch_pixels import Floats, blurred, looked_up
 from toolchain.training.jpeg import Jpeg
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-_SCENES_AT_ONCE = 32
-_MOST_CELLS = 12
+BACKDROPS = 512
+"""Frames without anybody that are drawn once, and shown in parts."""
 _SOFT = 64
 """Pixels a side at which what is out of focus is computed."""
 
@@ -74,10 +78,16 @@ class BatchAugmentation:
         labels: uint8 ``[N, S, S]``, likewise.
         label_set: tells which labels a mirror exchanges.
         settings: how much is changed.
+        pictures: see `toolchain.datasets.surroundings.backdrop`.
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, label_set: LabelSet, settings: AugmentationSettings
+        self,
+        images: Tensor,
+        labels: Tensor,
+        label_set: LabelSet,
+        settings: AugmentationSettings,
+        pictures: Pictures | None = None,
     ):
         self._images, self._labels, self._settings = images, labels, settings
         self._size, self._device = images.shape[1], images.device
@@ -86,15 +96,7 @@ class BatchAugmentation:
         exchange[IGNORED + 1 :][: len(mirrored)] = mirrored
         self._exchange = exchange.to(self._device)
         self._jpeg = Jpeg(self._device)
-        # Whoever is in the picture is painted over once, not each time that it is a background.
-        self._scenes = torch.cat(
-            [
-                without_people(some, seen)
-                for some, seen in zip(
-                    images.split(_SCENES_AT_ONCE), labels.split(_SCENES_AT_ONCE), strict=True
-                )
-            ]
-        )
+        self._backdrops = _backdrops(images, labels, pictures)
 
     def __call__(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return changed images uint8 ``[N, S, S, 3]`` and labels uint8 ``[N, S, S]``.
@@ -105,13 +107,16 @@ class BatchAugmentation:
         """
         settings, count = self._settings, len(indices)
         grain = torch.Generator(self._device).manual_seed(int(rng.integers(2**62)))
-        framed = rng.random(count) < settings.framed
+        faceless = rng.random(count) < settings.faceless
+        framed = ~faceless & (rng.random(count) < settings.framed)
         places = self._draw(framed, rng)
         images, labels, covered = self._placed(self._put(indices), places)
 
-        whole = places.whole(self._size)
+        whole = places.whole(self._size) & ~faceless
         if not whole.all():
-            around = self._surroundings(images, rng, grain)
+            somebody = self._put(~faceless)[:, None, None]
+            labels, covered = labels * somebody, covered & somebody
+            around = self._surroundings(images, faceless, rng)
             cut_out = self._put(rng.random(count) < 0.5)[:, None, None]
             shown = (covered & (~cut_out | (labels > 0))).float()[:, None]
             share = blurred(shown, max(self._size / 256, 0.5)).minimum(covered.float()[:, None])
@@ -169,23 +174,21 @@ class BatchAugmentation:
             covered,
         )
 
-    def _surroundings(
-        self, drawn: Tensor, rng: np.random.Generator, grain: torch.Generator
-    ) -> Tensor:
+    def _surroundings(self, drawn: Tensor, faceless: Flags, rng: np.random.Generator) -> Tensor:
         """Draw what lies around pictures, as `toolchain.datasets.surroundings` does.
 
         Args:
             drawn: the pictures with their edges drawn out, ``[N, 3, S, S]``.
+            faceless: which of them will not be seen, ``[N]``.
             rng: the source of chance.
-            grain: of the device.
         """
         count, size = len(drawn), self._size
-        kind = self._put(rng.integers(3, size=count))[:, None, None, None]
+        edges = self._put(~faceless & (rng.random(count) < 1 / 3))[:, None, None, None]
         soft = blurred(F.adaptive_avg_pool2d(drawn, _SOFT), _SOFT / 32)
         continued = F.interpolate(soft, (size, size), mode="bilinear")
 
-        others = self._put(rng.integers(len(self._images), size=count))
-        part = rng.uniform(0.4, 1, count)
+        chosen = self._put(rng.integers(len(self._backdrops), size=count))
+        part = rng.uniform(0.5, 1, count)
         corner = rng.uniform(0, 1 - part, (2, count))
         line = (torch.arange(size, device=self._device) + 0.5) / size * 2 - 1
         x, y = (
@@ -194,34 +197,9 @@ class BatchAugmentation:
         grid = torch.stack(
             [x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], -1
         )
-        scenes = self._scenes[others].permute(0, 3, 1, 2).float()
-        scene = F.grid_sample(scenes, grid, padding_mode="border", align_corners=False)
-        return torch.where(
-            kind == 0, continued, torch.where(kind == 1, self._textured(count, rng, grain), scene)
-        )
-
-    def _textured(self, count: int, rng: np.random.Generator, grain: torch.Generator) -> Tensor:
-        """Return random colours in blots of random size, with grain."""
-        size = self._size
-        cells = self._put(rng.integers(2, _MOST_CELLS + 1, (2, count)))[..., None]
-        spread, noise = self._put(rng.uniform([5, 0], [60, 12], (count, 2))).T
-        middle = self._put(rng.uniform(20, 235, (count, 3)))
-        sharp = self._put(rng.random(count) < 0.3)[:, None]
-        random = torch.randn(
-            count, 3, _MOST_CELLS, _MOST_CELLS, generator=grain, device=self._device
-        )
-        blots = random * spread[:, None, None, None] + middle[..., None, None]
-        line = (torch.arange(size, device=self._device) + 0.5) / size
-        x, y = (
-            torch.where(sharp, (line * n).floor() + 0.5, line * n) / _MOST_CELLS * 2 - 1
-            for n in cells
-        )
-        grid = torch.stack(
-            [x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], -1
-        )
-        canvas = F.grid_sample(blots, grid, "bicubic", "border", align_corners=False)
-        speckle = torch.randn(count, 1, size, size, generator=grain, device=self._device)
-        return (canvas + speckle * noise[:, None, None, None]).clamp(0, 255)
+        whole = self._backdrops[chosen].permute(0, 3, 1, 2).float()
+        seen = F.grid_sample(whole, grid, padding_mode="border", align_corners=False)
+        return torch.where(edges, continued, seen)
 
     def _add_neighbours(
         self, images: Tensor, labels: Tensor, beside: Flags, rng: np.random.Generator
@@ -267,3 +245,20 @@ class BatchAugmentation:
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
+
+
+def _backdrops(images: Tensor, labels: Tensor, pictures: Pictures | None) -> Tensor:
+    """Draw the frames without anybody of a whole training, uint8 ``[M, S, S, 3]``."""
+
+    def draw(number: int) -> Pixels:
+        rng = np.random.default_rng(number)
+
+        def other() -> Sample:
+            index = int(rng.integers(len(images)))
+            return Sample("", images[index].cpu().numpy(), labels[index].cpu().numpy())
+
+        return backdrop(rng, images.shape[1], other, pictures)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        drawn = np.stack(list(pool.map(draw, range(BACKDROPS))))
+    return torch.from_numpy(drawn).to(images.device)

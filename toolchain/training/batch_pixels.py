@@ -1,4 +1,4 @@
-"""Pixels of whole batches on any device: looked up where they lie, blurred, and without people."""
+"""Pixels of whole batches on any device: looked up where they lie, and blurred."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,6 @@ from torch.nn import functional as F
 
 Floats = npt.NDArray[np.float64]
 _LEVELS = 3
-_COARSE = 16
-"""Pixels of the grid from which the holes that people leave in a scene are filled."""
 
 
 def looked_up(
@@ -60,21 +58,3 @@ def blurred(images: Tensor, sigma: float | Tensor, most: float | None = None) ->
     planes = F.pad(images, (reach,) * 4, "replicate").flatten(0, 1)[None]
     planes = F.conv2d(planes, kernel[..., None], groups=count * channels)
     return F.conv2d(planes, kernel[..., None, :], groups=count * channels)[0].view_as(images)
-
-
-def without_people(images: Tensor, labels: Tensor) -> Tensor:
-    """Paint people over with the colours around them, uint8 ``[N, S, S, 3]`` of the same."""
-    size = images.shape[1]
-    # What is next to people has their outline; it goes too.
-    reach = size // 64
-    people = (labels > 0).float()[:, None]
-    people = F.max_pool2d(people, (2 * reach + 1, 1), 1, (reach, 0))
-    free = 1 - F.max_pool2d(people, (1, 2 * reach + 1), 1, (0, reach))
-    pixels = images.permute(0, 3, 1, 2).float()
-    weights = F.adaptive_avg_pool2d(free, _COARSE) + 1e-3
-    colours = F.adaptive_avg_pool2d(pixels * free, _COARSE)
-    filled = blurred(colours, 2.0) / blurred(weights, 2.0)
-    filled = F.interpolate(filled, (size, size), mode="bicubic")
-    soft = blurred(free, max(size / 64, 0.5)) * free
-    canvas = pixels * soft + filled * (1 - soft)
-    return canvas.clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

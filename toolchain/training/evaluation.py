@@ -29,6 +29,7 @@ from toolchain.datasets.augmentation import mirror
 from toolchain.datasets.base import FaceDataset, Sample, check_labelled, resize_sample
 from toolchain.datasets.framing import framed
 from toolchain.datasets.labels import LabelSet
+from toolchain.datasets.photographs import Photographs
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import first, open_for_figures
 from toolchain.training.checkpoints import load_segmenter
@@ -72,6 +73,7 @@ def evaluate(
     force: bool = False,
     framing: Sequence[float] = (),
     mirrored: bool = False,
+    faceless: Path | None = None,
     own_size: bool | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint or an exported ONNX file on a dataset.
@@ -87,6 +89,7 @@ def evaluate(
         framing: score again with each image at these parts of the frame's size; see
             `toolchain.datasets.framing`.
         mirrored: score again with each image mirrored, left and right labels exchanged.
+        faceless: a folder of pictures without a face, of which all should be background.
         own_size: compare at the resolution of each label map instead of the model's; None: where
             the protocol of the data does.
 
@@ -94,7 +97,7 @@ def evaluate(
         ``images``, their ``split``, how many were ``seen_in_training`` (None where the model does
         not say), ``own_size``, the figures of `ConfusionMatrix.summary`, under ``framing`` a list
         with the ``scale`` and the figures of each, and those of ``mirrored`` or None, both at the
-        model's resolution.
+        model's resolution; and what `found_without_faces` returns of ``faceless``, or None.
 
     Raises:
         UsageError: a part of the frame's size is not above 0 and at most 1.
@@ -104,6 +107,7 @@ def evaluate(
     if wrong := [scale for scale in framing if not 0 < scale <= 1]:
         raise UsageError(f"--framing {wrong[0]:g} is not above 0 and at most 1")
     opened = open_model(model, device)
+    without_faces = Photographs(faceless) if faceless else None
     images, part = open_for_figures(data, split, dataset)
     images = first(images, limit_images)
     expected = images.label_set.classes
@@ -115,6 +119,8 @@ def evaluate(
             "with its own classes",
         )
     seen = count_seen(data, opened.seen, images, part, force)
+    if without_faces:
+        count_seen(str(faceless), opened.seen, without_faces, "all", force)
 
     size = opened.input_size
     own_size = images.own_size if own_size is None else own_size
@@ -137,6 +143,27 @@ def evaluate(
             {"scale": scale, **summary(framed_samples(images, size, scale))} for scale in framing
         ],
         "mirrored": summary(Samples(images, size, reflect, keep=False)) if mirrored else None,
+        "faceless": found_without_faces(opened, without_faces) if without_faces else None,
+    }
+
+
+def found_without_faces(model: Model, pictures: FaceDataset) -> dict[str, Any]:
+    """Say how much of pictures without a face a model takes for one.
+
+    Returns:
+        How many ``pictures`` there are, the mean ``share`` of their pixels, 0 to 1, that are not
+        labelled background, and the ``worst`` picture's ``name`` and ``share``.
+    """
+    shares: list[float] = []
+    samples = Samples(pictures, model.input_size, keep=False)
+    loader = batches(samples, EpochOrder(len(samples), shuffle=False), model.batch_size)
+    for images, _ in track(loader, "pictures without a face", len(loader)):
+        shares += (model.predict(images) > 0).float().mean((1, 2)).tolist()
+    worst = int(np.argmax(shares))
+    return {
+        "pictures": len(shares),
+        "share": float(np.mean(shares)),
+        "worst": {"name": pictures.names[worst], "share": shares[worst]},
     }
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from toolchain.datasets.labels import LabelSet
+from toolchain.datasets.surroundings import Pictures
 from toolchain.settings.training_settings import TrainingSettings
-from toolchain.training.batch_augmentation import BatchAugmentation
+from toolchain.training.batch_augmentation import BACKDROPS, BatchAugmentation
 from toolchain.training.samples import (
     BYTES_PER_PIXEL,
     MEMORY_SHARE,
@@ -22,13 +23,11 @@ from toolchain.training.samples import (
 )
 
 Change = Callable[[npt.NDArray[np.int64], np.random.Generator], Batch]
-_SCENES = 3
-"""Bytes a pixel, of `toolchain.training.batch_augmentation`."""
 
 
 def fits(samples: Samples, device: torch.device) -> bool:
     """Tell whether a dataset takes at most half of the memory that a GPU has free."""
-    needed = len(samples) * samples.size**2 * (BYTES_PER_PIXEL + _SCENES)
+    needed = (len(samples) + BACKDROPS) * samples.size**2 * BYTES_PER_PIXEL
     return needed <= MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
@@ -90,6 +89,7 @@ def training_batches(
     label_set: LabelSet,
     settings: TrainingSettings,
     device: torch.device,
+    pictures: Pictures | None = None,
 ) -> DataLoader[Batch] | ResidentBatches:
     """Return the batches of epochs: of a GPU that can hold all images, made there.
 
@@ -99,11 +99,12 @@ def training_batches(
         label_set: of the labels.
         settings: of the training.
         device: that trains.
+        pictures: draws those without a face; None: there are none.
     """
     if device.type != "cuda" or settings.workers is not None or not fits(samples, device):
         return batches(samples, order, settings.batch_size, settings.workers, device)
     images, labels = upload(samples, device)
     change: Change = Unchanged(images, labels)
     if settings.augment:
-        change = BatchAugmentation(images, labels, label_set, settings)
+        change = BatchAugmentation(images, labels, label_set, settings, pictures)
     return ResidentBatches(order, settings.batch_size, settings.seed, change)

@@ -16,7 +16,7 @@ from export.machine.processor import usable_cores
 from export.onnx_file.writing import normalise
 from export.system.console import track
 from export.system.interrupts import ignore_signals
-from toolchain.datasets.base import FaceDataset, Sample, resize_sample
+from toolchain.datasets.base import FaceDataset, Pixels, Sample, resize_sample
 
 
 class Augment(Protocol):
@@ -111,6 +111,11 @@ class Samples(Dataset[Batch]):
 
     def _read(self, index: int) -> Sample:
         return resize_sample(self.dataset.read(index), self.size)
+
+
+def any_image(samples: Samples, rng: np.random.Generator) -> Pixels:
+    """Draw the image of one of some samples, uint8 ``[size, size, 3]``."""
+    return samples.read(int(rng.integers(len(samples)))).image
 
 
 def repeat_factors(held: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.float64]:

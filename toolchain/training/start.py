@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from toolchain.datasets.base import FaceDataset, join
+from toolchain.datasets.photographs import Photographs
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import Part, first, open_part
 from toolchain.genotype import Genotype
@@ -34,6 +35,7 @@ class Start:
         parts: of the data, that are trained on.
         images: to train on.
         choosing: images by which the best epoch is chosen.
+        faceless: pictures that nobody is in; None: none are given.
         network: that is trained, on the CPU.
         origin: one line that says what of its weights is not drawn.
         teacher: whose outputs it learns beside the labels, on the device; None: no teacher.
@@ -44,6 +46,7 @@ class Start:
     parts: tuple[Part, ...]
     images: FaceDataset
     choosing: FaceDataset
+    faceless: FaceDataset | None
     network: Segmenter
     origin: str
     teacher: nn.Module | None
@@ -68,6 +71,8 @@ class Start:
         images = first(join(*opened), settings.limit_images)
         choosing = open_part(data, CHOSEN_BY, kind)
         classes = images.label_set.classes
+        folder = settings.faceless_images
+        faceless = Photographs(folder) if folder else None
 
         torch.manual_seed(settings.seed)
         network = build_segmenter(
@@ -84,20 +89,26 @@ class Start:
             teacher = load_teacher(settings.teacher, classes, device)
         ancestors = [path for path in (settings.weights, settings.teacher) if path]
         inherited = _seen_by(ancestors)
-        return cls(device, parts, images, choosing, network, origin, teacher, inherited)
+        return cls(device, parts, images, choosing, faceless, network, origin, teacher, inherited)
 
     def seen(self) -> SeenImages | None:
         """Return all images that the trained network will have seen; None where not known."""
         if self.inherited is None:
             return None
-        return SeenImages.of(self.images).union([self.inherited])
+        given = [images for images in (self.images, self.faceless) if images]
+        return SeenImages.of(*given).union([self.inherited])
 
     def digests(self) -> dict[str, str]:
         """Return digests of the images, by a name for messages."""
-        named = {"train on": self.images, "choose by": self.choosing}
+        named = {
+            "--data (images to train on)": self.images,
+            "--data (images to choose by)": self.choosing,
+        }
+        if self.faceless:
+            named["--faceless-images"] = self.faceless
         return {
-            f"--data (images to {use})": sha256(SeenImages.of(images).encode().encode()).hexdigest()
-            for use, images in named.items()
+            name: sha256(SeenImages.of(images).encode().encode()).hexdigest()
+            for name, images in named.items()
         }
 
 

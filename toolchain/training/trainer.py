@@ -28,7 +28,7 @@ from toolchain.training.evaluation import network_predictor, score
 from toolchain.training.losses import class_weights
 from toolchain.training.optimisation import Optimisation
 from toolchain.training.resident import training_batches
-from toolchain.training.samples import Batch, EpochOrder, Samples, repeat_factors
+from toolchain.training.samples import Batch, EpochOrder, Samples, any_image, repeat_factors
 from toolchain.training.start import CHOSEN_BY, Start
 from toolchain.training.training_loss import TrainingLoss
 
@@ -152,7 +152,12 @@ class Trainer:
 
         # The loss is of the pixels that the network sees. Of those of a larger input it would cost
         # more than the network itself.
-        change = functools.partial(augment, label_set=self.label_set, size=size, settings=settings)
+        pictures = None
+        if start.faceless:
+            pictures = functools.partial(any_image, Samples(start.faceless, size))
+        change = functools.partial(
+            augment, label_set=self.label_set, size=size, settings=settings, pictures=pictures
+        )
         self.samples = Samples(
             start.images, size, change if settings.augment else None, settings.seed
         )
@@ -163,7 +168,7 @@ class Trainer:
             factors = repeat_factors(self.samples.holds(), settings.rare_share)
         self.order = EpochOrder(len(self.samples), True, settings.seed, factors)
         self.loader = training_batches(
-            self.samples, self.order, self.label_set, settings, self.device
+            self.samples, self.order, self.label_set, settings, self.device, pictures
         )
         weights = class_weights(self.samples.pixels(), settings.class_power, settings.class_limit)
         self.network = on_device(start.network, self.device)

@@ -9,7 +9,7 @@ from toolchain.datasets.labels import CELEBAMASK_HQ
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import first, open_part
 from toolchain.datasets.writing import write_folder
-from toolchain.training.checkpoints import CheckpointInfo, save_checkpoint
+from toolchain.training.checkpoints import CheckpointInfo, load_segmenter, save_checkpoint
 
 DATA = "synthetic:60"
 
@@ -32,13 +32,33 @@ def test_evaluate_gives_the_promised_document(cli, checkpoint):
     document = result.document
     assert set(document) == {
         *("images", "split", "seen_in_training", "own_size"),
-        *("pixel_accuracy", "mean_f1", "miou", "f1", "groups", "framing", "mirrored"),
+        *("pixel_accuracy", "mean_f1", "miou", "f1", "groups", "framing", "mirrored", "faceless"),
     }
     assert document["framing"] == []
     assert list(document["f1"]) == list(CELEBAMASK_HQ.classes)
     assert set(document["groups"]) == {"eyes", "brows", "nose", "mouth", "overall"}
     assert (document["images"], document["split"], document["seen_in_training"]) == (3, "val", 0)
     assert "3 images of val" in cli("evaluate", checkpoint, "--data", DATA, "--limit-images", 3).out
+
+
+def test_pictures_without_a_face_are_background_or_found_out(cli, checkpoint, tmp_path):
+    """A network whose biases see background everywhere, and one whose biases see skin."""
+    for name, side in (("desk", 40), ("cup", 90)):
+        Image.new("RGB", (side, 30), "brown").save(tmp_path / f"{name}.png")
+    network, info = load_segmenter(checkpoint)
+    command = ("--data", DATA, "--images", 2, "--faceless", tmp_path)
+    for label, share in ((0, 0.0), (1, 1.0)):
+        network.decoder.classifier.bias.data[:] = 0
+        network.decoder.classifier.bias.data[label] = 1e4
+        path = tmp_path / f"{label}.pt"
+        save_checkpoint(path, info, network.state_dict())
+        found = cli("evaluate", path, *command, "--json").document["faceless"]
+        assert (found["pictures"], found["share"], found["worst"]["share"]) == (2, share, share)
+        assert found["worst"]["name"] in ("desk", "cup")
+    said = cli("evaluate", path, *command).out
+    assert "of 2 pictures without a face 100.0% is taken for one; most of cup, 100%" in said
+    result = cli("evaluate", path, "--data", DATA, "--faceless", tmp_path / "none")
+    assert (result.code, "none: does not exist (--faceless)" in result.err) == (2, True)
 
 
 def test_framing_scores_faces_that_do_not_fill_the_picture(cli, checkpoint):

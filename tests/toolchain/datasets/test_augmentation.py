@@ -10,6 +10,7 @@ from toolchain.settings.training_settings import AugmentationSettings
 NOTHING = {
     "mirror": False, "framed": 0, "smallest_crop": 1, "largest_crop": 1, "shift": 0, "rotation": 0,
     "brightness": 0, "contrast": 0, "saturation": 0, "tint": 0, "degraded": 0,
+    "faceless": 0,
 }  # fmt: skip
 DEFAULTS = AugmentationSettings()
 
@@ -46,6 +47,15 @@ def test_defaults_give_the_size_and_labels_of_the_set(face):
     again = augment(face, np.random.default_rng(7), CELEBAMASK_HQ, 96, DEFAULTS)
     np.testing.assert_array_equal(again.image, results[7].image)
     np.testing.assert_array_equal(again.labels, results[7].labels)
+
+
+def test_some_frames_have_nobody_in_them(face):
+    results = [changed(face, seed, faceless=0.25) for seed in range(200)]
+    empty = [result for result in results if not result.labels.any()]
+    assert 30 <= len(empty) <= 70
+    assert len({result.image.tobytes() for result in empty}) == len(empty)
+    # The others are as they would have been.
+    assert all(np.array_equal(r.labels, face.labels) for r in results if r.labels.any())
 
 
 def test_mirror_swaps_left_and_right(face):

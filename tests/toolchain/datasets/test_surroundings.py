@@ -6,7 +6,15 @@ import pytest
 from toolchain.datasets import Sample, open_dataset, resize_sample
 from toolchain.datasets.framing import framed
 from toolchain.datasets.labels import IGNORED
-from toolchain.datasets.surroundings import continued, scene, surroundings, textured
+from toolchain.datasets.surroundings import (
+    backdrop,
+    continued,
+    scene,
+    shuffled,
+    surroundings,
+    textured,
+    with_things,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +54,81 @@ def test_nobody_is_left_in_a_scene():
     assert scene(everywhere, np.random.default_rng(0), 96).shape == (96, 96, 3)
 
 
+def test_pieces_of_a_picture_change_places_and_stay_whole(face):
+    drawn = shuffled(face.image, np.random.default_rng(1), 128)
+    assert drawn.shape == face.image.shape
+    near = drawn.astype(int).sum((0, 1)) - face.image.astype(int).sum((0, 1))
+    assert (np.abs(near) / face.image.sum() < 0.02).all()
+    assert (drawn != face.image).any(2).mean() > 0.5
+    numbers = np.arange(60 * 60).reshape(60, 60)
+    picture = np.stack([numbers % 256, numbers // 256, 0 * numbers], 2).astype(np.uint8)
+    whole = 0
+    for seed in range(60):
+        pieces = shuffled(picture, np.random.default_rng(seed), 60).astype(int)
+        whole += sorted((pieces[..., 0] + 256 * pieces[..., 1]).ravel()) == list(range(60 * 60))
+    # 60 pixels have 5, 6 and 10 pieces of equal size, of 5 to 10.
+    assert 15 <= whole <= 45
+
+
+def test_things_are_of_all_sizes_and_everywhere():
+    canvas = np.full((96, 96, 3), 90, np.uint8)
+    drawn = [with_things(canvas, np.random.default_rng(seed)) for seed in range(300)]
+    assert (canvas == 90).all()
+    changed = np.stack([(each != 90).any(2) for each in drawn])
+    shares = changed.mean((1, 2))
+    assert shares.min() < 0.02
+    assert shares.max() > 0.9
+    assert 0.1 < np.median(shares) < 0.6
+    everywhere = changed.mean(0)
+    assert everywhere.min() > 0.1
+
+
+def test_parts_of_a_picture_are_on_some_things():
+    """A thing that is drawn without them is never as green as the picture."""
+    canvas, green = (np.full((96, 96, 3), colour, np.uint8) for colour in (90, (0, 255, 0)))
+    seen = [
+        (with_things(canvas, np.random.default_rng(seed), green) == green).all(2).any()
+        for seed in range(100)
+    ]
+    assert 50 < sum(seen) < 100
+    alone = [with_things(canvas, np.random.default_rng(seed)) for seed in range(100)]
+    assert not any((each == green).all(2).any() for each in alone)
+
+
+def test_backdrops_are_of_every_kind_and_half_have_things_before_them():
+    """A wall of one colour is all that there is of a picture, and no texture has one."""
+    wall = Sample("wall", np.full((64, 64, 3), 90, np.uint8), np.zeros((64, 64), np.uint8))
+    drawn = [backdrop(np.random.default_rng(seed), 64, lambda: wall) for seed in range(200)]
+    shares = np.array([(each == 90).all(2).mean() for each in drawn])
+    assert 50 <= (shares == 1).sum() <= 95
+    assert 40 <= ((shares > 0.05) & (shares < 1)).sum() <= 100
+    assert 20 <= (shares == 0).sum() <= 80
+    alone = [backdrop(np.random.default_rng(seed), 64) for seed in range(20)]
+    assert len({each.tobytes() for each in alone}) == 20
+
+
 def test_surroundings_are_of_every_kind(face):
     place = np.eye(2, 3)
-    asked = []
-
-    def other():
-        asked.append(1)
-        return face
-
+    behind = np.zeros((64, 64, 3), np.uint8)
     drawn = [
-        surroundings(face, place, np.random.default_rng(seed), 64, other) for seed in range(60)
+        surroundings(face, place, np.random.default_rng(seed), 64, lambda: behind)
+        for seed in range(60)
     ]
-    assert 10 < len(asked) < 30
+    assert 30 < sum(each is behind for each in drawn) < 50
     same = continued(face.image, place, 64)
     assert 10 < sum(np.array_equal(each, same) for each in drawn) < 30
-    # Without another sample there is no scene of one.
-    alone = [surroundings(face, place, np.random.default_rng(seed), 64) for seed in range(60)]
-    assert sum(np.array_equal(each, same) for each in alone) < 30
+
+
+def test_pictures_without_a_face_take_the_place_of_half_of_the_backdrops():
+    """Of green pictures, whole or before something else."""
+    green = np.zeros((64, 64, 3), np.uint8)
+    green[..., 1] = 255
+    drawn = [
+        backdrop(np.random.default_rng(seed), 64, pictures=lambda rng: green) for seed in range(200)
+    ]
+    shares = np.array([(each == green).all(2).mean() for each in drawn])
+    assert 35 <= (shares == 1).sum() <= 85
+    assert 50 <= ((shares > 0) & (shares < 1)).sum() <= 120
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 0.35])

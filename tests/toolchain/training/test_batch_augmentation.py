@@ -15,7 +15,7 @@ from toolchain.training.samples import EpochOrder, Samples
 
 STILL = {
     **dict.fromkeys(("mirror", "augment"), False),
-    **dict.fromkeys(("framed", "shift", "rotation", "degraded", "neighbours"), 0.0),
+    **dict.fromkeys(("faceless", "framed", "shift", "rotation", "degraded", "neighbours"), 0.0),
     **dict.fromkeys(("brightness", "contrast", "saturation", "tint"), 0.0),
     **dict.fromkeys(("smallest_crop", "largest_crop"), 1.0),
 }
@@ -109,6 +109,17 @@ def test_neighbours_come_only_where_nobody_is(stock):
     labels = varied(stock, framed=1.0, neighbours=1.0)[1]
     assert torch.equal(labels[alone > 0], alone[alone > 0])
     assert ((labels > 0) & (alone == 0)).any()
+
+
+def test_some_frames_have_nobody_in_them(stock):
+    many = np.arange(200) % len(stock[0])
+    whole = varied(stock, indices=many)[1]
+    images, labels = varied(stock, indices=many, faceless=0.25, neighbours=1.0)
+    empty = ~(labels > 0).flatten(1).any(1)
+    assert 30 <= int(empty.sum()) <= 70
+    assert torch.equal(labels[~empty], whole[~empty])
+    assert torch.equal(images[~empty], stock[0][torch.from_numpy(many)][~empty])
+    assert len({image.numpy().tobytes() for image in images[empty]}) == int(empty.sum())
 
 
 def test_turning_is_of_the_asked_degrees_either_way(stock):

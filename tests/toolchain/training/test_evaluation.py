@@ -40,7 +40,7 @@ def test_a_checkpoint_and_its_export_score_alike(checkpoint, info, network):
     assert document["pixel_accuracy"] == pytest.approx(expected["pixel_accuracy"], abs=1e-3)
     assert list(document) == [
         "images", "split", "seen_in_training", "own_size", "pixel_accuracy", "mean_f1", "miou",
-        "f1", "groups", "framing", "mirrored",
+        "f1", "groups", "framing", "mirrored", "faceless",
     ]  # fmt: skip
     assert {"eyes", "brows", "nose", "mouth", "overall"} == set(document["groups"])
     assert expected["pixel_accuracy"] > 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from export.onnx_file.writing import export_onnx
@@ -14,6 +15,7 @@ from export.system.errors import DataError, UsageError
 from export.system.files import only_one
 from toolchain.datasets import open_dataset
 from toolchain.datasets.labels import CELEBAMASK_HQ
+from toolchain.datasets.photographs import Photographs
 from toolchain.datasets.seen import SeenImages
 from toolchain.datasets.splits import open_part, part_of
 from toolchain.datasets.writing import write_folder
@@ -304,6 +306,28 @@ def test_a_training_whose_images_changed_is_not_resumed(tmp_path, configure):
     for kind in ("images", "masks"):
         (data / kind / f"{trained}.png").write_bytes((data / kind / f"{other}.png").read_bytes())
     with pytest.raises(DataError, match=r"--data \(images to train on\) has changed since"):
+        train(settings, tmp_path / "out", resume=True)
+
+
+def test_pictures_without_a_face_take_part_and_are_remembered(tmp_path, configure):
+    pictures = tmp_path / "desk"
+    pictures.mkdir()
+    for name in ("cup", "table"):
+        Image.new("RGB", (90, 60), "lime").save(pictures / f"{name}.png")
+    settings = configure(epochs=1, faceless=1.0, faceless_images=pictures)
+    samples = Trainer(settings, Start.of(settings)).samples
+    drawn = [samples[epoch, index] for epoch in range(2) for index in range(len(samples))]
+    assert not any(labels.any() for _, labels in drawn)
+    green = [(image[..., 1] > image[..., 0] + 50).float().mean() for image, _ in drawn]
+    assert sum(share > 0.95 for share in green) > len(drawn) / 8
+
+    result = train(settings, tmp_path / "out")
+    info, _ = read_checkpoint(result.checkpoint)
+    assert info.seen_images.count(Photographs(pictures)) == 2
+    with pytest.raises(DataError, match="desk: the model was trained on 2 of these 2 images"):
+        evaluate(result.checkpoint, settings.data, faceless=pictures)
+    Image.new("RGB", (90, 60), "red").save(pictures / "cup.png")
+    with pytest.raises(DataError, match="--faceless-images has changed since"):
         train(settings, tmp_path / "out", resume=True)
 
 

@@ -1,5 +1,6 @@
 """What lies around a face in a frame: its edges drawn out, or a backdrop and things before it."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -104,22 +105,21 @@ def with_things(
     for _ in range(int(np.exp(rng.uniform(0, np.log(MOST_THINGS))))):
         length = size / rng.uniform(1 / _LARGEST, 1 / _SMALLEST)
         width, angle = length * rng.uniform(0.3, 1), rng.uniform(0, np.pi)
-        x, y = rng.uniform(0, size, 2)
+        x, y = rng.uniform(0, size, 2).tolist()
         reach = 1.5 * length
         left, top = max(0, int(x - reach)), max(0, int(y - reach))
         part = mixed[top : int(y + reach) + 1, left : int(x + reach) + 1]
-        right = np.arange(left, left + part.shape[1], dtype=np.float32) + np.float32(0.5 - x)
-        down = np.arange(top, top + part.shape[0], dtype=np.float32)[:, None] + np.float32(0.5 - y)
-        cos, sin = np.cos(angle), np.sin(angle)
-        along = right * np.float32(cos / length) + down * np.float32(sin / length)
-        across = down * np.float32(cos / width) - right * np.float32(sin / width)
+        right = np.arange(part.shape[1], dtype=np.float32) + (left + 0.5 - x)
+        down = np.arange(part.shape[0], dtype=np.float32)[:, None] + (top + 0.5 - y)
+        cos, sin = math.cos(angle), math.sin(angle)
+        along = (right * cos + down * sin) / length
+        across = (down * cos - right * sin) / width
         boxed, hollow = rng.random(2) < [0.5, 0.2]
         outward = np.maximum(abs(along), abs(across)) if boxed else np.hypot(along, across)
-        sharpness = np.float32(width / rng.uniform(1, 1 + size / 128))
+        sharpness = width / rng.uniform(1, 1 + size / 128)
         shown = np.clip((1 - outward) * sharpness + 0.5, 0, 1)
         if hollow:
-            hole = np.float32(rng.uniform(0.5, 0.9))
-            shown *= np.clip((outward - hole) * sharpness + 0.5, 0, 1)
+            shown *= np.clip((outward - rng.uniform(0.5, 0.9)) * sharpness + 0.5, 0, 1)
         pictured, parted = rng.random(2) < 0.4
         if pictured and pictures:
             surface = cv2.resize(pictures(rng), part.shape[1::-1]).astype(np.float32)
@@ -134,18 +134,15 @@ def with_things(
 def _surface(along: Floats, across: Floats, rng: np.random.Generator) -> Floats:
     """Return colours lit from one side, half of them in stripes or checks."""
     light, steep = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.5)
-    colours = rng.uniform(0, 255, (2, 1)) + rng.normal(0, 30, (2, 3))
-    fall = (
-        1 + along * np.float32(steep * np.cos(light)) + across * np.float32(steep * np.sin(light))
-    )
-    surface = fall[..., None] * colours[0].astype(np.float32)
+    colours = (rng.uniform(0, 255, (2, 1)) + rng.normal(0, 30, (2, 3))).astype(np.float32)
+    fall = 1 + steep * (along * math.cos(light) + across * math.sin(light))
+    surface = fall[..., None] * colours[0]
     if rng.random() < 0.5:
-        striped, checked = rng.uniform(2, 30, 2).astype(np.float32)
-        pattern = np.sin(along * striped)
+        pattern = np.sin(along * rng.uniform(2, 30))
         if rng.random() < 0.5:
-            pattern = pattern * np.sin(across * checked)
-        share = np.clip(pattern * np.float32(rng.uniform(0.5, 5)) + 0.5, 0, 1)[..., None]
-        surface += share * (colours[1].astype(np.float32) - surface)
+            pattern *= np.sin(across * rng.uniform(2, 30))
+        share = np.clip(pattern * rng.uniform(0.5, 5) + 0.5, 0, 1)[..., None]
+        surface += share * (colours[1] - surface)
     return surface
 
 

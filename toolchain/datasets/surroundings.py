@@ -83,6 +83,19 @@ def shuffled(picture: Pixels, rng: np.random.Generator, size: int) -> Pixels:
     return rows.reshape(side * count, side * count, 3)[:size, :size]
 
 
+def coloured_as(picture: Pixels, person: Sample) -> Pixels:
+    """Give a picture the mean and the spread of somebody's red, green and blue.
+
+    Where all else is of other colours, those of skin and hair would be enough to find a face by.
+    """
+    shown = person.image[person.labels > 0]
+    if not len(shown):
+        return picture
+    (mean, spread), (old, wide) = ((p.mean(0), p.std(0)) for p in (shown, picture.reshape(-1, 3)))
+    stretch = np.minimum(spread / (wide + 1), 2)
+    return np.clip((picture - old) * stretch + mean, 0, 255).astype(np.uint8)
+
+
 def with_things(
     canvas: Pixels,
     rng: np.random.Generator,
@@ -179,6 +192,8 @@ def backdrop(
         canvas = scene(drawn, rng, size)
     else:
         canvas = shuffled(drawn.image, rng, size)
+    if drawn is not None and rng.random() < 0.5:
+        canvas = coloured_as(canvas, drawn)
     if rng.random() < 0.5:
         return canvas
     return with_things(canvas, rng, drawn.image if drawn else None, pictures)

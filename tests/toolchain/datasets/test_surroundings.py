@@ -8,6 +8,7 @@ from toolchain.datasets.framing import framed
 from toolchain.datasets.labels import IGNORED
 from toolchain.datasets.surroundings import (
     backdrop,
+    coloured_as,
     continued,
     scene,
     shuffled,
@@ -68,6 +69,19 @@ def test_pieces_of_a_picture_change_places_and_stay_whole(face):
         whole += sorted((pieces[..., 0] + 256 * pieces[..., 1]).ravel()) == list(range(60 * 60))
     # 60 pixels have 5, 6 and 10 pieces of equal size, of 5 to 10.
     assert 15 <= whole <= 45
+
+
+def test_a_picture_gets_the_colours_of_somebody(face):
+    rng = np.random.default_rng(0)
+    picture = rng.normal(120, 30, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+    drawn = coloured_as(picture, face).reshape(-1, 3)
+    shown = face.image[face.labels > 0]
+    np.testing.assert_allclose(drawn.mean(0), shown.mean(0), atol=12)
+    near = np.minimum(shown.std(0), 2 * picture.reshape(-1, 3).std(0))
+    np.testing.assert_allclose(drawn.std(0), near, rtol=0.25)
+    assert np.corrcoef(drawn[:, 0], picture.reshape(-1, 3)[:, 0])[0, 1] > 0.9
+    nobody = Sample("x", face.image, np.zeros_like(face.labels))
+    assert coloured_as(picture, nobody) is picture
 
 
 def test_things_are_of_all_sizes_and_everywhere():

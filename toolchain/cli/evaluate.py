@@ -85,9 +85,10 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
     if seen := document["seen_in_training"]:
         parts.append(f"{seen} of them were seen in training")
     if faceless := document["faceless"]:
-        worst = faceless["worst"]
+        worst, many = faceless["worst"], faceless["pictures"]
         parts.append(
-            f"of {faceless['pictures']} pictures without a face {faceless['share']:.1%} is taken "
-            f"for one; most of {worst['name']}, {worst['share']:.0%}"
+            f"{faceless['share']:.1%} of {many} picture{'s' if many > 1 else ''} without a face is "
+            "taken for one; "
+            f"most of {worst['name']}, {worst['share']:.0%}"
         )
     return Outcome(document, lines(*parts), failure)

@@ -1,4 +1,4 @@
-"""Photographs alone: enough to take ranges of activations from, and for nothing else."""
+"""Photographs alone: enough to take ranges of activations from, or to show what is no face."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ Pictures = Callable[[np.random.Generator], Pixels]
 Floats = NDArray[np.float32]
 _COARSE = 16
 """Pixels of the grid from which the holes that people leave in a scene are filled."""
-MOST_THINGS = 64
+_MOST_THINGS = 64
 _SMALLEST, _LARGEST = 0.03, 0.5
 """Half of a thing's length, in parts of the frame."""
 _MOST_PIECES = 10
@@ -70,6 +70,14 @@ def _cropped(picture: Pixels, rng: np.random.Generator, size: int) -> Pixels:
     return np.asarray(cv2.resize(part, (size, size)))
 
 
+def _people(sample: Sample) -> Pixels:
+    """Return the part of a picture in which people are, so that its pieces are no whole faces."""
+    rows, columns = (np.flatnonzero((sample.labels > 0).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return sample.image
+    return sample.image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
 def shuffled(picture: Pixels, rng: np.random.Generator, size: int) -> Pixels:
     """Return the pieces of a picture in another order, turned: hair, skin and cloth of no face."""
     count = int(rng.integers(5, _MOST_PIECES + 1))
@@ -104,18 +112,18 @@ def with_things(
 ) -> Pixels:
     """Return a canvas with things before it, some or many: cups, screens, books, hands.
 
-    They are discs, boxes and rings with soft or sharp edges, small ones more often, as in the dead
-    leaves model of photographs. They are lit from one side, striped or checked, or show a part of
-    somebody, so that neither a round shape nor the look of skin or hair is a face, or a picture.
+    They are discs, boxes and rings with soft or sharp edges, small ones more often, after the dead
+    leaves model of photographs. They are lit from one side, striped or checked, or show a picture
+    or a part of somebody, so that neither a round shape nor the look of skin or hair is a face.
 
     Args:
         canvas: uint8 [size, size, 3].
         rng: the source of chance.
-        person: uint8 [size, size, 3], of which parts are seen; None: there is none.
+        person: uint8 [h, w, 3], of which parts are seen; None: there is none.
         pictures: see `backdrop`.
     """
     size, mixed = len(canvas), canvas.astype(np.float32)
-    for _ in range(int(np.exp(rng.uniform(0, np.log(MOST_THINGS))))):
+    for _ in range(int(np.exp(rng.uniform(0, np.log(_MOST_THINGS + 1))))):
         length = size / rng.uniform(1 / _LARGEST, 1 / _SMALLEST)
         width, angle = length * rng.uniform(0.3, 1), rng.uniform(0, np.pi)
         x, y = rng.uniform(0, size, 2).tolist()
@@ -161,7 +169,7 @@ def _surface(along: Floats, across: Floats, rng: np.random.Generator) -> Floats:
 
 def _part(picture: Pixels, shape: Sequence[int], rng: np.random.Generator) -> Floats:
     """Return a part of a picture as large as ``shape``, or a smaller one magnified to it."""
-    most = min(1.0, 0.3 * len(picture) / max(shape))  # too small for a face
+    most = min(1.0, 0.3 * min(picture.shape[:2]) / max(shape))  # too small for a face
     sides = (np.array(shape) * most * rng.uniform(0.3, 1)).astype(int).clip(1)
     top, left = rng.integers(0, np.array(picture.shape[:2]) - sides + 1)
     piece = picture[top : top + sides[0], left : left + sides[1]]
@@ -182,21 +190,22 @@ def backdrop(
         other: returns a sample; None: there is none.
         pictures: draws those without a face, which half of the others give way to; None: none are.
     """
-    drawn = resize_sample(other(), size) if other else None
+    drawn = other() if other else None
+    person = None if drawn is None else _people(drawn)
     kind = rng.integers(3)
     if pictures and rng.random() < 0.5:
         canvas = _cropped(pictures(rng), rng, size)
-    elif drawn is None or kind == 0:
+    elif drawn is None or person is None or kind == 0:
         canvas = textured(rng, size)
     elif kind == 1:
         canvas = scene(drawn, rng, size)
     else:
-        canvas = shuffled(drawn.image, rng, size)
+        canvas = shuffled(person, rng, size)
     if drawn is not None and rng.random() < 0.5:
         canvas = coloured_as(canvas, drawn)
     if rng.random() < 0.5:
         return canvas
-    return with_things(canvas, rng, drawn.image if drawn else None, pictures)
+    return with_things(canvas, rng, person, pictures)
 
 
 def surroundings(

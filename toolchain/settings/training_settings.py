@@ -52,7 +52,7 @@ class AugmentationSettings(Settings):
     largest_crop: float = setting(1.4, "Greatest one.", gt=0, le=100)
     shift: float = setting(0.1, "Largest move of such a face, in parts of the size.", ge=0, le=1)
     framed: float = setting(
-        0.5, "Share that is placed anywhere in a wider frame instead.", ge=0, le=1
+        0.5, "Share of the others that is placed anywhere in a wider frame.", ge=0, le=1
     )
     smallest: float = setting(
         0.2, "Least factor of size in a wider frame, drawn evenly in logarithms.", gt=0, le=1

@@ -2,7 +2,8 @@
 
 Chance decides on the CPU what is done to which image, so that the device never has to be waited
 for; the device changes the pixels. Both modules follow the same settings, with the same chances of
-the same things; the pixels are not the same ones.
+the same things; the pixels are not the same ones. Backdrops are drawn on the CPU, once,
+and shown in parts.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from export.machine.processor import usable_cores
+from export.system.console import track
 from toolchain.datasets.augmentation import colour_change
 from toolchain.datasets.base import Pixels, Sample
 from toolchain.datasets.labels import IGNORED, LabelSet
@@ -27,7 +29,7 @@ from toolchain.training.jpeg import Jpeg
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 BACKDROPS = 512
-"""Frames without anybody that are drawn once, and shown in parts."""
+"""Of a whole training."""
 _SOFT = 64
 """Pixels a side at which what is out of focus is computed."""
 
@@ -79,6 +81,7 @@ class BatchAugmentation:
         label_set: tells which labels a mirror exchanges.
         settings: how much is changed.
         pictures: see `toolchain.datasets.surroundings.backdrop`.
+        seed: of the backdrops.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class BatchAugmentation:
         label_set: LabelSet,
         settings: AugmentationSettings,
         pictures: Pictures | None = None,
+        seed: int = 0,
     ):
         self._images, self._labels, self._settings = images, labels, settings
         self._size, self._device = images.shape[1], images.device
@@ -96,7 +100,7 @@ class BatchAugmentation:
         exchange[IGNORED + 1 :][: len(mirrored)] = mirrored
         self._exchange = exchange.to(self._device)
         self._jpeg = Jpeg(self._device)
-        self._backdrops = _backdrops(images, labels, pictures)
+        self._backdrops = _backdrops(images, labels, pictures, seed)
 
     def __call__(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return changed images uint8 ``[N, S, S, 3]`` and labels uint8 ``[N, S, S]``.
@@ -188,11 +192,13 @@ class BatchAugmentation:
         continued = F.interpolate(soft, (size, size), mode="bilinear")
 
         chosen = self._put(rng.integers(len(self._backdrops), size=count))
-        part = rng.uniform(0.5, 1, count)
-        corner = rng.uniform(0, 1 - part, (2, count))
+        part = rng.uniform(0.7, 1, count)
+        middle = rng.uniform(part - 1, 1 - part, (2, count))
+        ways = [part * rng.choice([-1, 1], count), part]
         line = (torch.arange(size, device=self._device) + 0.5) / size * 2 - 1
         x, y = (
-            self._put(c * 2 + part - 1)[:, None] + self._put(part)[:, None] * line for c in corner
+            self._put(at)[:, None] + self._put(way)[:, None] * line
+            for at, way in zip(middle, ways, strict=True)
         )
         grid = torch.stack(
             [x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], -1
@@ -247,11 +253,11 @@ class BatchAugmentation:
         return tensor.to(self._device, non_blocking=True)
 
 
-def _backdrops(images: Tensor, labels: Tensor, pictures: Pictures | None) -> Tensor:
-    """Draw the frames without anybody of a whole training, uint8 ``[M, S, S, 3]``."""
+def _backdrops(images: Tensor, labels: Tensor, pictures: Pictures | None, seed: int) -> Tensor:
+    """Draw frames without anybody, uint8 ``[BACKDROPS, S, S, 3]``."""
 
     def draw(number: int) -> Pixels:
-        rng = np.random.default_rng(number)
+        rng = np.random.default_rng((seed, number))
 
         def other() -> Sample:
             index = int(rng.integers(len(images)))
@@ -260,5 +266,6 @@ def _backdrops(images: Tensor, labels: Tensor, pictures: Pictures | None) -> Ten
         return backdrop(rng, images.shape[1], other, pictures)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        drawn = np.stack(list(pool.map(draw, range(BACKDROPS))))
+        drawing = pool.map(draw, range(BACKDROPS))
+        drawn = np.stack(list(track(drawing, "drawing backdrops", BACKDROPS)))
     return torch.from_numpy(drawn).to(images.device)

@@ -73,7 +73,7 @@ def evaluate(
     force: bool = False,
     framing: Sequence[float] = (),
     mirrored: bool = False,
-    faceless: Path | None = None,
+    faceless: str | Path | None = None,
     own_size: bool | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint or an exported ONNX file on a dataset.
@@ -107,7 +107,7 @@ def evaluate(
     if wrong := [scale for scale in framing if not 0 < scale <= 1]:
         raise UsageError(f"--framing {wrong[0]:g} is not above 0 and at most 1")
     opened = open_model(model, device)
-    without_faces = Photographs(faceless) if faceless else None
+    without_faces = Photographs(Path(faceless)) if faceless else None
     images, part = open_for_figures(data, split, dataset)
     images = first(images, limit_images)
     expected = images.label_set.classes
@@ -119,8 +119,9 @@ def evaluate(
             "with its own classes",
         )
     seen = count_seen(data, opened.seen, images, part, force)
+    known = None
     if without_faces:
-        count_seen(str(faceless), opened.seen, without_faces, "all", force)
+        known = count_seen(str(faceless), opened.seen, without_faces, "all", force)
 
     size = opened.input_size
     own_size = images.own_size if own_size is None else own_size
@@ -143,16 +144,17 @@ def evaluate(
             {"scale": scale, **summary(framed_samples(images, size, scale))} for scale in framing
         ],
         "mirrored": summary(Samples(images, size, reflect, keep=False)) if mirrored else None,
-        "faceless": found_without_faces(opened, without_faces) if without_faces else None,
+        "faceless": found_without_faces(opened, without_faces, known) if without_faces else None,
     }
 
 
-def found_without_faces(model: Model, pictures: FaceDataset) -> dict[str, Any]:
+def found_without_faces(model: Model, pictures: FaceDataset, seen: int | None) -> dict[str, Any]:
     """Say how much of pictures without a face a model takes for one.
 
     Returns:
-        How many ``pictures`` there are, the mean ``share`` of their pixels, 0 to 1, that are not
-        labelled background, and the ``worst`` picture's ``name`` and ``share``.
+        How many ``pictures`` there are, how many of them were ``seen_in_training``, the mean
+        ``share`` of their pixels, 0 to 1, that are not labelled background, and the ``worst``
+        picture's ``name`` and ``share``.
     """
     shares: list[float] = []
     samples = Samples(pictures, model.input_size, keep=False)
@@ -162,6 +164,7 @@ def found_without_faces(model: Model, pictures: FaceDataset) -> dict[str, Any]:
     worst = int(np.argmax(shares))
     return {
         "pictures": len(shares),
+        "seen_in_training": seen,
         "share": float(np.mean(shares)),
         "worst": {"name": pictures.names[worst], "share": shares[worst]},
     }
@@ -206,7 +209,7 @@ def count_seen(
         raise DataError(
             data,
             f"the model was trained on {count} of these {len(images)} images (split {part}), which "
-            "would flatter it; choose another --split or --data, or insist with --force",
+            "would flatter it; take images that it has not seen, or insist with --force",
         )
     return count
 

@@ -156,15 +156,22 @@ def _lovasz_of_class(probabilities: Tensor, present: Tensor) -> Tensor:
     return errors @ jaccard.diff(prepend=jaccard.new_zeros(1))
 
 
-def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def distillation_loss(student: Tensor, teacher: Tensor, images: Tensor | None = None) -> Tensor:
     """Kullback-Leibler divergence of the student's classes from the teacher's, mean per pixel.
 
     Both are logits ``[N, K, h, w]``. The teacher's are resized to the student's resolution first:
     compared at two resolutions, the loss measures the upsampling instead of the networks.
+
+    Args:
+        student: logits.
+        teacher: logits, of any resolution.
+        images: which of them count, bool ``[N]``; None: all.
     """
     target = resize_logits(teacher, student.shape[2:]).log_softmax(1)
     prediction = student.contiguous().log_softmax(1)
-    return (target.exp() * (target - prediction)).sum(1).mean()
+    losses = (target.exp() * (target - prediction)).sum(1).mean((1, 2))
+    # A product, as a choice would have to wait for the device.
+    return losses.mean() if images is None else (losses * images).sum() / images.sum().clamp(min=1)
 
 
 class AuxiliaryHeads(nn.ModuleList):

@@ -106,5 +106,5 @@ def training_batches(
     images, labels = upload(samples, device)
     change: Change = Unchanged(images, labels)
     if settings.augment:
-        change = BatchAugmentation(images, labels, label_set, settings, pictures)
+        change = BatchAugmentation(images, labels, label_set, settings, pictures, settings.seed)
     return ResidentBatches(order, settings.batch_size, settings.seed, change)

@@ -72,7 +72,7 @@ class Start:
         choosing = open_part(data, CHOSEN_BY, kind)
         classes = images.label_set.classes
         folder = settings.faceless_images
-        faceless = Photographs(folder) if folder else None
+        faceless = Photographs(folder) if folder and settings.augment else None
 
         torch.manual_seed(settings.seed)
         network = build_segmenter(

@@ -139,6 +139,7 @@ class Trainer:
         foretold: it was said how long the epochs will take.
         samples: to train on.
         choosing: samples by which the best epoch is chosen.
+        faceless: how many pictures without a face take part; None: none.
     """
 
     def __init__(self, settings: TrainingSettings, start: Start):
@@ -147,6 +148,7 @@ class Trainer:
         self.foretold = False
         log.info("start: %s", start.origin)
         self.device, self.parts = start.device, start.parts
+        self.faceless = start.faceless and len(start.faceless)
         self.label_set, size = start.images.label_set, settings.network_size
         seen = start.seen()
 
@@ -333,6 +335,7 @@ class Trainer:
             "seed": settings.seed,
             "weights": settings.weights and settings.weights.name,
             "teacher": settings.teacher and settings.teacher.name,
+            "faceless_images": self.faceless,
             "mean_f1": record["metrics"]["mean_f1"],
         }
         info = dataclasses.replace(self.info, training=facts)

@@ -71,7 +71,9 @@ class TrainingLoss(nn.Module):
         if teacher is not None and settings.distillation_weight:
             with torch.no_grad():
                 target = teacher(images)
-            loss = loss + settings.distillation_weight * distillation_loss(logits, target)
+            # It may never have seen a frame without anybody.
+            somebody = (labels > 0).flatten(1).any(1)
+            loss = loss + settings.distillation_weight * distillation_loss(logits, target, somebody)
         return loss
 
 

@@ -56,7 +56,7 @@ def test_pictures_without_a_face_are_background_or_found_out(cli, checkpoint, tm
         assert (found["pictures"], found["share"], found["worst"]["share"]) == (2, share, share)
         assert found["worst"]["name"] in ("desk", "cup")
     said = cli("evaluate", path, *command).out
-    assert "of 2 pictures without a face 100.0% is taken for one; most of cup, 100%" in said
+    assert "100.0% of 2 pictures without a face is taken for one; most of cup, 100%" in said
     result = cli("evaluate", path, "--data", DATA, "--faceless", tmp_path / "none")
     assert (result.code, "none: does not exist (--faceless)" in result.err) == (2, True)
 

@@ -1,5 +1,6 @@
 """What lies around faces in a frame, and faces in wider frames for figures."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -69,6 +70,23 @@ def test_pieces_of_a_picture_change_places_and_stay_whole(face):
         whole += sorted((pieces[..., 0] + 256 * pieces[..., 1]).ravel()) == list(range(60 * 60))
     # 60 pixels have 5, 6 and 10 pieces of equal size, of 5 to 10.
     assert 15 <= whole <= 45
+
+
+def test_no_piece_holds_a_whole_face_however_small_it_is():
+    """A face of an eighth of the picture's side would fit into a piece of the picture."""
+    labels = np.zeros((128, 128), np.uint8)
+    labels[51:67, 52:68] = 1
+    image = np.full((128, 128, 3), 90, np.uint8)
+    grain = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    image[labels > 0] = grain.repeat(4, 0).repeat(4, 1).reshape(-1, 3)
+    sample, face = Sample("x", image, labels), image[51:67, 52:68]
+    for seed in range(60):
+        drawn = backdrop(np.random.default_rng(seed), 128, lambda: sample)
+        for turn in range(4):
+            found = cv2.matchTemplate(
+                np.ascontiguousarray(np.rot90(drawn, turn)), face, cv2.TM_CCOEFF_NORMED
+            )
+            assert found.max() < 0.9
 
 
 def test_a_picture_gets_the_colours_of_somebody(face):

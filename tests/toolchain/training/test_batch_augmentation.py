@@ -114,12 +114,15 @@ def test_neighbours_come_only_where_nobody_is(stock):
 def test_some_frames_have_nobody_in_them(stock):
     many = np.arange(200) % len(stock[0])
     whole = varied(stock, indices=many)[1]
-    images, labels = varied(stock, indices=many, faceless=0.25, neighbours=1.0)
+    images, labels = varied(stock, indices=many, faceless=0.25)
     empty = ~(labels > 0).flatten(1).any(1)
     assert 30 <= int(empty.sum()) <= 70
     assert torch.equal(labels[~empty], whole[~empty])
     assert torch.equal(images[~empty], stock[0][torch.from_numpy(many)][~empty])
     assert len({image.numpy().tobytes() for image in images[empty]}) == int(empty.sum())
+    # Nobody comes in from the side either.
+    labels = varied(stock, indices=many, faceless=1.0, framed=1.0, neighbours=1.0)[1]
+    assert not labels.any()
 
 
 def test_turning_is_of_the_asked_degrees_either_way(stock):

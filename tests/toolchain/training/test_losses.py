@@ -72,6 +72,14 @@ def test_distillation_is_the_divergence_of_the_student_from_the_teacher():
     assert losses.distillation_loss(student, teacher).item() == pytest.approx(expected.item())
 
 
+def test_distillation_may_leave_images_out():
+    student, teacher = torch.randn(2, 4, 5, 3, 3, generator=torch.Generator().manual_seed(5))
+    some = torch.tensor([True, False, True, False])
+    found = losses.distillation_loss(student, teacher, some)
+    assert found == pytest.approx(losses.distillation_loss(student[some], teacher[some]).item())
+    assert losses.distillation_loss(student, teacher, torch.zeros(4, dtype=bool)) == 0
+
+
 def test_class_weights_rise_with_rarity_within_limits():
     pixels = np.array([1_000_000, 10_000, 2_500, 10, 0])
     median = 6_250

@@ -110,7 +110,8 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         "The network": ("encoder", "input_size", "working_size", "aggregation", "teacher"),
         "Steps": (
             *("batch_size", "accumulate", "learning_rate", "encoder_rate", "weight_decay"),
-            *("warm_up", "gradient_norm", "average_half_life", "class_offsets", "seed"),
+            *("warm_up", "gradient_norm", "average_half_life"),
+            *("start_share", "class_offsets", "seed"),
         ),
         "What is minimised": tuple(LossSettings.model_fields),
         "How images vary": tuple(AugmentationSettings.model_fields),
@@ -175,6 +176,13 @@ class TrainingSettings(LossSettings, AugmentationSettings):
         "Epochs after which a weight counts half in the averaged weights, which are the ones that "
         "are kept; 0 keeps the last ones.",
         ge=0,
+    )
+    start_share: float = setting(
+        0.0,
+        "In the end average best.pt with the network of --weights, which counts so much: what it "
+        "knew and the new images do not show stays.",
+        ge=0,
+        lt=1,
     )
     # It changes what comes of a training, not where it goes.
     class_offsets: bool = setting(

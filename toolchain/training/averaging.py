@@ -1,4 +1,6 @@
-"""Averages of weights over the steps of a training."""
+"""Averages of weights: over the steps of a training, and of its start with its end."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -35,3 +37,22 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
 def decay_of(half_life: float) -> float:
     """Return the decay by which what an average took in counts half after so many updates."""
     return 0.5 ** (1 / half_life) if half_life else 0.0
+
+
+def between(
+    start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Return the weights between those that a training began and ended with.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022: where a trained network is
+    trained on other images, weights in between can be better on old and new ones than either.
+
+    Args:
+        start: the state of a network.
+        end: that of the same one later.
+        share: of the start.
+    """
+    return {
+        name: value.lerp(start[name].to(value), share) if value.is_floating_point() else value
+        for name, value in end.items()
+    }

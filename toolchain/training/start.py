@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import nn
 
+from export.system.errors import UsageError
 from toolchain.datasets.base import FaceDataset, join
 from toolchain.datasets.photographs import Photographs
 from toolchain.datasets.seen import SeenImages
@@ -84,6 +85,11 @@ class Start:
         origin = f"random weights, of the encoder too: {settings.encoder} has no --weights"
         if settings.weights:
             origin = load_initial_weights(network, settings.weights, some_images(images, size))
+        if settings.start_share and not _are_of(network, classes, settings.weights):
+            raise UsageError(
+                f"--start-share {settings.start_share:g} needs --weights of a whole network of "
+                "this architecture and these classes: its checkpoint"
+            )
         teacher = None
         if settings.teacher:
             teacher = load_teacher(settings.teacher, classes, device)
@@ -110,6 +116,15 @@ class Start:
             name: sha256(SeenImages.of(images).encode().encode()).hexdigest()
             for name, images in named.items()
         }
+
+
+def _are_of(network: Segmenter, classes: tuple[str, ...], weights: Path | None) -> bool:
+    """Tell whether weights are a checkpoint of the same network."""
+    if weights is None or not is_checkpoint(weights):
+        return False
+    info = read_checkpoint(weights)[0]
+    own = (str(network.genotype), network.encoder_name, network.aggregation, classes)
+    return own == (info.genotype, info.encoder, info.aggregation, info.label_set.classes)
 
 
 def _seen_by(files: Iterable[Path]) -> SeenImages | None:

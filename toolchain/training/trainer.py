@@ -1,5 +1,6 @@
 """Training of one network: a checkpoint an epoch, resumable, with the same end either way."""
 
+import copy
 import dataclasses
 import functools
 import json
@@ -21,7 +22,13 @@ from export.system.files import only_one, write_text
 from toolchain.datasets.augmentation import augment
 from toolchain.settings.base import Record, read_record
 from toolchain.settings.training_settings import METRICS, TrainingSettings
-from toolchain.training.checkpoints import CheckpointInfo, read_checkpoint, save_checkpoint
+from toolchain.training.averaging import between
+from toolchain.training.checkpoints import (
+    CheckpointInfo,
+    load_segmenter,
+    read_checkpoint,
+    save_checkpoint,
+)
 from toolchain.training.class_offsets import shift_classes
 from toolchain.training.device import on_device
 from toolchain.training.evaluation import network_predictor, score
@@ -68,10 +75,11 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
     Writes into ``output``: ``config.json``; after each epoch ``last.pt`` (from which ``resume``
     goes on), ``metrics.jsonl`` (a line an epoch), when it is the best so far by mean F1 on the
     images of the part search-score ``best.pt``, and as often as asked for ``epoch-NNN.pt``. In the
-    end ``best.pt`` gets class offsets, if asked for, see `toolchain.training.class_offsets`. Each
-    file is whole at all times. ``last.pt`` comes first and the others follow from it, so that a
-    training that is killed, or whose disk is full, loses nothing but the epoch in flight. Nothing
-    is written when the settings or their files cannot be used.
+    end ``best.pt`` is averaged with the network that the training began with, and gets class
+    offsets, if asked for, see `toolchain.training.class_offsets`. Each file is whole at all times.
+    ``last.pt`` comes first and the others follow from it, so that a training that is killed, or
+    whose disk is full, loses nothing but the epoch in flight. Nothing is written when the settings
+    or their files cannot be used.
 
     Raises:
         UsageError: ``output`` holds another training, one is at work there, or the loss stopped
@@ -100,8 +108,11 @@ def train(settings: TrainingSettings, output: str | Path, resume: bool = False) 
                 record.write()
             log.info(trainer.epoch_line())
         best, metrics = output / BEST, trainer.best["metrics"]
-        if settings.class_offsets and best.exists():  # it is not where the folder was removed
-            metrics = shift_classes(best, trainer.choosing, settings.batch_size, trainer.device)
+        if best.exists():  # it is not where the folder was removed
+            if settings.start_share:
+                metrics = trainer.average_with_start(best)
+            if settings.class_offsets:
+                metrics = shift_classes(best, trainer.choosing, settings.batch_size, trainer.device)
     return TrainingResult(best, len(trainer.history), trainer.seconds, metrics)
 
 
@@ -140,6 +151,7 @@ class Trainer:
         samples: to train on.
         choosing: samples by which the best epoch is chosen.
         faceless: how many pictures without a face take part; None: none.
+        start: the weights that it begins with, where they are needed in the end.
     """
 
     def __init__(self, settings: TrainingSettings, start: Start):
@@ -173,6 +185,7 @@ class Trainer:
             self.samples, self.order, self.label_set, settings, self.device, pictures
         )
         weights = class_weights(self.samples.pixels(), settings.class_power, settings.class_limit)
+        self.start = copy.deepcopy(start.network.state_dict()) if settings.start_share else {}
         self.network = on_device(start.network, self.device)
         loss = TrainingLoss(start.network, weights, settings, start.teacher)
         self.loss = loss.to(self.device)
@@ -256,6 +269,21 @@ class Trainer:
             save_checkpoint(output / BEST, info, model)
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
         write_text(output / METRICS, lines)
+
+    def average_with_start(self, path: Path) -> dict[str, Any]:
+        """Average a checkpoint with the start of the training, unless it is; return its figures."""
+        share, (network, info) = self.settings.start_share, load_segmenter(path)
+        averaged = "start_share" in info.training
+        if not averaged:
+            network.load_state_dict(between(self.start, network.state_dict(), share))
+        predict = network_predictor(on_device(network, self.device), self.device, info.shrink)
+        matrix = score(predict, self.choosing, self.settings.batch_size)
+        if not averaged:
+            log.info("with %g of the start: mean F1 %.3f", share, matrix.mean_f1)
+            facts = info.training | {"start_share": share, "mean_f1": matrix.mean_f1}
+            info = dataclasses.replace(info, training=facts)
+            save_checkpoint(path, info, network.cpu().state_dict())
+        return matrix.summary(self.label_set)
 
     def restore(self, path: Path) -> None:
         """Take over the state of a ``last.pt``.

@@ -60,7 +60,7 @@ def test_every_setting_is_a_key_of_the_configuration(cli, tmp_path):
         "keep-every": 3, "hardest-pixels": 0.5, "edge-weight": 0.1, "lovasz-weight": 0.2,
         "mirror": False, "smallest-crop": 0.9, "largest-crop": 1.2, "shift": 0.05, "framed": 0.25,
         "smallest": 0.5, "neighbours": 0.1, "rotation": 10.0, "brightness": 20.0, "contrast": 0.1,
-        "rare-share": 0.3, "faceless": 0.25, "class-offsets": False,
+        "rare-share": 0.3, "faceless": 0.25, "class-offsets": False, "start-share": 0.0,
         "saturation": 0.2, "tint": 0.05, "blur": 1.0, "noise": 6.0, "jpeg": 50, "degraded": 0.125,
     }  # fmt: skip
     files = {"faceless_images", "weights", "teacher", "genotype", "dataset"}

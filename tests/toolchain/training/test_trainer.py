@@ -368,6 +368,33 @@ def loss(folder):
     return without_time(folder / "metrics.jsonl")[0]["loss"]
 
 
+def test_a_training_may_end_between_its_start_and_its_end(trained, tmp_path, configure):
+    start = trained[1].checkpoint
+    settings = configure(epochs=1, weights=start, start_share=0.25)
+    path = train(settings, tmp_path).checkpoint
+    info, document = read_checkpoint(path)
+    end = read_checkpoint(tmp_path / "last.pt")[1]["model"]
+    began = read_checkpoint(start)[1]["model"]
+    for name, value in document["model"].items():
+        expected = began[name] * 0.25 + end[name] * 0.75 if value.is_floating_point() else end[name]
+        assert torch.allclose(value, expected, atol=1e-6)
+    assert info.training["start_share"] == 0.25
+    figures = evaluate(path, settings.data, split="search-score", force=True)
+    assert figures["mean_f1"] == pytest.approx(info.training["mean_f1"])
+
+    content = path.read_bytes()
+    assert train(settings, tmp_path, resume=True).metrics["mean_f1"] == info.training["mean_f1"]
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("changes", [{}, {"aggregation": 12}, {"genotype": "[[1], [[0, 1]]]"}])
+def test_a_share_of_the_start_needs_a_network_to_start_from(trained, tmp_path, configure, changes):
+    weights = {"weights": trained[1].checkpoint} if changes else {}
+    with pytest.raises(UsageError, match=r"--start-share 0\.5 needs --weights of a whole network"):
+        train(configure(start_share=0.5, **weights, **changes), tmp_path / "out")
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
 def test_a_teacher_of_other_classes_is_refused(trained, tmp_path, configure):
     portraits = tmp_path / "portraits"
     write_portraits(portraits)

@@ -121,7 +121,9 @@ def evaluate(
     seen = count_seen(data, opened.seen, images, part, force)
     known = None
     if without_faces:
-        known = count_seen(str(faceless), opened.seen, without_faces, "all", force)
+        known = count_seen(
+            str(faceless), opened.seen, without_faces, "all", force, "other pictures"
+        )
 
     size = opened.input_size
     own_size = images.own_size if own_size is None else own_size
@@ -185,7 +187,12 @@ def _reflected(sample: Sample, *_: Any, label_set: LabelSet, **__: Any) -> Sampl
 
 
 def count_seen(
-    data: str, seen: SeenImages | None, images: FaceDataset, part: str, force: bool
+    data: str,
+    seen: SeenImages | None,
+    images: FaceDataset,
+    part: str,
+    force: bool,
+    others: str = "another --split or --data",
 ) -> int | None:
     """Count the images that a network was trained on; they flatter it.
 
@@ -195,6 +202,7 @@ def count_seen(
         images: that it is to be judged on.
         part: what they are of the data.
         force: do not mind.
+        others: what to choose instead, for messages.
 
     Raises:
         DataError: there are some, and ``force`` is False.
@@ -209,7 +217,7 @@ def count_seen(
         raise DataError(
             data,
             f"the model was trained on {count} of these {len(images)} images (split {part}), which "
-            "would flatter it; take images that it has not seen, or insist with --force",
+            f"would flatter it; choose {others}, or insist with --force",
         )
     return count
 

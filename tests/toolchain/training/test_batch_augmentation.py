@@ -9,6 +9,7 @@ from toolchain.datasets.augmentation import augment
 from toolchain.datasets.base import Sample
 from toolchain.datasets.labels import CELEBAMASK_HQ, IGNORED
 from toolchain.settings.training_settings import AugmentationSettings
+from toolchain.training import batch_augmentation
 from toolchain.training.batch_augmentation import BatchAugmentation
 from toolchain.training.resident import ResidentBatches, Unchanged, upload
 from toolchain.training.samples import EpochOrder, Samples
@@ -24,6 +25,11 @@ EYES = (4, 5)
 
 def settings(**changes):
     return AugmentationSettings(**{**STILL, **changes})
+
+
+@pytest.fixture(autouse=True)
+def few_backdrops(monkeypatch):
+    monkeypatch.setattr(batch_augmentation, "BACKDROPS", 40)
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,6 @@ def evaluate(model: Path, data: str, min_f1: float | None, **settings: Any) -> O
         worst, many = faceless["worst"], faceless["pictures"]
         parts.append(
             f"{faceless['share']:.1%} of {many} picture{'s' if many > 1 else ''} without a face is "
-            "taken for one; "
-            f"most of {worst['name']}, {worst['share']:.0%}"
+            f"taken for one; most of {worst['name']}, {worst['share']:.0%}"
         )
     return Outcome(document, lines(*parts), failure)

@@ -15,6 +15,7 @@ from toolchain.settings.training_settings import AugmentationSettings
 Other = Callable[[], Sample]
 """Draws another sample of the same dataset."""
 Behind = Callable[[], Pixels]
+"""Draws a backdrop, uint8 [size, size, 3]."""
 
 
 def augment(

@@ -32,10 +32,10 @@ def profile_device(output: File | None = None, **settings: Any) -> "Profile":
 
 
 def certify(table: File, **settings: Any) -> "Certificate":
-    """Hold a table against fresh networks; `toolchain.profiling.device.certify_table`."""
-    from toolchain.profiling import device
+    """Hold a table against fresh networks; `toolchain.profiling.later.certify_table`."""
+    from toolchain.profiling import later
 
-    return device.certify_table(table, **settings)
+    return later.certify_table(table, **settings)
 
 
 def cost(

@@ -19,6 +19,8 @@ MOST_THREADS = 1024
 """Threads, or processes, at once."""
 FEWEST_NETWORKS = 10
 """Of which anything can be said."""
+FEWEST_TO_ANCHOR = 3
+"""By which a latency table can be brought to another pace."""
 MOST_NETWORKS = 10_000
 """Drawn and measured in one go."""
 LONGEST = 86_400.0
@@ -45,16 +47,21 @@ class Side(click.IntRange):
 
 
 class Networks(click.IntRange):
-    """Whole networks to measure: none, or so many that something can be said of them."""
+    """Whole networks to measure: none, or so many that something can be said of them.
 
-    def __init__(self) -> None:
+    Args:
+        fewest: so many.
+    """
+
+    def __init__(self, fewest: int = FEWEST_NETWORKS) -> None:
         super().__init__(0, MOST_NETWORKS)
+        self.fewest = fewest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read a number; refuse a few."""
         number = super().convert(value, param, ctx)
-        if 0 < number < FEWEST_NETWORKS:
-            self.fail(f"{number} is too few: 0, or at least {FEWEST_NETWORKS}.", param, ctx)
+        if 0 < number < self.fewest:
+            self.fail(f"{number} is too few: 0, or at least {self.fewest}.", param, ctx)
         return number
 
 

@@ -8,7 +8,7 @@ import click
 from export.system.command_line import command
 from export.system.console import Outcome, lines, table
 from export.system.inputs import InputFile
-from export.system.numbers import LONGEST, MOST_NETWORKS, SEED
+from export.system.numbers import FEWEST_TO_ANCHOR, LONGEST, MOST_NETWORKS, SEED, Networks
 
 if TYPE_CHECKING:
     from toolchain.profiling.certificate import Certificate
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @command(
     "certify",
     groups={
-        "First of all": ("architectures", "max_mape", "min_spearman", "seed", "force"),
+        "First of all": ("architectures", "anchor", "max_mape", "min_spearman", "seed", "force"),
         "How it is measured": ("seconds", "max_drift"),
     },
 )
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     default=100,
     show_default=True,
     help="Networks to measure.",
+)
+@click.option(
+    "--anchor",
+    type=Networks(FEWEST_TO_ANCHOR),
+    default=0,
+    show_default=True,
+    help="Bring TABLE's milliseconds to the pace of so many further networks, measured among the "
+    "others; 0, or at least 3.",
 )
 @click.option("--seed", type=SEED, default=1, show_default=True, help="Draws the networks.")
 @click.option(
@@ -69,14 +77,15 @@ def certify(
     to fit the table. Prints the mean error (MAPE), the shares within 5 and 10 %, the rank
     correlations, how often the measured latency lay in the predicted interval, and the worst cases;
     also how much slower the machine runs than when the table was made, and what error is left
-    without that. Exit code 1 when a floor is missed. TABLE itself
-    stays as it is.
+    without that. Exit code 1 when a floor is missed. TABLE itself stays as it is: `nastool table
+    anchor` writes one at the pace of this hour.
 
     \b
       nastool certify latency_tables/TABLE.json
       nastool certify latency_tables/TABLE.json --architectures 50 --seed 7 --max-mape 5
+      nastool certify latency_tables/TABLE.json --anchor 12
     """
-    from toolchain.profiling.device import certify_table
+    from toolchain.profiling.later import certify_table
 
     certificate = certify_table(path, max_drift=max_drift / 100, **settings)
     return Outcome(
@@ -107,7 +116,13 @@ def certificate_table(certificate: "Certificate") -> Any:
             f"This table is rough: its milliseconds are off by {c.mape:.0f} % on average. Measure "
             "again where nothing else runs; nastool doctor says when that can succeed."
         )
-    if c.slowdown is not None and c.pace is not None:
+    if c.anchor:
+        remarks.append(
+            f"Predictions are at the pace of {c.anchor.networks} further networks, measured among "
+            f"these: {c.anchor.factor:.3f} (+- {c.anchor.error:.3f}) times the table's "
+            "milliseconds. nastool table anchor writes such a table."
+        )
+    elif c.slowdown is not None and c.pace is not None:
         remarks.append(
             f"All together the networks took {c.pace:.3f} times what the table predicts, a fixed "
             f"piece of network {c.slowdown:.3f} times what it took then. At that pace the mean "

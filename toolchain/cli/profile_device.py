@@ -97,7 +97,7 @@ def _kept(given: Given) -> str:
 @click.option(
     "--fit-networks",
     type=Networks(),
-    default=40,
+    default=60,
     show_default=True,
     help="Whole networks to fit the correction to; 0, or at least 10.",
 )

@@ -9,6 +9,7 @@ from export.system.command_line import command
 from export.system.console import Outcome, lines
 from export.system.console import table as text_table
 from export.system.inputs import InputFile
+from export.system.numbers import FEWEST_TO_ANCHOR
 from export.system.outputs import JSON, PAGE
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def plot(path: Path, output: Path) -> Outcome:
 )
 @click.option(
     "--networks",
-    type=click.IntRange(3),
+    type=click.IntRange(FEWEST_TO_ANCHOR),
     default=12,
     show_default=True,
     help="Random networks to measure.",
@@ -142,7 +143,7 @@ def anchor(path: Path, output: Path, **settings: Any) -> Outcome:
       nastool table anchor latency_tables/TABLE.json --output now.json
       nastool benchmark model.onnx --latency-table now.json
     """
-    from toolchain.profiling.anchor import anchor_table
+    from toolchain.profiling.later import anchor_table
 
     made = anchor_table(path, output, **settings).provenance.anchor
     assert made

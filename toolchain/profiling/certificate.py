@@ -9,6 +9,7 @@ from scipy.stats import kendalltau, spearmanr
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.profiling.backbone import Backbone
+from toolchain.profiling.provenance import Anchor
 
 WORST = 5
 ROUGH = 10.0
@@ -72,6 +73,7 @@ class Certificate(BaseModel):
             of measured / predicted.
         mape_at_pace: the mean error that is left once predictions are multiplied by that.
         slowdown: how much longer a fixed piece of network took than when the table was measured.
+        anchor: how predictions were brought to the pace of further networks, measured among these.
         cases: all networks, in the order in which they were drawn; tables that were made before
             this field have none.
     """
@@ -90,6 +92,7 @@ class Certificate(BaseModel):
     pace: float | None = None
     mape_at_pace: float | None = None
     slowdown: float | None = None
+    anchor: Anchor | None = None
     cases: list[Case] = []
 
     @property

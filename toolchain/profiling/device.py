@@ -1,4 +1,4 @@
-"""Profiling this machine's device: measure, make the table, certify it again later."""
+"""Profiling this machine's device: measure, and make the table."""
 
 import re
 import shutil
@@ -21,19 +21,10 @@ from export.runtimes.base import parse_device
 from export.system.errors import DataError, GateError
 from export.system.files import write_json
 from export.system.version import version
-from toolchain.architecture import Architecture
 from toolchain.networks.blueprint import AGGREGATION
-from toolchain.profiling.certificate import Certificate
 from toolchain.profiling.face import face_maps
 from toolchain.profiling.jobs import export_parts, measure_all
-from toolchain.profiling.plan import (
-    Plan,
-    certificate_of,
-    fitted_networks,
-    fresh_networks,
-    latencies,
-    shape_of,
-)
+from toolchain.profiling.plan import Plan, shape_of
 from toolchain.profiling.provenance import MAX_DRIFT, Provenance, device_name
 from toolchain.profiling.stopwatch import Stopwatch
 from toolchain.profiling.table import LatencyTable
@@ -80,7 +71,7 @@ def planned(
     working_sizes: Sequence[int] = (),
     classes: int = 19,
     aggregation: int = AGGREGATION,
-    fit_networks: int = 40,
+    fit_networks: int = 60,
     certify_networks: int = 50,
     seed: int = 0,
     max_drift: float = MAX_DRIFT,
@@ -198,67 +189,6 @@ def profile_device(
     table.save(path)
     shutil.rmtree(partial, ignore_errors=True)
     return Profile(path, table)
-
-
-def certify_table(
-    path: str | Path,
-    architectures: int = 100,
-    seed: int = 1,
-    seconds: float = 0.1,
-    max_drift: float = MAX_DRIFT,
-    *,
-    force: bool = False,
-) -> Certificate:
-    """Measure fresh random networks against a table.
-
-    Args:
-        path: the table.
-        architectures: number of networks, none of which the table was fitted to.
-        seed: that draws them.
-        seconds: to measure each network, at least.
-        max_drift: see `Stopwatch`.
-        force: even if the table is of another machine or runtime.
-
-    Raises:
-        DataError: the table cannot be read, or does not match this machine.
-        GateError: the machine is too busy to measure on.
-    """
-    table = LatencyTable.load(path)
-    made = table.provenance
-    fitted = fitted_networks(made, table.correction.networks)
-    fresh = fresh_networks(made, architectures, seed, fitted)
-    found, level = measure_again(table, fresh, seed, seconds, max_drift, force=force)
-    certificate = certificate_of(table, fresh, found, seed)
-    slowdown = round(level / (made.sentinel_ms or level), 3)
-    return certificate.model_copy(update={"slowdown": slowdown})
-
-
-def measure_again(
-    table: LatencyTable,
-    networks: Sequence[Architecture],
-    seed: int,
-    seconds: float,
-    max_drift: float,
-    *,
-    force: bool,
-) -> tuple[list[float], float]:
-    """Measure networks as a table's were; return milliseconds of each, and of the sentinel.
-
-    Raises:
-        DataError: the table does not match this machine.
-        GateError: the machine is too busy to measure on.
-    """
-    table.check_matches(force=force)
-    made = table.provenance
-    shape = shape_of(made)
-    with Stopwatch(
-        made.runtime, made.device, made.threads, seconds, max_drift, seed=seed
-    ) as stopwatch:
-        table.check_matches(settings=stopwatch.settings, force=force)
-        export_parts(shape, made.backbones)
-        measured = measure_all(stopwatch, networks, shape)
-        level = stopwatch.level_ms
-    return latencies(networks, measured, level), level
 
 
 def _fastest_tail(made: Provenance) -> str:

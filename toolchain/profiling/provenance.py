@@ -14,7 +14,7 @@ MAX_DRIFT = 0.1
 
 
 class Anchor(BaseModel):
-    """How a table was brought to the pace of another hour; see `toolchain.profiling.anchor`.
+    """How a table was brought to the pace of another hour; see `toolchain.profiling.later`.
 
     Attributes:
         factor: by which its milliseconds were multiplied.

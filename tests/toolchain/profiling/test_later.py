@@ -1,4 +1,4 @@
-"""Tables brought to another pace; what is measured is made up."""
+"""Tables in another hour, certified and brought to its pace; what is measured is made up."""
 
 import math
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.toolchain.profiling.made_tables import made_table
-from toolchain.profiling import device as module
-from toolchain.profiling.anchor import anchor_table
+from toolchain.profiling import later as module
+from toolchain.profiling.later import anchor_table, certify_table
 from toolchain.profiling.networks import draw_networks
 from toolchain.profiling.table import LatencyTable
 
@@ -62,6 +62,29 @@ def test_an_anchored_table_can_be_anchored_again(path, tmp_path):
     anchor_table(path, tmp_path / "now.json")
     again = anchor_table(tmp_path / "now.json", tmp_path / "later.json")
     assert again.provenance.anchor.factor == pytest.approx(1.0, abs=0.005)
+
+
+def test_a_certificate_is_of_the_table_as_it_is_or_of_one_at_the_pace_of_other_networks(path):
+    alone = certify_table(path, architectures=20)
+    assert alone.mape == pytest.approx(100 * (1 - 1 / 1.2), rel=0.02)
+    assert (alone.coverage, alone.anchor) == (0, None)
+    anchored = certify_table(path, architectures=20, anchor=12)
+    assert anchored.mape == pytest.approx(2, rel=0.02)
+    assert anchored.coverage == 100
+    assert anchored.anchor.factor == pytest.approx(1.2, rel=0.001)
+    assert anchored.anchor.networks == 12
+    assert [c.genotype for c in anchored.cases] == [c.genotype for c in alone.cases]
+    assert LatencyTable.load(path).provenance.anchor is None
+
+
+def test_certify_says_what_pace_it_took(cli, path):
+    options = ("--architectures", "10", "--max-mape", "5")
+    alone, anchored = (cli("certify", path, *options, "--anchor", n) for n in ("0", "3"))
+    assert (alone.code, anchored.code) == (1, 0), anchored.err
+    assert "nastool table anchor brings a table to it" in alone.out
+    assert "at the pace of 3 further networks, measured among these: 1.1" in anchored.out
+    refused = cli("certify", path, "--anchor", "2")
+    assert (refused.code, "2 is too few: 0, or at least 3." in refused.err) == (2, True)
 
 
 def test_the_command_says_the_factor(cli, path, tmp_path):

@@ -16,7 +16,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
-# torch's exporter makes objects by the hundred thousand; looking for garbage took a tenth of the time.
+# torch's exporter makes objects by the hundred thousand: a tenth of the time went into looking for
+# garbage.
 gc.set_threshold(50_000, 20, 20)
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "celebamask-hq-mini"

@@ -49,6 +49,11 @@ def test_a_bound_is_checked_and_named(cli, tmp_path, flag, value):
 
 def test_every_setting_is_a_key_of_the_configuration(cli, tmp_path):
     """What a file says is trained with, and flags win."""
+    network = ("--genotype", "1 [0,1]", "--encoder", "ghostnet-0.1", "--aggregation", 8)
+    start = tmp_path / "start"
+    size = ("--input-size", 64, "--limit-images", 4, "--epochs", 1)
+    begun = cli("train", "--data", "synthetic:8", *network, *size, "--output", start)
+    assert begun.code == 0, begun.err
     values = {
         "data": "synthetic:8", "encoder": "ghostnet-0.1", "aggregation": 8, "input-size": 64,
         "working-size": 32,
@@ -60,10 +65,11 @@ def test_every_setting_is_a_key_of_the_configuration(cli, tmp_path):
         "keep-every": 3, "hardest-pixels": 0.5, "edge-weight": 0.1, "lovasz-weight": 0.2,
         "mirror": False, "smallest-crop": 0.9, "largest-crop": 1.2, "shift": 0.05, "framed": 0.25,
         "smallest": 0.5, "neighbours": 0.1, "rotation": 10.0, "brightness": 20.0, "contrast": 0.1,
-        "rare-share": 0.3, "faceless": 0.25, "class-offsets": False, "start-share": 0.0,
+        "rare-share": 0.3, "faceless": 0.25, "class-offsets": False, "start-share": 0.5,
+        "weights": str(start / "best.pt"),
         "saturation": 0.2, "tint": 0.05, "blur": 1.0, "noise": 6.0, "jpeg": 50, "degraded": 0.125,
     }  # fmt: skip
-    files = {"faceless_images", "weights", "teacher", "genotype", "dataset"}
+    files = {"faceless_images", "teacher", "genotype", "dataset"}
     assert {key.replace("-", "_") for key in values} | files == set(TrainingSettings.model_fields)
     config = tmp_path / "a.toml"
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))

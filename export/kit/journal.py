@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,42 @@ class JournalError(Exception):
         self.path, self.problem = path, problem
 
 
-class Journal:
+class Measurements:
+    """What has been measured, and how fast the machine was meanwhile.
+
+    Attributes:
+        measured: [graphs, turns] by key, in multiples of the sentinel's time.
+        levels: what the sentinel took meanwhile, milliseconds by key.
+    """
+
+    def __init__(self) -> None:
+        self.measured: dict[str, np.ndarray] = {}
+        self.levels: dict[str, float] = {}
+
+    def add(self, key: str, turns: np.ndarray, level_ms: float) -> None:
+        """Note the turns of one measurement; those of before are forgotten."""
+        self.measured[key], self.levels[key] = turns, level_ms
+
+    @property
+    def level_ms(self) -> float:
+        """What the sentinel takes at the usual speed of the machine."""
+        return float(np.median(list(self.levels.values())))
+
+    def at_other_speeds(self, tolerance: float) -> list[str]:
+        """Return what was measured while the sentinel was faster or slower than usual.
+
+        A neighbour on the cores of a shared machine slows the sentinel and other graphs unequally.
+
+        Args:
+            tolerance: by how much, as a fraction.
+        """
+        if not self.levels:
+            return []
+        low, high = self.level_ms / (1 + tolerance), self.level_ms * (1 + tolerance)
+        return [key for key, ms in self.levels.items() if not low <= ms <= high]
+
+
+class Journal(Measurements):
     """A file of one line a measurement, written as soon as there is one.
 
     The first line holds the settings: a journal of other settings is of no use. Times are kept as
@@ -39,9 +75,6 @@ class Journal:
         settings: everything that the measurements depend on, JSON-ready.
         resume: go on with what is there; otherwise start anew.
         anew: how to start anew, in words.
-
-    Attributes:
-        measured: [graphs, turns] by key.
 
     Raises:
         JournalError: what is there cannot be gone on with.
@@ -55,8 +88,8 @@ class Journal:
         resume: bool = False,
         anew: str = "leave out --resume to start anew",
     ):
+        super().__init__()
         self.path = path
-        self.measured: dict[str, np.ndarray] = {}
         self._head = json.dumps(settings) + "\n"
         # Nothing is written, or overwritten, before there is something to lose.
         self._begun = resume and path.exists()
@@ -64,26 +97,26 @@ class Journal:
             self._load(settings, anew)
 
     def _load(self, settings: dict[str, Any], anew: str) -> None:
-        found, self.measured, _ = read_journal(self.path, anew)
+        recorded = read_journal(self.path, anew)
         for name, value in settings.items():
-            if found.get(name) != value:
+            if (found := recorded.settings.get(name)) != value:
                 raise JournalError(
-                    self.path,
-                    f"was begun with {name} {found.get(name)}, not {value}; give that, or {anew}",
+                    self.path, f"was begun with {name} {found}, not {value}; give that, or {anew}"
                 )
+        self.measured, self.levels = recorded.found.measured, recorded.found.levels
         # A line that was cut off by the interruption must not run into the next.
-        lines = [json.dumps(found)]
-        lines += [_line(key, turns) for key, turns in self.measured.items()]
+        lines = [json.dumps(recorded.settings)]
+        lines += [_line(key, turns, self.levels[key]) for key, turns in self.measured.items()]
         self.path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
-    def add(self, key: str, turns: np.ndarray) -> None:
+    def add(self, key: str, turns: np.ndarray, level_ms: float) -> None:
         """Note the turns of one measurement.
 
         Raises:
             JournalError: the file cannot be written.
         """
-        self._append(_line(key, turns))
-        self.measured[key] = turns
+        self._append(_line(key, turns, level_ms))
+        super().add(key, turns, level_ms)
 
     def end(self, facts: dict[str, Any]) -> None:
         """Note that all is measured, and what is known now.
@@ -113,12 +146,12 @@ class Recorded(NamedTuple):
 
     Attributes:
         settings: its first line.
-        measured: [graphs, turns] by key.
+        found: its other lines.
         facts: its last line; None: the measurement was interrupted.
     """
 
     settings: dict[str, Any]
-    measured: dict[str, np.ndarray]
+    found: Measurements
     facts: dict[str, Any] | None
 
 
@@ -132,7 +165,7 @@ def read_journal(path: Path, remedy: str) -> Recorded:
     Raises:
         JournalError: it is none.
     """
-    measured: dict[str, np.ndarray] = {}
+    found = Measurements()
     facts = None
     try:
         with path.open("rb") as file:  # what is no file has no size, or no end
@@ -146,23 +179,23 @@ def read_journal(path: Path, remedy: str) -> Recorded:
             if isinstance(value, dict):
                 facts = value
             else:
-                key, turns = value
-                measured[str(key)] = np.array(turns, dtype=float)
-        found = measured.values()
-        whole = all(turns.ndim == 2 and np.isfinite(turns).all() for turns in found)
+                key, turns, level_ms = value
+                found.add(str(key), np.array(turns, dtype=float), float(level_ms))
+        whole = all(t.ndim == 2 and np.isfinite(t).all() for t in found.measured.values())
+        whole = whole and all(0 < ms < math.inf for ms in found.levels.values())
         if not isinstance(settings, dict) or not whole:
             raise ValueError("its lines are not those of a measurement")
     except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise JournalError(path, f"cannot be read as a measurement ({error}); {remedy}") from None
-    return Recorded(settings, measured, facts)
+    return Recorded(settings, found, facts)
 
 
 def _refuse(text: str) -> None:
     raise ValueError(f"{text} is no finite number")
 
 
-def _line(key: str, turns: np.ndarray) -> str:
-    return json.dumps([key, np.round(turns, 6).tolist()])
+def _line(key: str, turns: np.ndarray, level_ms: float) -> str:
+    return json.dumps([key, np.round(turns, 6).tolist(), round(level_ms, 6)])
 
 
 def settings_of(path: Path) -> dict[str, Any]:

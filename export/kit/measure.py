@@ -18,7 +18,7 @@ from export.kit.runners import RUNNERS, MissingError
 from export.machine import environment
 from export.machine.processor import usable_cores
 
-KIT_VERSION = 1
+KIT_VERSION = 2
 KIT, INPUTS, EXPECTED = "kit.json", "inputs.npz", "expected.npz"
 # Of the pixels of a network's labels, with those that nastool has computed.
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.9, "int8": 0.5}
@@ -133,7 +133,6 @@ def measure(folder: Path, kit: dict[str, Any], chosen: argparse.Namespace) -> in
         resume=True,
         anew="give another --output to start anew",
     )
-    jobs = {job["key"]: job for job in kit["jobs"] if job["key"] not in journal.measured}
     print(f"{next(iter(device.values()), None)}, {kit['runtime']} {runner.version}", flush=True)
     agreement = _check(folder, kit, runner)
     protocol = Protocol(
@@ -144,21 +143,9 @@ def measure(folder: Path, kit: dict[str, Any], chosen: argparse.Namespace) -> in
         chosen.max_drift / 100,
         say=lambda line: print(line, flush=True),
     )
-    said = time.monotonic()
-    results = protocol.each(
-        sorted(jobs), lambda key: protocol.compare([folder / g for g in jobs[key]["graphs"]])
-    )
-    for number, (key, turns) in enumerate(results, 1):
-        journal.add(key, turns)
-        now = time.monotonic()
-        if now - said > SAY_SECONDS or number == len(jobs):
-            said = now
-            left = (now - begun) / number * (len(jobs) - number)
-            done, total = len(journal.measured), len(kit["jobs"])
-            print(f"{done} of {total} measured, {left:.0f} s left", flush=True)
+    _measure_all(folder, kit, protocol, journal)
     journal.end(
         {
-            "level_ms": protocol.level_ms,
             "agreement": agreement,
             "environment": environment.describe(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -168,6 +155,26 @@ def measure(folder: Path, kit: dict[str, Any], chosen: argparse.Namespace) -> in
     protocol.close()
     print(f"done; bring back {chosen.output}: nastool profile-device --from-kit {chosen.output}")
     return 0
+
+
+def _measure_all(folder: Path, kit: dict[str, Any], protocol: Protocol, journal: Journal) -> None:
+    """Time what has not been timed yet; then once more what was at another speed of the machine."""
+    graphs = {job["key"]: [folder / graph for graph in job["graphs"]] for job in kit["jobs"]}
+
+    def measure(keys: Sequence[str], what: str) -> None:
+        begun = said = time.monotonic()
+        results = protocol.each(sorted(keys), lambda key: protocol.compare(graphs[key]))
+        for number, (key, turns) in enumerate(results, 1):
+            journal.add(key, turns, protocol.sentinel_ms)
+            now = time.monotonic()
+            if now - said > SAY_SECONDS or number == len(keys):
+                said = now
+                left = (now - begun) / number * (len(keys) - number)
+                done = len(graphs) - len(keys) + number
+                print(f"{done} of {len(graphs)} {what}, {left:.0f} s left", flush=True)
+
+    measure([key for key in graphs if key not in journal.measured], "measured")
+    measure(journal.at_other_speeds(protocol.max_drift), "measured at one speed of the machine")
 
 
 def _check(folder: Path, kit: dict[str, Any], runner: Any) -> float:

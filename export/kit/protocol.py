@@ -113,6 +113,12 @@ class Protocol:
             but at least `CONTENTION`, may other programs take.
         seed: of all random orders.
         say: is told in a line what is waited for.
+
+    Attributes:
+        sentinel_ms: what the sentinel took in the turns of the last comparison: milliseconds of
+            one multiple.
+        kept: turns that were quiet.
+        lost: seconds that went by in others.
     """
 
     def __init__(
@@ -134,7 +140,7 @@ class Protocol:
         # The moment of each, and milliseconds.
         self.readings: deque[tuple[float, float]] = deque()
         self._best, self._judged = 0.0, -math.inf
-        self._quiet_readings: list[float] = []
+        self.sentinel_ms = math.nan
         self.kept, self.lost = 0, 0.0
         self._waiting = self._said = time.monotonic()
         settled = time.monotonic() + SETTLE_SECONDS
@@ -144,11 +150,6 @@ class Protocol:
     def close(self) -> None:
         """Free the sentinel."""
         self._sentinel.close()
-
-    @property
-    def level_ms(self) -> float:
-        """What the sentinel takes in quiet turns: milliseconds of one multiple."""
-        return float(np.median(self._quiet_readings or [ms for _, ms in self.readings]))
 
     @property
     def quiet_share(self) -> float:
@@ -208,6 +209,7 @@ class Protocol:
 
     def _turns(self, timers: Sequence[Timer], blocks: Sequence[int], needed: int) -> np.ndarray:
         kept: list[list[float]] = []
+        readings: list[float] = []
         given_up = self.lost + PATIENCE_SECONDS
         before = self._look()
         while len(kept) < needed or not (len(kept) >= MOST_TURNS or is_precise(kept)):
@@ -217,7 +219,7 @@ class Protocol:
             turn = self._turn(timers, blocks) if self._quiet(before) else []
             after = self._look()
             if turn and self._quiet(after) and self._alone():
-                self._quiet_readings += [before, after]
+                readings += [before, after]
                 kept.append([2 * ms / (before + after) for ms in turn])
                 self._waiting = time.monotonic()
             else:
@@ -225,6 +227,7 @@ class Protocol:
                 self._say_what_is_waited_for()
             before = after
         self.kept += len(kept)
+        self.sentinel_ms = float(np.median(readings))
         return np.array(kept).T
 
     def _turn(self, timers: Sequence[Timer], blocks: Sequence[int]) -> list[float]:

@@ -170,7 +170,7 @@ def test_a_table(path, table, data):
     read(LatencyTable.load, path, path.read_bytes())
 
 
-@given(content=texts('{"classes": 19}\n["a", [1.0, 2.0]]\n'))
+@given(content=texts('{"classes": 19}\n["a", [[1.0, 2.0]], 2.0]\n'))
 def test_a_journal(path, content):
     path.write_bytes(content)
     with contextlib.suppress(JournalError):

@@ -173,7 +173,7 @@ def profile_device(
             write_json(partial / FLAGS, {"seconds": seconds, "threads": threads, **settings})
             export_parts(plan.shape, made.backbones, partial)
             measure_all(stopwatch, plan.jobs, plan.shape, journal)
-            made.settings, level = stopwatch.settings, stopwatch.level_ms
+            made.settings = stopwatch.settings
     except JournalError as error:
         raise DataError(error.path, error.problem) from None
     except GateError as error:
@@ -184,7 +184,7 @@ def profile_device(
     finally:
         if not (partial / MEASURED).exists():  # nothing to go on with
             shutil.rmtree(partial, ignore_errors=True)
-    table = plan.table(journal.measured, level)
+    table = plan.table(journal)
     made.seconds = round(time.monotonic() - started, 1)
     table.save(path)
     shutil.rmtree(partial, ignore_errors=True)

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.kit.journal import Journal
+from export.kit.journal import Measurements
 from export.system.console import duration, track
 from toolchain.architecture import Architecture
 from toolchain.profiling.backbone import Backbone
 from toolchain.profiling.entries import Recipe
-from toolchain.profiling.entry_graphs import Array
 from toolchain.profiling.networks import Shape, network_model
 from toolchain.profiling.parts import encoder_part, tail_part
 from toolchain.profiling.stopwatch import Stopwatch
@@ -27,34 +26,39 @@ def key_of(job: Job) -> str:
 
 
 def measure_all(
-    stopwatch: Stopwatch, jobs: Iterable[Job], shape: Shape, journal: Journal | None = None
-) -> dict[str, Array]:
+    stopwatch: Stopwatch, jobs: Iterable[Job], shape: Shape, found: Measurements
+) -> None:
     """Time the graphs of every job, in random order.
+
+    What was measured at another speed of the machine than most is measured once more in the end.
 
     Args:
         stopwatch: times them.
         jobs: what to time.
         shape: of the networks.
-        journal: knows those that are measured already, and is told of the others.
-
-    Returns:
-        The result of `Stopwatch.compare` for each job, by its key.
+        found: knows those that are measured already, and is told of the others.
     """
-    measured = journal.measured if journal else {}
-    todo = {key: job for job in jobs if (key := key_of(job)) not in measured}
+    by_key = {key_of(job): job for job in jobs}
+
+    def measure(keys: Sequence[str], what: str) -> None:
+        done = len(by_key) - len(keys)
+        results = stopwatch.each(keys, lambda key: stopwatch.compare(models_of(by_key[key], shape)))
+        for key, turns in track(results, what, len(by_key), done):
+            found.add(key, turns, stopwatch.sentinel_ms)
+
+    todo = [key for key in by_key if key not in found.measured]
     log.info(
         "%d graphs to measure, about %s on a machine at rest; on another one it waits for quiet "
         "moments",
         *(len(todo), duration(len(todo) * (SECONDS_EACH + 2 * stopwatch.seconds))),
     )
-    results = stopwatch.each(list(todo), lambda key: stopwatch.compare(models_of(todo[key], shape)))
-    done = len(measured)
-    for key, turns in track(results, "Measuring", done + len(todo), done):
-        if journal:
-            journal.add(key, turns)
-        else:
-            measured[key] = turns
-    return measured
+    measure(todo, "Measuring")
+    if again := found.at_other_speeds(stopwatch.max_drift):
+        log.info(
+            "%d of %d graphs were measured at another speed of the machine than most: once more",
+            *(len(again), len(by_key)),
+        )
+        measure(again, "Measuring at one speed")
 
 
 def models_of(job: Job, shape: Shape) -> list[bytes]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from export.kit import measure
@@ -72,7 +73,6 @@ class _Facts(BaseModel):
     environment: dict[str, Any]
     date: str
     seconds: float = Field(ge=0)
-    level_ms: float = Field(gt=0, lt=MOST)
 
 
 def table_from_kit(path: Path, output: Path | None = None) -> Profile:
@@ -90,17 +90,17 @@ def table_from_kit(path: Path, output: Path | None = None) -> Profile:
     except JournalError as error:
         raise DataError(error.path, error.problem) from None
     plan = _plan_of(path, recorded)
-    made, facts = plan.made, recorded.facts
-    if facts is None or {key_of(job) for job in plan.jobs} - recorded.measured.keys():
-        done = len(recorded.measured)
+    made, found, facts = plan.made, recorded.found, recorded.facts
+    if facts is None or {key_of(job) for job in plan.jobs} - found.measured.keys():
+        done = len(found.measured)
         raise DataError(
             path,
             f"was cut short: {done} of {len(plan.jobs)} measurements; run measure.py again where "
             "it was written, it goes on",
         )
     for key in map(key_of, plan.jobs):
-        turns = recorded.measured[key]
-        if not turns.size or not ((turns > 0) & (turns < MOST)).all():
+        turns = np.append(found.measured[key], found.levels[key])
+        if turns.size < 2 or not ((turns > 0) & (turns < MOST)).all():
             raise DataError(path, f"{key!r}: its times are none; {REMEDY}")
     measured_on = validated(_Head, recorded.settings, path, REMEDY)
     ended = validated(_Facts, facts, path, REMEDY)
@@ -109,7 +109,7 @@ def table_from_kit(path: Path, output: Path | None = None) -> Profile:
     made.threads, made.max_drift = measured_on.threads, measured_on.max_drift
     name = next(iter(measured_on.device_facts.values()), None)
     made.device_name = name if isinstance(name, str) and name else UNKNOWN
-    table = plan.table(recorded.measured, ended.level_ms)
+    table = plan.table(found)
     target = output or default_path(made)
     table.save(target)
     return Profile(target, table)

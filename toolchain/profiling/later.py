@@ -14,6 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from export.kit.journal import Measurements
 from toolchain.architecture import Architecture
 from toolchain.graph import canonical
 from toolchain.profiling.certificate import Certificate
@@ -132,9 +133,8 @@ def _measure(
     ) as stopwatch:
         table.check_matches(settings=stopwatch.settings, force=force)
         export_parts(shape, made.backbones)
-        measured = measure_all(stopwatch, networks, shape)
-        level = stopwatch.level_ms
-    return latencies(networks, measured, level), level
+        measure_all(stopwatch, networks, shape, measurements := Measurements())
+    return latencies(networks, measurements), measurements.level_ms
 
 
 def _at_pace_of(

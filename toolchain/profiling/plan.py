@@ -1,11 +1,12 @@
 """What a profiling measures, and the table that follows from what came out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from export.kit.journal import Measurements
 from export.onnx_file.writing import Target
 from export.system.errors import UsageError
 from export.system.numbers import FEWEST_NETWORKS
@@ -15,7 +16,6 @@ from toolchain.networks.encoders import describe_encoder
 from toolchain.profiling.certificate import Case, Certificate, certify
 from toolchain.profiling.correction import Measured, fit_correction
 from toolchain.profiling.entries import Recipe, difference, recipes, solve
-from toolchain.profiling.entry_graphs import Array
 from toolchain.profiling.jobs import Job, key_of
 from toolchain.profiling.networks import Shape, draw_networks
 from toolchain.profiling.provenance import Provenance
@@ -84,30 +84,25 @@ class Plan:
         """All of these."""
         return [*self.pieces, *self.fitted, *self.fresh]
 
-    def table(self, measured: Mapping[str, Array], level: float) -> LatencyTable:
-        """Make the table.
-
-        Args:
-            measured: of each job by its key, in multiples of the sentinel; see
-                `export.kit.protocol.Protocol.compare`.
-            level: milliseconds of one multiple.
-        """
-        self.made.sentinel_ms = round(level, 5)
-        entries = _entries(self.pieces, measured, level)
-        table = LatencyTable(provenance=self.made, entries=entries)
+    def table(self, found: Measurements) -> LatencyTable:
+        """Make the table of what was measured of each job, by its key."""
+        made = self.made
+        made.sentinel_ms = round(found.level_ms, 5)
+        others = found.at_other_speeds(made.max_drift)
+        made.at_other_speeds = round(len(others) / len(found.levels), 3)
+        entries = _entries(self.pieces, found)
+        table = LatencyTable(provenance=made, entries=entries)
         if self.fitted:
             samples = [
                 Measured(table.plan(network), latency)
-                for network, latency in zip(
-                    self.fitted, latencies(self.fitted, measured, level), strict=True
-                )
+                for network, latency in zip(self.fitted, latencies(self.fitted, found), strict=True)
             ]
             units = {unit for sample in samples for unit in sample.plan.units}
             alone = {unit: entries[unit.name].latency_ms for unit in units}
             table.correction = fit_correction(samples, alone)
         if self.fresh:
-            found = latencies(self.fresh, measured, level)
-            table.certificate = certificate_of(table, self.fresh, found, self.made.seed)
+            measured = latencies(self.fresh, found)
+            table.certificate = certificate_of(table, self.fresh, measured, made.seed)
         return table
 
 
@@ -130,11 +125,10 @@ def fresh_networks(
     return draw_networks(count, made.backbones, f"certify {seed}", avoid)
 
 
-def latencies(
-    networks: Sequence[Architecture], measured: Mapping[str, Array], level: float
-) -> list[float]:
+def latencies(networks: Sequence[Architecture], found: Measurements) -> list[float]:
     """Return the milliseconds of whole networks."""
-    return [level * float(np.median(measured[key_of(network)])) for network in networks]
+    level = found.level_ms
+    return [level * float(np.median(found.measured[key_of(network)])) for network in networks]
 
 
 def certificate_of(
@@ -155,11 +149,10 @@ def certificate_of(
     return certify(cases, [(p.low, p.high) for p in predictions], seed)
 
 
-def _entries(
-    pieces: Sequence[Recipe], measured: Mapping[str, Array], level: float
-) -> dict[str, Entry]:
+def _entries(pieces: Sequence[Recipe], found: Measurements) -> dict[str, Entry]:
+    level = found.level_ms
     differences = [
-        (piece, difference(level * measured[key_of(piece)], piece.copies)) for piece in pieces
+        (piece, difference(level * found.measured[key_of(piece)], piece.copies)) for piece in pieces
     ]
     entries = {
         unit.name: Entry(

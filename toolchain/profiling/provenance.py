@@ -11,6 +11,8 @@ from export.runtimes import get_runtime
 from toolchain.profiling.backbone import Backbone
 
 MAX_DRIFT = 0.1
+MOST_AT_OTHER_SPEEDS = 0.1
+"""Share of the measurements, above which a table is rough."""
 
 
 class Anchor(BaseModel):
@@ -54,7 +56,9 @@ class Provenance(BaseModel):
         seed: that drew the fitted networks.
         max_drift: by how much fixed work beside the measurement might run slower than at its best,
             a fraction; tables made before this field have the default.
-        sentinel_ms: what a fixed piece of network took when the machine was quiet.
+        at_other_speeds: share of the measurements beside which a fixed piece of network was faster
+            or slower than beside most, by more than `max_drift`.
+        sentinel_ms: what that piece took when the machine was quiet.
         anchor: how the milliseconds were brought to another pace than that of the measurement.
         date: of the measurement, ISO 8601.
         seconds: that it took.
@@ -78,6 +82,7 @@ class Provenance(BaseModel):
     tail: str
     seed: int
     max_drift: float = MAX_DRIFT
+    at_other_speeds: float = 0.0
     sentinel_ms: float | None = None
     anchor: Anchor | None = None
     date: str
@@ -90,9 +95,13 @@ class Provenance(BaseModel):
         return self
 
     @property
-    def rough(self) -> float | None:
-        """`max_drift`, where more was let pass than a table should."""
-        return self.max_drift if self.max_drift > 3 * MAX_DRIFT else None
+    def roughness(self) -> str | None:
+        """Why the measurements are rough, if they are."""
+        if self.max_drift > 3 * MAX_DRIFT:
+            return f"measured while the machine was busy (--max-drift {100 * self.max_drift:g})"
+        if self.at_other_speeds > MOST_AT_OTHER_SPEEDS:
+            return f"{self.at_other_speeds:.0%} of it measured at another speed of the machine"
+        return None
 
     @property
     def backbones(self) -> list[Backbone]:

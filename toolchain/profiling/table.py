@@ -137,8 +137,8 @@ class LatencyTable(BaseModel):
 
     def _roughness(self) -> str | None:
         """Say why this table is rough, if it is."""
-        if drift := self.provenance.rough:
-            return f"measured while the machine was busy (--max-drift {100 * drift:g})"
+        if reason := self.provenance.roughness:
+            return reason
         if self.certificate and self.certificate.is_rough:
             return f"off by {self.certificate.mape:.0f} % on average when it was made"
         return None

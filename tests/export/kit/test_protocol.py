@@ -64,7 +64,7 @@ def test_times_are_multiples_of_the_sentinel():
     with Script(*[1.2] * 100, max_drift=0.5) as stopwatch:
         turns = stopwatch._turns([lambda count: [6.0] * count], [1], 5)
         np.testing.assert_allclose(turns, [[5.0] * 5])
-        assert stopwatch.level_ms == 1.2
+        assert stopwatch.sentinel_ms == 1.2
 
 
 def test_what_varies_takes_more_turns(monkeypatch):
@@ -117,7 +117,7 @@ def test_the_best_is_of_the_last_minutes(monkeypatch):
     with Script(*[2.0] * 1_000_000) as stopwatch:
         # Slower for good: a level, once the quick readings are forgotten.
         assert stopwatch._turns([lambda count: [1.0] * count], [1], 5).shape == (1, 5)
-        assert stopwatch.level_ms == 2.0
+        assert stopwatch.sentinel_ms == 2.0
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from export.kit import measure, protocol
 from export.kit.contention import Contention
-from export.kit.journal import read_journal
+from export.kit.journal import Measurements, read_journal
 from export.kit.protocol import Protocol
 from export.onnx_file.tail import DEFAULT_TAIL
 from export.system.errors import DataError
@@ -81,14 +82,39 @@ def test_an_interrupted_measurement_goes_on(made: Path, tmp_path: Path, hasty, m
         return compare(self, graphs)
 
     monkeypatch.setattr(Protocol, "compare", interrupted)
+    monkeypatch.setattr(Measurements, "at_other_speeds", lambda *_: [])
     arguments = ["--threads", "1", "--output", str(samples)]
     assert measure.main(made, arguments) == 130
-    assert len(read_journal(samples, "").measured) == 5
+    assert len(read_journal(samples, "").found.measured) == 5
     with pytest.raises(DataError, match="was cut short: 5 of 110 measurements; run meas"):
         table_from_kit(samples)
     assert measure.main(made, ["--threads", "2", "--output", str(samples)]) == 2
     assert measure.main(made, arguments) == 0
     assert len(calls) == 1 + 110
+
+
+def test_what_was_measured_at_another_speed_is_measured_once_more(
+    made: Path, tmp_path: Path, hasty, monkeypatch, capsys
+) -> None:
+    compared = []
+
+    def compare(self, graphs):
+        # Slow for the first three, and for the last of those whatever is done.
+        slow = len(compared) < 3 or graphs == compared[2]
+        compared.append(graphs)
+        self.sentinel_ms = 2.0 if slow else 1.0
+        ms = 1 + len(compared) / 10
+        return np.array([[ms] * 3, [2 * ms] * 3][: len(graphs)])
+
+    monkeypatch.setattr(Protocol, "compare", compare)
+    samples = tmp_path / "samples.jsonl"
+    assert measure.main(made, ["--threads", "1", "--output", str(samples)]) == 0
+    assert len(compared) == 110 + 3
+    assert sorted(map(str, compared[110:])) == sorted(map(str, compared[:3]))
+    assert "110 of 110 measured at one speed of the machine" in capsys.readouterr().out
+    table = table_from_kit(samples, tmp_path / "table.json").table
+    assert table.provenance.sentinel_ms == 1.0
+    assert table.provenance.at_other_speeds == pytest.approx(1 / 110, abs=0.001)
 
 
 def test_a_kit_needs_neither_nastool_nor_a_new_python(made: Path) -> None:
@@ -125,7 +151,7 @@ def copied(made: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("change", "arguments", "words", "code"),
     [
-        ({"kit_version": 99}, [], "kit_version is 99, this program's 1; copy the whole kit", 2),
+        ({"kit_version": 99}, [], "kit_version is 99, this program's 2; copy the whole kit", 2),
         (None, [], "cannot be read", 2),
         ({}, ["--device", "cuda:0"], "the graphs are for cpu, not for cuda:0", 2),
         ({}, ["--threads", "0"], "--threads must be at least 1, not 0", 2),
@@ -165,7 +191,7 @@ def plan_and_head():
     plan = planned(input_size=64, encoders=["ghostnet-0.1"], fit_networks=10, certify_networks=10)
     plan.made.tail = DEFAULT_TAIL
     head = {
-        "kit": module.kit_identity(plan), "kit_version": 1, "settings": module.kit_settings(plan),
+        "kit": module.kit_identity(plan), "kit_version": 2, "settings": module.kit_settings(plan),
         "runtime": "onnxruntime", "device": "cpu", "runtime_version": "1", "runtime_settings": {},
         "threads": 1, "device_facts": {"cpu model": "x"}, "max_drift": 0.1,
     }  # fmt: skip
@@ -175,7 +201,7 @@ def plan_and_head():
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda head: head | {"kit_version": 99}, "kit_version is 99, this program reads 1"),
+        (lambda head: head | {"kit_version": 99}, "kit_version is 99, this program reads 2"),
         (lambda head: head | {"kit": "other"}, "is of a kit of nastool"),
         (lambda head: head | {"settings": {}}, "settings.precision, settings.enc"),
         (lambda head: head | {"settings": None}, "settings: Input should be a valid"),
@@ -196,19 +222,21 @@ def test_samples_of_another_kit_are_one_line(cli, tmp_path, edit, words) -> None
     assert f"samples.jsonl: {words}" in line
 
 
+put = list.__setitem__
 SAMPLES = {
     "as it is": (lambda lines: None, None),
-    "level of nan": (lambda lines: lines[-1].update(level_ms=float("nan")), "NaN is no finite"),
-    "level of 0": (lambda lines: lines[-1].update(level_ms=0), "level_ms: Input should be great"),
-    "no level": (lambda lines: lines[-1].pop("level_ms"), "level_ms: Field required; measure"),
+    "level of nan": (lambda lines: put(lines[1], 2, float("nan")), "NaN is no finite"),
+    "level of 0": (lambda lines: put(lines[1], 2, 0), "its lines are not those of a measurement"),
+    "level of text": (lambda lines: put(lines[1], 2, "x"), "cannot be read as a measurement"),
+    "no level": (lambda lines: lines[1].pop(), "cannot be read as a measurement"),
     "no date": (lambda lines: lines[-1].update(date={}), "date: Input should be a valid string"),
     "an environment of text": (lambda lines: lines[-1].update(environment="x"), "environment: "),
     "drift of nan": (lambda lines: lines[0].update(max_drift=float("nan")), "NaN is no finite"),
     "device facts": (lambda lines: lines[0].update(device_facts=[]), "device_facts: Input"),
-    "400 digits": (lambda lines: lines[1].insert(1, [[10**400]]) or lines[1].pop(), "too large"),
-    "no turns": (lambda lines: lines[1].insert(1, [[]]) or lines[1].pop(), "its times are none"),
-    "no time": (lambda lines: lines[1].insert(1, [[0.0]]) or lines[1].pop(), "its times are none"),
-    "an age": (lambda lines: lines[1].insert(1, [[1e300]]) or lines[1].pop(), "its times are none"),
+    "400 digits": (lambda lines: put(lines[1], 1, [[10**400]]), "too large"),
+    "no turns": (lambda lines: put(lines[1], 1, [[]]), "its times are none"),
+    "no time": (lambda lines: put(lines[1], 1, [[0.0]]), "its times are none"),
+    "an age": (lambda lines: put(lines[1], 1, [[1e300]]), "its times are none"),
 }
 
 
@@ -216,10 +244,10 @@ SAMPLES = {
 def test_damaged_samples_are_one_line(cli, tmp_path, change) -> None:
     plan, head = plan_and_head()
     times = [
-        [key_of(job), [[n + 1.0, n + 1.1], [n + 3.0, n + 3.0 + n / 100]]]
+        [key_of(job), [[n + 1.0, n + 1.1], [n + 3.0, n + 3.0 + n / 100]], 2.0]
         for n, job in enumerate(plan.jobs)
     ]
-    facts = {"level_ms": 2.0, "environment": {}, "date": "2026-01-01", "seconds": 3}
+    facts = {"environment": {}, "date": "2026-01-01", "seconds": 3}
     lines = [head, *times, facts]
     edit, words = SAMPLES[change]
     edit(lines)

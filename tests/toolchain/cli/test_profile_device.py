@@ -6,7 +6,7 @@ import pytest
 from export.benchmarking.tail_choice import TailChoice
 from export.kit import protocol
 from export.kit.contention import Contention
-from export.kit.journal import settings_of
+from export.kit.journal import Measurements, settings_of
 from export.system.errors import GateError
 from tests.toolchain.profiling.made_tables import made_table
 from toolchain.architecture import Architecture
@@ -33,6 +33,7 @@ def hasty(monkeypatch):
     monkeypatch.setattr(protocol, "PAUSES", (0.0,))
     monkeypatch.setattr(Stopwatch, "_quiet", lambda *_: True)
     monkeypatch.setattr(Contention, "share", lambda _: 0.0)
+    monkeypatch.setattr(Measurements, "at_other_speeds", lambda *_: [])
 
 
 def test_profiles_certifies_and_predicts(cli, hasty, tmp_path):
@@ -182,7 +183,7 @@ def test_a_busy_machine_is_refused_and_nothing_written(cli, hasty, tmp_path, mon
 
 def test_what_was_measured_before_a_machine_grew_busy_is_kept(cli, hasty, tmp_path, monkeypatch):
     def grows_busy(stopwatch, jobs, shape, journal):
-        journal.add("a unit", np.ones((2, 3)))
+        journal.add("a unit", np.ones((2, 3)), 1.0)
         raise GateError("too busy")
 
     monkeypatch.setattr(device, "measure_all", grows_busy)

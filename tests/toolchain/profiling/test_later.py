@@ -11,11 +11,11 @@ from toolchain.profiling.later import anchor_table, certify_table
 from toolchain.profiling.networks import draw_networks
 from toolchain.profiling.table import LatencyTable
 
+LEVEL = 2.0
+
 
 class Slow:
     """A stopwatch of a machine on which everything takes 1.2 times as long, give or take."""
-
-    level_ms = 2.0
 
     def __init__(self, *_: object, **__: object):
         self.settings: dict[str, object] = {}
@@ -31,12 +31,10 @@ def path(tmp_path, monkeypatch):
     table = made_table()
     table.save(tmp_path / "table.json")
 
-    def measure(stopwatch, networks, shape):
-        found = {}
+    def measure(stopwatch, networks, shape, found):
         for number, network in enumerate(networks):
             ms = table.predict(table.plan(network)).median * 1.2 * (1.02 if number % 2 else 0.98)
-            found[str(network)] = np.array([[ms / stopwatch.level_ms] * 3])
-        return found
+            found.add(str(network), np.array([[ms / LEVEL] * 3]), LEVEL)
 
     monkeypatch.setattr(module, "Stopwatch", Slow)
     monkeypatch.setattr(module, "measure_all", measure)
@@ -54,7 +52,7 @@ def test_all_milliseconds_take_the_pace_of_some_networks(path, tmp_path):
     made = now.provenance.anchor
     assert made.factor == pytest.approx(1.2, rel=0.001)
     assert made.error == pytest.approx(0.02 / math.sqrt(11), rel=0.05)
-    assert (made.networks, now.provenance.sentinel_ms) == (12, 2.0)
+    assert (made.networks, now.provenance.sentinel_ms) == (12, LEVEL)
     assert before.provenance.anchor is None
 
 

@@ -241,6 +241,13 @@ def test_a_table_of_another_driver_is_refused(monkeypatch):
         made_table(**made, environment=described).check_matches()
 
 
+@pytest.mark.parametrize(("share", "rough"), [(0.0, False), (0.1, False), (0.25, True)])
+def test_a_table_of_several_speeds_says_so(tmp_path, caplog, share, rough):
+    made_table(at_other_speeds=share).save(tmp_path / "table.json")
+    LatencyTable.load(tmp_path / "table.json")
+    assert ("25% of it measured at another speed of the machine" in caplog.text) is rough
+
+
 @pytest.mark.parametrize(("max_drift", "rough"), [(0.1, False), (0.3, False), (10, True)])
 def test_rough_measuring_is_said_of_a_table(tmp_path, caplog, max_drift, rough):
     made_table(max_drift=max_drift).save(tmp_path / "table.json")

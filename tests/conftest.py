@@ -1,9 +1,7 @@
-import functools
 import gc
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,18 +38,6 @@ class Result:
     @property
     def document(self) -> Any:
         return json.loads(self.out)
-
-
-@pytest.fixture(autouse=True)
-def operators_listed_once() -> None:
-    """Have torch's exporter, once it is loaded, keep its list of what it can write.
-
-    It makes the list anew for every file, which takes a quarter of an export's time.
-    """
-    exporter = sys.modules.get("torch.onnx._internal.exporter._registration")
-    make = getattr(getattr(exporter, "ONNXRegistry", None), "from_torchlib", None)
-    if make and not hasattr(make, "cache_info"):
-        exporter.ONNXRegistry.from_torchlib = functools.cache(make)
 
 
 @pytest.fixture

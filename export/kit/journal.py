@@ -67,8 +67,8 @@ class Journal(Measurements):
     """A file of one line a measurement, written as soon as there is one.
 
     The first line holds the settings: a journal of other settings is of no use. Times are kept as
-    multiples of the sentinel's, which hold for any session on the same machine. A last line, once
-    all is measured, holds what is known then.
+    multiples of the sentinel's, and its own beside them. A last line, once all is measured, holds
+    what is known then.
 
     Args:
         path: the file.

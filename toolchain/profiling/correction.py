@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import nnls
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from toolchain.networks.blueprint import Blueprint, Unit
 
@@ -20,6 +20,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 COVERAGE = 0.9
 FOLDS = 10
+# Standard deviations at which a left-out error counts no further.
+FAR = 3.0
 # Strengths of the pull towards the plain sum, from which the folds choose.
 RIDGES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 
@@ -70,8 +72,11 @@ def fit_correction(networks: Sequence[Measured], latencies: Mapping[Unit, float]
     errors = {ridge: _left_out_errors(parts, measured, ridge) for ridge in RIDGES}
     ridge = min(RIDGES, key=lambda ridge: float(np.mean(errors[ridge] ** 2)))
     constant, *weights = _solve(parts, measured, ridge)
-    # Left-out errors are close to normal, and their mean square is surer than a quantile of so few.
-    sigma = float(np.sqrt(np.mean(errors[ridge] ** 2)))
+    # Left-out errors are close to normal, and their mean square is surer than a quantile of so few;
+    # but a network with the only unit of a kind may be missed by any factor.
+    sizes = np.abs(errors[ridge])
+    usual = float(np.median(sizes) / norm.ppf(0.75))
+    sigma = float(np.sqrt(np.mean(np.minimum(sizes, FAR * usual) ** 2)))
     return Correction(
         constant_ms=round(constant, 5),
         weights={kind: round(weight, 5) for kind, weight in zip(kinds, weights, strict=True)},

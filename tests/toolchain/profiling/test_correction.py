@@ -49,15 +49,17 @@ def test_noise_does_not_make_weights_wild_or_negative():
     assert all(0 <= weight < 2.5 for weight in weights.values())
 
 
-def test_the_spread_covers_nine_of_ten_new_networks():
+@pytest.mark.parametrize("count", [40, 60])
+def test_the_spread_covers_nine_of_ten_new_networks(count):
     spreads, covered = [], []
     for seed in range(8):
         measured, latencies = networks(260, noise=0.05, seed=seed)
-        correction = fit_correction(measured[:60], latencies)
+        correction = fit_correction(measured[:count], latencies)
         errors = np.array(
             [n.latency_ms / predicted(correction, n.plan, latencies) - 1 for n in measured[60:]]
         )
         spreads.append(correction.spread)
         covered.append((abs(errors) <= correction.spread).mean())
     assert 0.87 < np.mean(covered) < 0.94
+    # Of 40, one draw has a network that is off by a multiple when it is left out.
     assert np.std(spreads) < 0.15 * np.mean(spreads)

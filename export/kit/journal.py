@@ -62,6 +62,10 @@ class Measurements:
         low, high = self.level_ms / (1 + tolerance), self.level_ms * (1 + tolerance)
         return [key for key, ms in self.levels.items() if not low <= ms <= high]
 
+    def share_at_other_speeds(self, tolerance: float) -> float:
+        """Return the share of what was measured so, 0 to 1."""
+        return round(len(self.at_other_speeds(tolerance)) / len(self.levels), 3)
+
 
 class Journal(Measurements):
     """A file of one line a measurement, written as soon as there is one.

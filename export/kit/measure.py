@@ -8,12 +8,12 @@ import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from export.kit.journal import Journal, JournalError
-from export.kit.protocol import BusyError, Protocol
+from export.kit.protocol import BusyError, Compared, Protocol
 from export.kit.runners import RUNNERS, MissingError
 from export.machine import environment
 from export.machine.processor import usable_cores
@@ -143,7 +143,8 @@ def measure(folder: Path, kit: dict[str, Any], chosen: argparse.Namespace) -> in
         chosen.max_drift / 100,
         say=lambda line: print(line, flush=True),
     )
-    _measure_all(folder, kit, protocol, journal)
+    graphs = {job["key"]: [folder / graph for graph in job["graphs"]] for job in kit["jobs"]}
+    protocol.compare_all(sorted(graphs), graphs.__getitem__, journal, _progress(len(graphs)))
     journal.end(
         {
             "agreement": agreement,
@@ -157,24 +158,22 @@ def measure(folder: Path, kit: dict[str, Any], chosen: argparse.Namespace) -> in
     return 0
 
 
-def _measure_all(folder: Path, kit: dict[str, Any], protocol: Protocol, journal: Journal) -> None:
-    """Time what has not been timed yet; then once more what was at another speed of the machine."""
-    graphs = {job["key"]: [folder / graph for graph in job["graphs"]] for job in kit["jobs"]}
+def _progress(total: int) -> Callable[[Compared, int, bool], Compared]:
+    """Say every few seconds how many of so many measurements are done, and how long it takes."""
 
-    def measure(keys: Sequence[str], what: str) -> None:
+    def watch(compared: Compared, left: int, again: bool) -> Compared:
+        what = "measured at one speed of the machine" if again else "measured"
         begun = said = time.monotonic()
-        results = protocol.each(sorted(keys), lambda key: protocol.compare(graphs[key]))
-        for number, (key, turns) in enumerate(results, 1):
-            journal.add(key, turns, protocol.sentinel_ms)
+        for number, found in enumerate(compared, 1):
+            yield found
             now = time.monotonic()
-            if now - said > SAY_SECONDS or number == len(keys):
+            if now - said > SAY_SECONDS or number == left:
                 said = now
-                left = (now - begun) / number * (len(keys) - number)
-                done = len(graphs) - len(keys) + number
-                print(f"{done} of {len(graphs)} {what}, {left:.0f} s left", flush=True)
+                seconds = (now - begun) / number * (left - number)
+                done = total - left + number
+                print(f"{done} of {total} {what}, {seconds:.0f} s left", flush=True)
 
-    measure([key for key in graphs if key not in journal.measured], "measured")
-    measure(journal.at_other_speeds(protocol.max_drift), "measured at one speed of the machine")
+    return watch
 
 
 def _check(folder: Path, kit: dict[str, Any], runner: Any) -> float:

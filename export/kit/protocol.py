@@ -17,16 +17,19 @@ import math
 import random
 import time
 from collections import deque
-from typing import Any, Callable, Iterator, NamedTuple, Sequence, TypeVar
+from typing import Any, Callable, Iterator, NamedTuple, Sequence, Tuple, TypeVar
 
 import numpy as np
 
 from export.kit.contention import Contention
+from export.kit.journal import Measurements
 
 T = TypeVar("T")
 R = TypeVar("R")
 # Takes a number of runs, returns the milliseconds of each.
 Timer = Callable[[int], Sequence[float]]
+# What was compared, by key.
+Compared = Iterator[Tuple[str, np.ndarray]]
 
 STILL = 0.01
 LEAST = 6
@@ -252,6 +255,34 @@ class Protocol:
             return f"other programs take {share:.2f} of the cores that are measured on"
         slow = self.readings[-1][1] / self._best
         return f"a fixed piece of network takes {slow:.2f} times as long as at its best"
+
+    def compare_all(
+        self,
+        keys: Sequence[str],
+        graphs: Callable[[str], Sequence[Any]],
+        found: Measurements,
+        watch: Callable[[Compared, int, bool], Compared],
+    ) -> None:
+        """Compare what has not been compared yet; then what was at another speed once more.
+
+        Args:
+            keys: of the comparisons.
+            graphs: returns those of a comparison.
+            found: knows what has been compared, and is told of the rest.
+            watch: passes comparisons on as they are made, and says how far they are. Is given how
+                many there will be, and whether they are made once more.
+
+        Raises:
+            BusyError: nothing could be measured any more, in spite of waiting.
+        """
+        for again in (False, True):
+            if again:
+                left = found.at_other_speeds(self.max_drift)
+            else:
+                left = [key for key in keys if key not in found.measured]
+            compared = self.each(left, lambda key: self.compare(graphs(key)))
+            for key, turns in watch(compared, len(left), again):
+                found.add(key, turns, self.sentinel_ms)
 
     def each(self, items: Sequence[T], measure: Callable[[T], R]) -> Iterator[tuple[T, R]]:
         """Apply ``measure`` to every item in random order; to those that are disturbed again later.

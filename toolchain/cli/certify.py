@@ -97,6 +97,8 @@ def certify(
 
 def certificate_table(certificate: "Certificate") -> Any:
     """Make the table of a certificate that people read."""
+    from toolchain.profiling.provenance import MOST_AT_OTHER_SPEEDS
+
     c = certificate
     summary = [
         ["mean error (MAPE)", f"{c.mape:.1f} %"],
@@ -115,6 +117,11 @@ def certificate_table(certificate: "Certificate") -> Any:
         remarks.append(
             f"This table is rough: its milliseconds are off by {c.mape:.0f} % on average. Measure "
             "again where nothing else runs; nastool doctor says when that can succeed."
+        )
+    if c.at_other_speeds and c.at_other_speeds > MOST_AT_OTHER_SPEEDS:
+        remarks.append(
+            f"{c.at_other_speeds:.0%} of the networks were measured at another speed of the "
+            "machine than most: certify again where it keeps its speed."
         )
     if c.anchor:
         remarks.append(

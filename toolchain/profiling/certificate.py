@@ -74,6 +74,8 @@ class Certificate(BaseModel):
         mape_at_pace: the mean error that is left once predictions are multiplied by that.
         slowdown: how much longer a fixed piece of network took than when the table was measured.
         anchor: how predictions were brought to the pace of further networks, measured among these.
+        at_other_speeds: share of the measurements beside which that piece was faster or slower
+            than beside most, by more than `--max-drift`; None: see the table's provenance.
         cases: all networks, in the order in which they were drawn; tables that were made before
             this field have none.
     """
@@ -93,6 +95,7 @@ class Certificate(BaseModel):
     mape_at_pace: float | None = None
     slowdown: float | None = None
     anchor: Anchor | None = None
+    at_other_speeds: float | None = None
     cases: list[Case] = []
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export.kit.journal import Measurements
+from export.kit.protocol import Compared
 from export.system.console import duration, track
 from toolchain.architecture import Architecture
 from toolchain.profiling.backbone import Backbone
@@ -40,25 +41,23 @@ def measure_all(
     """
     by_key = {key_of(job): job for job in jobs}
 
-    def measure(keys: Sequence[str], what: str) -> None:
-        done = len(by_key) - len(keys)
-        results = stopwatch.each(keys, lambda key: stopwatch.compare(models_of(by_key[key], shape)))
-        for key, turns in track(results, what, len(by_key), done):
-            found.add(key, turns, stopwatch.sentinel_ms)
+    def watch(compared: Compared, left: int, again: bool) -> Compared:
+        if again and left:
+            log.info(
+                "%d of %d graphs were measured at another speed of the machine than most: once "
+                "more",
+                *(left, len(by_key)),
+            )
+        elif not again:
+            log.info(
+                "%d graphs to measure, about %s on a machine at rest; on another one it waits for "
+                "quiet moments",
+                *(left, duration(left * (SECONDS_EACH + 2 * stopwatch.seconds))),
+            )
+        what = "Measuring at one speed" if again else "Measuring"
+        yield from track(compared, what, len(by_key), len(by_key) - left)
 
-    todo = [key for key in by_key if key not in found.measured]
-    log.info(
-        "%d graphs to measure, about %s on a machine at rest; on another one it waits for quiet "
-        "moments",
-        *(len(todo), duration(len(todo) * (SECONDS_EACH + 2 * stopwatch.seconds))),
-    )
-    measure(todo, "Measuring")
-    if again := found.at_other_speeds(stopwatch.max_drift):
-        log.info(
-            "%d of %d graphs were measured at another speed of the machine than most: once more",
-            *(len(again), len(by_key)),
-        )
-        measure(again, "Measuring at one speed")
+    stopwatch.compare_all(list(by_key), lambda key: models_of(by_key[key], shape), found, watch)
 
 
 def models_of(job: Job, shape: Shape) -> list[bytes]:

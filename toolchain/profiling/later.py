@@ -65,9 +65,9 @@ def anchor_table(
     started = time.monotonic()
     table = LatencyTable.load(path)
     drawn = draw_networks(networks, table.provenance.backbones, f"anchor {seed}")
-    found, level = _measure(table, drawn, seed, seconds, max_drift, force=force)
+    found = _measure(table, drawn, seed, seconds, max_drift, force=force)
     anchored = _at_pace_of(table, drawn, found, time.monotonic() - started)
-    anchored.provenance.sentinel_ms = round(level, 5)
+    anchored.provenance.sentinel_ms = round(found.level_ms, 5)
     anchored.save(output)
     return anchored
 
@@ -106,13 +106,16 @@ def certify_table(
     )
     avoid = [canonical(network.genotype) for network in fresh]
     others = draw_networks(anchor, made.backbones, f"anchor {seed}", avoid)
-    found, level = _measure(table, [*fresh, *others], seed, seconds, max_drift, force=force)
-    slowdown = round(level / (made.sentinel_ms or level), 3)
+    found = _measure(table, [*fresh, *others], seed, seconds, max_drift, force=force)
     if others:
-        table = _at_pace_of(table, others, found[architectures:], time.monotonic() - started)
-    certificate = certificate_of(table, fresh, found[:architectures], seed)
-    anchored = table.provenance.anchor if others else None
-    return certificate.model_copy(update={"slowdown": slowdown, "anchor": anchored})
+        table = _at_pace_of(table, others, found, time.monotonic() - started)
+    return certificate_of(table, fresh, latencies(fresh, found), seed).model_copy(
+        update={
+            "slowdown": round(found.level_ms / (made.sentinel_ms or found.level_ms), 3),
+            "anchor": table.provenance.anchor if others else None,
+            "at_other_speeds": found.share_at_other_speeds(max_drift),
+        }
+    )
 
 
 def _measure(
@@ -123,8 +126,8 @@ def _measure(
     max_drift: float,
     *,
     force: bool,
-) -> tuple[list[float], float]:
-    """Measure networks as a table's were; return milliseconds of each, and of the sentinel."""
+) -> Measurements:
+    """Measure networks as a table's were."""
     table.check_matches(force=force)
     made = table.provenance
     shape = shape_of(made)
@@ -133,16 +136,16 @@ def _measure(
     ) as stopwatch:
         table.check_matches(settings=stopwatch.settings, force=force)
         export_parts(shape, made.backbones)
-        measure_all(stopwatch, networks, shape, measurements := Measurements())
-    return latencies(networks, measurements), measurements.level_ms
+        measure_all(stopwatch, networks, shape, found := Measurements())
+    return found
 
 
 def _at_pace_of(
-    table: LatencyTable, networks: Sequence[Architecture], found: Sequence[float], seconds: float
+    table: LatencyTable, networks: Sequence[Architecture], found: Measurements, seconds: float
 ) -> LatencyTable:
-    """Return a table at the pace that networks were found to have, milliseconds of each."""
+    """Return a table at the pace that networks were found to have."""
     predicted = [table.predict(table.plan(network)).median for network in networks]
-    ratios = np.log(found) - np.log(predicted)
+    ratios = np.log(latencies(networks, found)) - np.log(predicted)
     factor = math.exp(float(np.mean(ratios)))
     # It is as sure as the mean of so many networks.
     error = float(np.std(ratios, ddof=1)) / math.sqrt(len(networks))

@@ -88,8 +88,7 @@ class Plan:
         """Make the table of what was measured of each job, by its key."""
         made = self.made
         made.sentinel_ms = round(found.level_ms, 5)
-        others = found.at_other_speeds(made.max_drift)
-        made.at_other_speeds = round(len(others) / len(found.levels), 3)
+        made.at_other_speeds = found.share_at_other_speeds(made.max_drift)
         entries = _entries(self.pieces, found)
         table = LatencyTable(provenance=made, entries=entries)
         if self.fitted:

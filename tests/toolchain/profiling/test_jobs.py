@@ -1,6 +1,7 @@
 import numpy as np
 
 from export.kit.journal import Measurements
+from export.kit.protocol import Protocol
 from toolchain.architecture import Architecture
 from toolchain.genotype import Genotype
 from toolchain.profiling import jobs as module
@@ -8,7 +9,7 @@ from toolchain.profiling.jobs import key_of, measure_all
 from toolchain.profiling.networks import Shape
 
 
-class Stopwatch:
+class Stopwatch(Protocol):
     """Of a machine that is slow while it measures some networks for the first time."""
 
     seconds, max_drift = 0.1, 0.1

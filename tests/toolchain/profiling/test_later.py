@@ -12,6 +12,8 @@ from toolchain.profiling.networks import draw_networks
 from toolchain.profiling.table import LatencyTable
 
 LEVEL = 2.0
+# The sentinel takes so much more beside every fourth network.
+ODD = 1.3
 
 
 class Slow:
@@ -27,14 +29,16 @@ class Slow:
 
 
 @pytest.fixture
-def path(tmp_path, monkeypatch):
+def path(request, tmp_path, monkeypatch):
     table = made_table()
     table.save(tmp_path / "table.json")
+    odd = getattr(request, "param", False)
 
     def measure(stopwatch, networks, shape, found):
         for number, network in enumerate(networks):
             ms = table.predict(table.plan(network)).median * 1.2 * (1.02 if number % 2 else 0.98)
-            found.add(str(network), np.array([[ms / LEVEL] * 3]), LEVEL)
+            level = LEVEL * (ODD if odd and number % 4 == 0 else 1)
+            found.add(str(network), np.array([[ms / LEVEL] * 3]), level)
 
     monkeypatch.setattr(module, "Stopwatch", Slow)
     monkeypatch.setattr(module, "measure_all", measure)
@@ -83,6 +87,17 @@ def test_certify_says_what_pace_it_took(cli, path):
     assert "at the pace of 3 further networks, measured among these: 1.1" in anchored.out
     refused = cli("certify", path, "--anchor", "2")
     assert (refused.code, "2 is too few: 0, or at least 3." in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("path", [False, True], indirect=True)
+def test_certify_says_what_was_measured_at_another_speed(cli, path, request):
+    odd = request.node.callspec.params["path"]
+    share = cli(
+        "certify", path, "--anchor", "8", "--architectures", "12", "--json", "--max-mape", 50
+    )
+    assert share.document["certificate"]["at_other_speeds"] == (0.25 if odd else 0)
+    said = cli("certify", path, "--anchor", "8", "--architectures", "12", "--max-mape", 50).out
+    assert ("25% of the networks were measured at another speed" in " ".join(said.split())) is odd
 
 
 def test_the_command_says_the_factor(cli, path, tmp_path):

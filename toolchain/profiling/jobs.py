@@ -17,7 +17,7 @@ from toolchain.profiling.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 Job = Recipe | Architecture
-SECONDS_EACH = 1.0
+SECONDS_EACH = 0.5
 """To open the graphs of a job, to warm up, and to read the sentinel."""
 
 

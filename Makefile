@@ -53,7 +53,7 @@ quickstart: install
 	rm -rf $(QUICK)
 	@echo "=== 1/8  What this machine has"
 	$(BIN)/nastool doctor
-	@echo "=== 2/8  Measure it (roughly: other programs may run; for your own table leave out the last three flags)"
+	@echo "=== 2/8  Measure it (roughly: other programs may run; for your own table leave out the last four flags)"
 	$(BIN)/nastool profile-device --encoder $(ENCODER) --input-size 256 --output $(QUICK)/table.json \
 	  --seconds 0.03 --fit-networks 16 --certify-networks 12 --max-drift 1000
 	@echo "=== 3/8  Pretrain an encoder"

@@ -124,7 +124,11 @@ log = logging.getLogger(__name__)
 )
 @click.option("--runtime", default="onnxruntime", show_default=True, help="What runs the model.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [default: all cores]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="CPU threads. [default: the physical cores that may be used]",
+)
 @click.option("--web", is_flag=True, help="Serve the demo as a page for browsers on this machine.")
 @click.option(
     "--web-output",

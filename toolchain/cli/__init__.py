@@ -18,7 +18,7 @@ COMMANDS = {
         "Measure this device and write its latency table.",
     ),
     "certify": ("toolchain.cli.certify:certify", "Check a latency table on fresh networks."),
-    "table": ("toolchain.cli.table:table", "Read latency tables: show, compare, plot."),
+    "table": ("toolchain.cli.table:table", "Latency tables: show, compare, plot, anchor."),
     "cost": ("toolchain.cli.cost:cost", "Parameters, FLOPs and latency of a genotype."),
     "faces": ("toolchain.cli.faces:faces", "Write a dataset, or synthetic faces, as a folder."),
     "pretrain": ("toolchain.cli.pretrain:pretrain", "Train encoder weights or a teacher."),

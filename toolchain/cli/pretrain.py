@@ -27,8 +27,7 @@ def pretrain(output: Path, resume: bool, **settings: Any) -> Outcome:
 
     Fills the folder --output like nastool train, and reads the same images: never those that a
     search trains or scores its candidates on, except to choose best.pt by the latter. Its best.pt
-    gives search and train the encoder's weights (--weights) and, to networks that see images of
-    the same size, a teacher (--teacher).
+    gives search and train the encoder's weights (--weights), or a teacher (--teacher).
 
     \b
       nastool pretrain --data DATA --encoder mobilenetv2 --weights imagenet.pth --output runs/e

@@ -42,7 +42,11 @@ PROGRAM = '''"""Measure this device: python3 measure.py --help"""
 import sys
 from pathlib import Path
 
-from export.kit.measure import main
+try:
+    from export.kit.measure import main
+except ImportError as error:
+    print(f"measure.py: {error}; install numpy", file=sys.stderr)
+    sys.exit(3)
 
 sys.exit(main(Path(__file__).parent))
 '''

@@ -315,8 +315,7 @@ class RankSettings(Settings):
     )
     size: int | None = setting(
         None,
-        "Pixels of whole faces, up to those of the deployed network; the search's if left out. A "
-        "--teacher of the search knows its size alone.",
+        "Pixels of whole faces, up to those of the deployed network; the search's if left out.",
         ge=32,
         le=LARGEST_SIDE,
     )

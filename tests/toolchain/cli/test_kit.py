@@ -129,6 +129,17 @@ def test_a_kit_needs_neither_nastool_nor_a_new_python(made: Path) -> None:
     assert "Measure this device" in done.stdout
 
 
+def test_a_kit_without_numpy_says_so(made: Path) -> None:
+    program = "import sys; sys.modules['numpy'] = None; import runpy; sys.path.insert(0, '.'); "
+    program += "runpy.run_path('measure.py', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=made, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    (line,) = done.stderr.splitlines()
+    assert "numpy" in line
+
+
 def test_weights_are_stored_once_and_graphs_are_small(made: Path) -> None:
     graphs = list((made / "graphs").glob("*.onnx"))
     assert len(graphs) > 150

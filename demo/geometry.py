@@ -173,11 +173,12 @@ class Fit:
             at = np.arange(length) + 0.5
             before = at if start > 0 else np.full(length, reach)
             after = length - at if start + length < whole else np.full(length, reach)
-            return np.clip(np.minimum(before, after) / reach, 0, 1)
+            share = np.clip(np.minimum(before, after) / reach, 0, 1)
+            return np.round(255 * share).astype(np.uint8)
 
         rows = ramp(seen.height, seen.top, self.frame_shape[0] if below else 0)
         columns = ramp(seen.width, seen.left, self.frame_shape[1])
-        return np.round(255 * np.minimum(rows[:, None], columns)).astype(np.uint8)
+        return np.minimum(rows[:, None], columns)
 
     @property
     def matrix(self) -> Array:

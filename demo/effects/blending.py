@@ -41,7 +41,7 @@ def blend(image: Array, other: Array, amount: Array) -> Array:
     """
     cv2.copyTo(image, cv2.compare(amount, 0, cv2.CMP_EQ), other)
     rows, columns = edge_of(amount)
-    weight = amount[rows, columns].astype(np.int32)[:, None]
+    weight = amount[rows, columns].astype(np.uint16)[:, None]  # 255 x 255 + 127 has 16 bits
     mixture = image[rows, columns] * (255 - weight) + other[rows, columns] * weight
     other[rows, columns] = (mixture + 127) // 255
     return other

@@ -61,11 +61,8 @@ class Overlay:
     def __call__(self, image: Array, look: Look) -> Array:
         """Return a new picture, uint8 [H, W, 3] BGR."""
         drawn = image.copy()
-        present = [
-            label
-            for label in np.flatnonzero(np.bincount(look.labels.ravel())).tolist()
-            if 0 < label < len(self.names)
-        ]
+        pixels = cv2.calcHist([look.labels], [0], None, [256], [0, 256])
+        present = [label for label in range(1, len(self.names)) if pixels[label]]
         if not present:
             return drawn
         # Only what was seen is drawn on: a small face costs little.

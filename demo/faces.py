@@ -21,6 +21,7 @@ FACE = ("skin", "nose", "eye", "brow", "mouth", "lip")  # in the names of a face
 KNOWN = 2  # features that a face must show to be followed further
 FINEST = 256  # pixels a side in which faces are looked for
 SMALLEST = 0.012  # side of the smallest face, in parts of the square's; 6 pixels of 512
+SMALLEST_PLACE = 32  # pixels a side of a part of the frame that is searched alone
 STEADY = 0.08  # movements below this part of the square's side leave it where it is
 PURSUIT = 0.5  # share of a larger movement that is made up for in one frame
 PATIENCE = 12  # looks without a face before it is lost: heads turn away and back
@@ -201,24 +202,27 @@ def differs(face: Face, other: Face) -> bool:
 def search_places(frame_shape: tuple[int, int]) -> list[Area]:
     """Return squares in which to look for a face: all of the frame, then parts, down to a half.
 
-    The parts overlap by at least a third, so that each face is whole in one.
+    The parts overlap by at least a third, so that each face is whole in one; those that are too
+    small for a face are left out.
     """
     height, width = frame_shape
     longer, shorter = max(height, width), min(height, width)
     whole = Area((height - longer) // 2, (width - longer) // 2, longer, longer)
     places = [whole]
     for side in (shorter, shorter // 2):
+        if side < SMALLEST_PLACE:
+            break
         places += [
             Area(top, left, side, side)
             for top in _steps(height, side)
             for left in _steps(width, side)
         ]
     # A square frame is its own largest part.
-    return [place for k, place in enumerate(places) if place not in places[:k] and place.height]
+    return [place for k, place in enumerate(places) if place not in places[:k]]
 
 
 def _steps(whole: int, side: int) -> list[int]:
-    if side <= 0 or whole <= side:
+    if whole <= side:
         return [0]
     count = int(np.ceil((whole - side) / (0.6 * side))) + 1
     return [round(step) for step in np.linspace(0, whole - side, count)]

@@ -108,7 +108,13 @@ class Fit:
             frame_shape,
             size,
             Area(top, left, bottom - top, right - left),
-            Area(inner_top, inner_left, inner_bottom - inner_top, inner_right - inner_left),
+            # Of a frame that is a line a pixel is left.
+            Area(
+                min(inner_top, size - 1),
+                min(inner_left, size - 1),
+                max(1, inner_bottom - inner_top),
+                max(1, inner_right - inner_left),
+            ),
         )
 
     def mirrored(self) -> Self:

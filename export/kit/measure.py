@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from datetime import datetime, timezone
@@ -23,6 +24,7 @@ KIT, INPUTS, EXPECTED = "kit.json", "inputs.npz", "expected.npz"
 # Of the pixels of a network's labels, with those that nastool has computed.
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.9, "int8": 0.5}
 SAY_SECONDS = 5.0
+MOST_THREADS = 1024
 
 
 class KitError(Exception):
@@ -93,10 +95,10 @@ def _parse(kit: dict[str, Any], arguments: Sequence[str] | None) -> argparse.Nam
     chosen = parser.parse_args(arguments)
     if (chosen.device == "cpu") != (kit["device"] == "cpu"):
         raise KitError(f"the graphs are for {kit['device']}, not for {chosen.device}")
-    if chosen.threads is not None and chosen.threads < 1:
-        raise KitError(f"--threads must be at least 1, not {chosen.threads}")
-    if not chosen.max_drift > 0:
-        raise KitError(f"--max-drift must be above 0, not {chosen.max_drift}")
+    if chosen.threads is not None and not 1 <= chosen.threads <= MOST_THREADS:
+        raise KitError(f"--threads must be 1 to {MOST_THREADS}, not {chosen.threads}")
+    if not 0 < chosen.max_drift < math.inf:
+        raise KitError(f"--max-drift must be a number above 0, not {chosen.max_drift}")
     return chosen
 
 

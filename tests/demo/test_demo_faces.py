@@ -187,3 +187,7 @@ def test_search_covers_the_frame(shape):
         assert 0 <= place.top <= place.top + place.height <= max(shape)
         place.of(covered)[:] = True
     assert len(places) == 1 or covered.all()
+
+
+def test_no_part_of_a_frame_that_is_a_line_is_searched():
+    assert len(search_places((10, 20000))) == 1

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.geometry import PADDING, Fit
+from demo.geometry import PADDING, Area, Fit
 from export.system.errors import UsageError
 
 SHAPES = [(90, 160), (160, 90), (64, 64), (37, 211), (720, 1280)]
@@ -68,3 +68,14 @@ def test_points_land_on_their_pixels():
 def test_unknown_fit():
     with pytest.raises(UsageError, match="stretch"):
         Fit.make((90, 160), 64, "stretch")
+
+
+@pytest.mark.parametrize("region", [Area(-200, 0, 400, 400), Area(-399, 60, 400, 400)])
+def test_a_frame_that_is_a_line_can_be_seen(region):
+    fit = Fit.around((10, 20000), 64, region)
+    square = fit.new_square()
+    fit.to_square(np.full((10, 20000, 3), 7, np.uint8), square)
+    assert fit.square_area.height <= 2
+    assert (square == 7).any()
+    labels = fit.to_frame(np.ones((64, 64), np.uint8), cv2.INTER_NEAREST)
+    assert fit.frame_area.of(labels).all()

@@ -32,7 +32,7 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     precision: Precision
-    encoders: list[str]
+    encoders: list[str] = Field(min_length=1)
     classes: int = Field(ge=2, le=MOST_CLASSES)
     working_sizes: list[int]
     aggregation: int = Field(ge=1, le=1024)

@@ -26,9 +26,9 @@ class Anchor(BaseModel):
         date: ISO 8601.
     """
 
-    factor: float
-    error: float
-    networks: int
+    factor: Annotated[float, Field(gt=0)]
+    error: Annotated[float, Field(ge=0)]
+    networks: Annotated[int, Field(ge=1)]
     seconds: float
     date: str
 
@@ -77,7 +77,7 @@ class Provenance(BaseModel):
     working_sizes: list[int] = []
     classes: int
     aggregation: int
-    encoders: list[str]
+    encoders: Annotated[list[str], Field(min_length=1)]
     boundary: str = "labels"
     tail: str
     seed: int

@@ -70,6 +70,8 @@ class Switch:
             raise UsageError(f"--switch {text} is not FLAG=VALUE,VALUE: dice-weight=0,1")
         if (flag := name.removeprefix("--")) not in flags:
             raise UsageError(f"--switch {text}: nastool train has no flag --{flag}")
+        if flags[flag] == "seed":
+            raise UsageError(f"--switch {text}: every row has every seed; give --seeds")
         return cls(flags[flag], *both)
 
 
@@ -175,6 +177,9 @@ def ablate(
         )
         for row, seed in product(range(len(rows)), range(seeds))
     }
+    for switch in switches:
+        if len({str(getattr(training, switch.setting)) for training, _ in trainings.values()}) < 2:
+            raise UsageError(f"--switch {switch}: both values are the same")
     for training, folder in trainings.values():
         claim(training, folder, resume)
     start = Start.of(next(iter(trainings.values()))[0])

@@ -40,6 +40,8 @@ from toolchain.training.samples import EpochOrder, Samples, batches
 log = logging.getLogger(__name__)
 MOST_IMAGES = 1024
 """At once."""
+SMALLEST_FACES = 0.02
+"""Of the frame's size: below that a face has no pixels to score."""
 Predict = Callable[[Tensor], Tensor]
 """Images, uint8 [N, H, W, 3] RGB -> labels, uint8 [N, H, W], on the device that found them."""
 
@@ -100,12 +102,12 @@ def evaluate(
         model's resolution; and what `found_without_faces` returns of ``faceless``, or None.
 
     Raises:
-        UsageError: a part of the frame's size is not above 0 and at most 1.
+        UsageError: a part of the frame's size is not `SMALLEST_FACES` to 1.
         DataError: the model or the data cannot be used, their classes differ, or the model was
             trained on some of the images.
     """
-    if wrong := [scale for scale in framing if not 0 < scale <= 1]:
-        raise UsageError(f"--framing {wrong[0]:g} is not above 0 and at most 1")
+    if wrong := [scale for scale in framing if not SMALLEST_FACES <= scale <= 1]:
+        raise UsageError(f"--framing {wrong[0]:g} is not {SMALLEST_FACES:g} to 1")
     opened = open_model(model, device)
     without_faces = Photographs(Path(faceless)) if faceless else None
     images, part = open_for_figures(data, split, dataset)

@@ -70,8 +70,9 @@ def test_framing_scores_faces_that_do_not_fill_the_picture(cli, checkpoint):
     assert half["f1"] != document["f1"]
     assert "at 0.5 of the frame" in cli(*command, "--framing", "0.5").out
     for wrong, words in (
-        ("0", "--framing 0 is not above 0 and at most 1"),
-        ("1.5", "--framing 1.5 is not above 0 and at most 1"),
+        ("0", "--framing 0 is not 0.02 to 1"),
+        ("1.5", "--framing 1.5 is not 0.02 to 1"),
+        ("1e-9", "--framing 1e-09 is not 0.02 to 1"),
         ("half", "--framing half is not a list of numbers"),
     ):
         result = cli(*command, "--framing", wrong)

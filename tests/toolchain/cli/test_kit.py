@@ -165,8 +165,10 @@ def copied(made: Path, tmp_path: Path) -> Path:
         ({"kit_version": 99}, [], "kit_version is 99, this program's 2; copy the whole kit", 2),
         (None, [], "cannot be read", 2),
         ({}, ["--device", "cuda:0"], "the graphs are for cpu, not for cuda:0", 2),
-        ({}, ["--threads", "0"], "--threads must be at least 1, not 0", 2),
-        ({}, ["--max-drift", "nan"], "--max-drift must be above 0", 2),
+        ({}, ["--threads", "0"], "--threads must be 1 to 1024, not 0", 2),
+        ({}, ["--threads", "99999999999"], "--threads must be 1 to 1024, not 99999999999", 2),
+        ({}, ["--max-drift", "nan"], "--max-drift must be a number above 0", 2),
+        ({}, ["--max-drift", "inf"], "--max-drift must be a number above 0", 2),
         ({"runtime": "tensorrt"}, [], "tensorrt cannot be loaded", 3),
     ],
 )

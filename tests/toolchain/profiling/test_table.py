@@ -178,6 +178,14 @@ def test_an_edited_correction_is_refused(path):
         LatencyTable.load(edited(path, lambda d: d["correction"].update(constant_ms=0.1)))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("encoders", []), ("anchor", {"factor": 0, "error": 0, "networks": 3})]
+)
+def test_impossible_provenance_is_refused(path, field, value):
+    with pytest.raises(DataError, match=field):
+        LatencyTable.load(edited(path, lambda d: d["provenance"].update({field: value})))
+
+
 def test_a_newer_table_is_refused(path):
     with pytest.raises(DataError, match=r"schema_version is 2.*update nastool"):
         LatencyTable.load(edited(path, lambda d: d.update(schema_version=2)))

@@ -53,6 +53,7 @@ def test_without_rows_to_spare_nothing_is_known_of_the_error():
         ("dice-weight", "is not FLAG=VALUE,VALUE"),
         ("dice-weight=1,2,3", "is not FLAG=VALUE,VALUE"),
         ("lice-weight=0,1", "has no flag --lice-weight"),
+        ("seed=1,2", "give --seeds"),
     ],
 )
 def test_a_switch_that_is_none_is_named(text, problem):
@@ -62,6 +63,13 @@ def test_a_switch_that_is_none_is_named(text, problem):
 
 def settings_of(configure, **changes):
     return configure(epochs=1, **changes).model_dump()
+
+
+def test_a_switch_between_equal_values_is_refused_before_any_training(tmp_path, configure):
+    switches = [Switch.parse("dice-weight=1,1.0"), Switch.parse("mirror=true,false")]
+    with pytest.raises(UsageError, match=r"--switch dice-weight=1,1\.0: both values are the same"):
+        ablate(settings_of(configure), switches, tmp_path, seeds=1, framing=(), resume=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_plan_is_trained_and_resumed(tmp_path, configure, monkeypatch):

@@ -143,7 +143,7 @@ def profile_device(
 
     Raises:
         UsageError: a number or a name is wrong.
-        DataError: there is nothing to resume that fits.
+        DataError: what there is to resume does not fit, or is finished.
         UnavailableError: the runtime or the device is missing.
         GateError: the machine is too busy to measure on.
     """
@@ -159,6 +159,8 @@ def profile_device(
     path = Path(output) if output else default_path(made)
     # What is measured, and what torch has exported for it.
     partial = path.with_name(f"{path.name}{PARTIAL}")
+    if resume and path.exists() and not partial.exists():
+        raise DataError(path, "is finished; leave out --resume to measure it anew")
     if not resume:
         shutil.rmtree(partial, ignore_errors=True)
     # Two tails may be equally fast: an interrupted profiling goes on with the one it chose.

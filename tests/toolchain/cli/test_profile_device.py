@@ -104,6 +104,10 @@ def test_an_interrupted_profiling_goes_on(cli, hasty, tmp_path, monkeypatch):
     # Five had been measured; the sixth is measured again.
     assert len(calls) == 1 + len(recipes(Shape(image=(64, 64)), [Backbone("ghostnet-0.1")]))
     assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
+    whole = path.read_text()
+    again = cli("profile-device", *SMALL, *networks, "--resume")
+    assert (again.code, "table.json: is finished; leave out --resume" in again.err) == (2, True)
+    assert path.read_text() == whole
 
 
 def test_a_table_of_two_working_sizes(cli, hasty, tmp_path, monkeypatch):

@@ -29,12 +29,19 @@ trt = pytest.importorskip(
 SIZE = 256
 GENOTYPES = 60
 # Working sizes: none, whole blocks averaged, blocks of 5 of 8 pixels, and of 3 of 4.
-KINDS = product(
-    ("mobilenetv2-0.35", "ghostnet-0.1", "mobilenetv2"), (None, 128, 160, 192), ("resize", "cells")
-)
+KINDS = product(("mobilenetv2-0.35", "ghostnet-0.1"), (None, 128, 160, 192), ("resize", "cells"))
+WIDE = 7
+"""So many networks in turn have one encoder of full width, and are built for a second card."""
 CASES = [
     # Of any size an export takes long; at blocks of 5 of 8 pixels, 512 pixels wide, very long.
-    (seed, precision, encoder, working, tail, seed % 11 == 4 and working != 160)
+    (
+        seed,
+        precision,
+        encoder if seed % WIDE else "mobilenetv2",
+        working,
+        tail,
+        seed % 11 == 4 and working != 160,
+    )
     for seed, precision, (encoder, working, tail) in zip(
         range(GENOTYPES),
         cycle(("fp32", "fp16", "int8")),
@@ -87,7 +94,8 @@ def test_files_for_gpus_are_parsed_as_they_are_and_built(
     assert refusal(path) is None
     # Turing multiplies no matrices in fp32, as the tail cells does.
     oldest = "sm75" if tail == "resize" else "sm80"
-    built = build_engine(TENSORRT_RTX, path, tmp_path, gpus=[oldest, "sm89"])
+    gpus = [oldest] if seed % WIDE else [oldest, "sm89"]
+    built = build_engine(TENSORRT_RTX, path, tmp_path, gpus=gpus)
     assert built.record.precision == ("fp32" if constant else precision)
     assert built.size_bytes > 0
 

@@ -10,6 +10,7 @@ import click
 
 from demo.shipped import Model
 from export.system import command_line, console
+from export.system.numbers import THREADS
 
 if TYPE_CHECKING:
     from demo.sources import Source
@@ -126,7 +127,7 @@ log = logging.getLogger(__name__)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=THREADS,
     help="CPU threads. [default: the physical cores that may be used]",
 )
 @click.option("--web", is_flag=True, help="Serve the demo as a page for browsers on this machine.")

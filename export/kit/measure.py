@@ -17,14 +17,13 @@ from export.kit.journal import Journal, JournalError
 from export.kit.protocol import BusyError, Compared, Protocol
 from export.kit.runners import RUNNERS, MissingError
 from export.machine import environment
-from export.machine.processor import usable_cores
+from export.machine.processor import MOST_THREADS, usable_cores
 
 KIT_VERSION = 2
 KIT, INPUTS, EXPECTED = "kit.json", "inputs.npz", "expected.npz"
 # Of the pixels of a network's labels, with those that nastool has computed.
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.9, "int8": 0.5}
 SAY_SECONDS = 5.0
-MOST_THREADS = 1024
 
 
 class KitError(Exception):

@@ -275,14 +275,16 @@ class Protocol:
         Raises:
             BusyError: nothing could be measured any more, in spite of waiting.
         """
-        for again in (False, True):
-            if again:
-                left = found.at_other_speeds(self.max_drift)
-            else:
-                left = [key for key in keys if key not in found.measured]
+
+        def go_through(left: Sequence[str], again: bool) -> None:
             compared = self.each(left, lambda key: self.compare(graphs(key)))
             for key, turns in watch(compared, len(left), again):
                 found.add(key, turns, self.sentinel_ms)
+
+        go_through([key for key in keys if key not in found.measured], False)
+        # An interrupted measurement may have been of more than this one.
+        others = set(found.at_other_speeds(self.max_drift))
+        go_through([key for key in keys if key in others], True)
 
     def each(self, items: Sequence[T], measure: Callable[[T], R]) -> Iterator[tuple[T, R]]:
         """Apply ``measure`` to every item in random order; to those that are disturbed again later.

@@ -21,6 +21,8 @@ EXTENSIONS = {
 }
 CGROUPS = Path("/sys/fs/cgroup")
 DEVICES = Path("/sys/devices/system/cpu")
+MOST_THREADS = 1024
+"""Threads, or processes, at once."""
 
 
 def describe() -> dict[str, Any]:

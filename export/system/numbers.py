@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from export.machine.processor import MOST_THREADS as MOST_THREADS
+
 LARGEST = 10**9
 """Of a number whose flag states no limit of its own: more than any count or time that is meant."""
 LARGEST_SEED = 2**63 - 1
@@ -15,8 +17,6 @@ MOST_PIXELS = 120_000_000
 """Of a picture: cameras of 108 megapixels are in use, and a PNG of 50 kB can hold 400."""
 MOST_CLASSES = 255
 """Labels are bytes, and 255 is that of pixels which do not count."""
-MOST_THREADS = 1024
-"""Threads, or processes, at once."""
 FEWEST_NETWORKS = 10
 """Of which anything can be said."""
 FEWEST_TO_ANCHOR = 3
